@@ -1,0 +1,79 @@
+// Segmentation of a volume in memory.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <vector>
+
+#include "e2enet/model.h"
+#include "e2enet/volume.h"
+
+namespace e2enet {
+
+enum class Precision {
+  f32,
+  bf16,  // features are stored in bfloat16, arithmetic stays in float32: half the memory, about three decimal digits
+};
+
+struct Options {
+  int threads = 0;             // 0: as many as the machine offers
+  Precision precision = Precision::f32;
+  double step = 0.5;           // distance of neighbouring tiles as a fraction of the patch, in (0, 1]
+  bool mirror = false;         // average over mirrored copies of each tile (the model's mirror axes): better, 2-8 times slower
+  bool largest_component = false;  // keep only the largest component (face-connected) of each label
+  bool probabilities = false;  // also return probabilities
+};
+
+struct Progress {
+  enum class Stage { prepare, segment, export_labels };
+  Stage stage = Stage::prepare;
+  std::int64_t done = 0;   // tiles in stage `segment`, steps otherwise
+  std::int64_t total = 0;
+  double seconds_left = 0;  // estimate; below 0 when not known yet
+};
+
+// Called from the thread that called segment(), at least once a tile. Return false to cancel: segment() then throws
+// Error (cancelled) within one tile.
+using ProgressCallback = std::function<bool(const Progress&)>;
+
+struct Segmentation {
+  Geometry geometry;                  // that of the image
+  std::vector<std::uint16_t> labels;  // one per voxel, D,H,W order
+  std::vector<float> probabilities;   // (classes, D, H, W) at the image's resolution, if asked for; else empty
+  bool empty_image = false;           // the image had no nonzero voxel: everything is background
+};
+
+// Holds a plan and its working memory for one model. One Segmenter serves one thread at a time; several may share a Model.
+// The same input gives the same bits on every run and for every number of threads.
+//
+//   e2enet::Segmenter segmenter(e2enet::Model::load("model.safetensors"));
+//   e2enet::Segmentation result = segmenter.segment(image, [](const e2enet::Progress& p) {
+//     std::printf("%lld of %lld\n", (long long)p.done, (long long)p.total);
+//     return true;
+//   });
+class Segmenter {
+ public:
+  // Plans the network for the model's patch size and gets all memory that inference needs. Throws Error:
+  // invalid_argument, out_of_memory.
+  explicit Segmenter(Model model, const Options& options = {});
+  ~Segmenter();
+  Segmenter(Segmenter&&) noexcept;
+  Segmenter& operator=(Segmenter&&) noexcept;
+
+  // The image must have the model's number of channels; NaN counts as 0. Throws Error: invalid_image, cancelled,
+  // out_of_memory.
+  Segmentation segment(const ImageView& image, const ProgressCallback& progress = {});
+
+  // The bare network on one patch: `patch` is (channels, D, H, W) of the model's patch size, already normalised; writes
+  // (classes, D, H, W) logits.
+  void run_patch(const float* patch, float* logits);
+
+  std::int64_t planned_peak_bytes() const;  // working memory of the network: features, scratch, packed weights
+
+ private:
+  struct Implementation;
+  std::unique_ptr<Implementation> implementation_;
+};
+
+}  // namespace e2enet

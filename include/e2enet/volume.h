@@ -1,0 +1,35 @@
+// Volumes in memory and where they lie in the scanner's space.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <vector>
+
+namespace e2enet {
+
+// Axis order is D, H, W everywhere: depth is the slowest axis in memory and the third axis (k) of a NIfTI file, width the
+// fastest and the first (i). Voxel (d, h, w) of a volume is element (d * shape[1] + h) * shape[2] + w.
+using Shape = std::array<std::int64_t, 3>;
+
+// Distance between voxel centres along D, H, W, in mm.
+using Spacing = std::array<double, 3>;
+
+// Row-major 4x4 matrix from voxel indices (i, j, k, 1) - the file's order: i is w, j is h, k is d - to mm in NIfTI's
+// space: x to the right, y to the front, z upwards.
+using Affine = std::array<double, 16>;
+
+struct Geometry {
+  Shape shape{0, 0, 0};
+  Spacing spacing{1, 1, 1};
+  Affine affine{1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1};
+
+  std::int64_t voxels() const { return shape[0] * shape[1] * shape[2]; }
+};
+
+// An image of one or more channels in the caller's memory. Each channel is a contiguous float32 volume of geometry.shape.
+struct ImageView {
+  Geometry geometry;
+  std::vector<const float*> channels;
+};
+
+}  // namespace e2enet

@@ -1,0 +1,46 @@
+#include "base/aligned_buffer.h"
+
+#include <sys/mman.h>
+
+#include <cstdint>
+#include <string>
+#include <utility>
+
+#include "e2enet/error.h"
+
+namespace e2enet {
+
+// Straight from the system, so that the pages go back to it at once when the buffer does, and none is touched before use.
+AlignedBuffer::AlignedBuffer(std::size_t bytes, const char* what) {
+  if (bytes == 0) return;
+  constexpr std::size_t kHugePage = std::size_t{2} << 20;
+  // A block that begins on a huge page boundary can be all huge pages; for small ones that would be waste.
+  const std::size_t alignment = bytes >= 4 * kHugePage ? kHugePage : 64;
+  const std::size_t wanted = bytes + (alignment == kHugePage ? kHugePage : 0);
+  void* mapping =
+      wanted < bytes ? MAP_FAILED : mmap(nullptr, wanted, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (mapping == MAP_FAILED) {
+    throw Error(ErrorCode::out_of_memory, "cannot get " + std::to_string(bytes >> 20) + " MiB of memory for " + what);
+  }
+  mapping_ = mapping;
+  mapping_size_ = wanted;
+  size_ = bytes;
+  const auto address = reinterpret_cast<std::uintptr_t>(mapping);
+  data_ = static_cast<std::byte*>(mapping) + (alignment - address % alignment) % alignment;
+#ifdef MADV_HUGEPAGE
+  if (alignment == kHugePage) madvise(data_, bytes, MADV_HUGEPAGE);
+#endif
+}
+
+AlignedBuffer::~AlignedBuffer() {
+  if (mapping_) munmap(mapping_, mapping_size_);
+}
+
+void AlignedBuffer::swap(AlignedBuffer& other) noexcept {
+  std::swap(data_, other.data_);
+  std::swap(size_, other.size_);
+  std::swap(mapping_, other.mapping_);
+  std::swap(mapping_size_, other.mapping_size_);
+}
+
+}  // namespace e2enet

@@ -1,0 +1,123 @@
+// A depth-shift convolution as a set of work items, whatever algorithm computes it.
+//
+// y[o, d, h, w] = bias[o] + sum over kept (o, c) and taps (a, b) of
+//                 kernel[o, c][a][b] * x[c, sd*d - shift(c), sh*h + a - 1, sw*w + b - 1]
+//
+// x is the concatenation of the sources after their activations; reads outside the patch give 0 (after the activation:
+// padding is zero in what the convolution sees, not in what the block before stored). shift(c) = c / ceil(C / groups) -
+// groups / 2, over the concatenation's C channels (paper section 3.3, "restricted depth shift").
+//
+// A Convolution computes; it does not decide, allocate or start threads. The caller runs every item of every band once,
+// on any thread and in any order that the sources' rings and an output in place allow, and gets the same bits.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "kernels/feature.h"
+#include "kernels/sparse_kernels.h"
+
+namespace e2enet::kernels {
+
+struct ConvolutionShape {
+  Extent input;
+  Stride stride;
+  int groups = 5;
+  std::vector<int> source_channels;  // of each part of the concatenation; their sum is SparseKernels::inputs
+
+  Extent output() const {
+    return {(input.depth + stride.depth - 1) / stride.depth, (input.height + stride.height - 1) / stride.height,
+            (input.width + stride.width - 1) / stride.width};
+  }
+};
+
+// Depth offset of channel c in a concatenation of `channels`: the convolution reads depth d - depth_shift.
+inline int depth_shift(int channel, int channels, int groups) {
+  return channel / ((channels + groups - 1) / groups) - groups / 2;
+}
+
+struct Source {
+  Feature feature;
+  Activation activation;
+};
+
+// Mean and sum of squared deviations from it, of the values that one work item wrote to one channel.
+struct PartialStatistics {
+  float mean = 0;
+  float squared_deviations = 0;
+};
+
+// Max pooling of the activated output, taken while it is still in registers. The activation comes later and is monotone,
+// so the largest activated value is the largest stored one where the norm's weight is >= 0 and the smallest elsewhere.
+struct PooledOutput {
+  Feature feature;                        // data == nullptr: no pooling
+  const std::uint8_t* take_minimum = nullptr;  // per output channel
+};
+
+struct ConvolutionArguments {
+  const Source* sources = nullptr;  // as many as ConvolutionShape::source_channels
+  const float* bias = nullptr;      // per output channel
+  Feature output;                   // the bare convolution with bias, before the norm
+  PooledOutput pooled;
+  // statistics[slot * outputs + o]; slot = band * items_per_band() + item. nullptr: not wanted.
+  PartialStatistics* statistics = nullptr;
+};
+
+class Convolution {
+ public:
+  virtual ~Convolution() = default;
+
+  // States type, operation, tile and instruction set: "sparse_winograd4x4_f32_AVX3_ZEN4".
+  virtual std::string name() const = 0;
+
+  // Bands are consecutive groups of rows_per_band() output rows (the last may have fewer), from top to bottom.
+  virtual int bands() const = 0;
+  virtual int rows_per_band() const = 0;
+  virtual int items_per_band() const = 0;
+
+  // Voxels (of one channel) that an item writes: the count behind its PartialStatistics.
+  virtual std::int64_t item_voxels(int band, int item) const = 0;
+
+  // Whether PooledOutput is supported for this pooling stride.
+  virtual bool can_pool(Stride stride) const = 0;
+
+  virtual std::size_t packed_bytes() const = 0;   // memory that packing took
+  virtual std::size_t scratch_bytes() const = 0;  // per thread, 64-byte aligned, contents need not survive
+
+  virtual void run(const ConvolutionArguments& arguments, int band, int item, void* scratch) const = 0;
+};
+
+// Input rows [first, last) that output rows [row_begin, row_end) of a 3-row convolution read, cut at the patch's borders.
+struct RowRange {
+  int begin = 0;
+  int end = 0;
+};
+inline RowRange rows_read(const ConvolutionShape& shape, int row_begin, int row_end) {
+  const int first = row_begin * shape.stride.height - 1;
+  const int last = (row_end - 1) * shape.stride.height + 2;
+  return {first < 0 ? 0 : first, last > shape.input.height ? shape.input.height : last};
+}
+
+// --- Algorithms. Each packs what it needs; `kernels` must outlive the result (its values may be read in place). ---
+
+// Winograd F(4x4, 3x3) over kept kernels; stride 1 in all directions only. A dropped kernel is zero in the Winograd domain
+// too, so DSFF's connectivity survives the transform exactly. Elements: of the sources and output, f32 or bf16.
+std::unique_ptr<Convolution> make_sparse_winograd(const ConvolutionShape& shape, const SparseKernels& kernels,
+                                                  Element element);
+
+// Direct sum over kept kernels, any stride.
+std::unique_ptr<Convolution> make_sparse_direct(const ConvolutionShape& shape, const SparseKernels& kernels,
+                                                Element element);
+
+// All kernels kept: oneDNN 2D convolution with depth as the batch, any stride. nullptr where oneDNN has no such primitive.
+std::unique_ptr<Convolution> make_dense_onednn(const ConvolutionShape& shape, const SparseKernels& kernels,
+                                               Element element);
+
+// Plain loops in double precision: the reference that every other algorithm is tested against. One item.
+std::unique_ptr<Convolution> make_reference_convolution(const ConvolutionShape& shape, const SparseKernels& kernels,
+                                                        Element element);
+
+}  // namespace e2enet::kernels

@@ -1,0 +1,69 @@
+// What a kernel reads and writes: features of a patch, and how to look at them.
+//
+// A feature lies in memory as [C][H][W][D], depth innermost and contiguous. The restricted depth shift is then a pointer
+// offset, a concatenation is a list of features, and narrow levels waste no lanes on width.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace e2enet::kernels {
+
+enum class Element : std::uint8_t { f32, bf16 };
+
+constexpr std::size_t element_bytes(Element element) { return element == Element::f32 ? 4 : 2; }
+
+struct Extent {
+  int depth = 0;
+  int height = 0;
+  int width = 0;
+
+  std::ptrdiff_t voxels() const { return std::ptrdiff_t{depth} * height * width; }
+  bool operator==(const Extent& other) const {
+    return depth == other.depth && height == other.height && width == other.width;
+  }
+};
+
+// Strides of a convolution or pooling along D, H, W.
+struct Stride {
+  int depth = 1;
+  int height = 1;
+  int width = 1;
+
+  bool operator==(const Stride& other) const {
+    return depth == other.depth && height == other.height && width == other.width;
+  }
+};
+
+// `channels` planes of extent.height rows; a row is extent.width pixels of extent.depth contiguous elements.
+//
+// Row h of channel c begins at element  c * channel_stride + (h mod stored_rows) * width * depth.
+// stored_rows is extent.height for a whole feature, and less for a ring that holds only the rows now in use.
+struct Feature {
+  void* data = nullptr;
+  Element element = Element::f32;
+  int channels = 0;
+  Extent extent;
+  std::ptrdiff_t channel_stride = 0;
+  int stored_rows = 0;
+
+  std::ptrdiff_t row_elements() const { return std::ptrdiff_t{extent.width} * extent.depth; }
+  std::ptrdiff_t element_offset(int channel, int row) const {
+    return channel * channel_stride + (row % stored_rows) * row_elements();
+  }
+  void* row(int channel, int row_index) const {
+    return static_cast<char*>(data) +
+           element_offset(channel, row_index) * static_cast<std::ptrdiff_t>(element_bytes(element));
+  }
+};
+
+// What a reader applies to each element of channel c before use: the instance norm and LeakyReLU of the block that wrote
+// the feature, y = LeakyReLU(scale[c] * x + offset[c]). The writer stored its bare convolution, since the norm's
+// statistics are known only when the last voxel is. scale == nullptr: elements are taken as they are.
+struct Activation {
+  const float* scale = nullptr;
+  const float* offset = nullptr;
+  float negative_slope = 0.01f;
+};
+
+}  // namespace e2enet::kernels
