@@ -1,0 +1,315 @@
+#include "model/configuration.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <nlohmann/json.hpp>
+#include <set>
+
+#include "e2enet/error.h"
+
+namespace e2enet::model {
+namespace {
+
+using Json = nlohmann::json;
+
+std::string shortened(const Json& value) {
+  std::string text = value.dump(-1, ' ', true, Json::error_handler_t::replace);
+  if (text.size() > 60) text = text.substr(0, 57) + "...";
+  return text;
+}
+
+// A value of the configuration together with its path, so that every complaint can name where it stands.
+class Field {
+ public:
+  Field(const Json& value, std::string path, const std::string& source) : value_(value), path_(std::move(path)), source_(source) {}
+
+  [[noreturn]] void refuse(const std::string& expected) const {
+    throw Error(ErrorCode::invalid_model, source_ + ": " + path_ + ": expected " + expected + ", found " + shortened(value_));
+  }
+
+  bool has(const char* key) const {
+    if (!value_.is_object()) refuse("an object");
+    const auto at = value_.find(key);
+    return at != value_.end() && !at->is_null();
+  }
+  Field at(const char* key) const {
+    if (!has(key)) {
+      throw Error(ErrorCode::invalid_model, source_ + ": " + path_ + ": expected the key \"" + key + "\", found none");
+    }
+    return {value_.at(key), path_ + "." + key, source_};
+  }
+  Field at(std::size_t index) const { return {value_.at(index), path_ + "[" + std::to_string(index) + "]", source_}; }
+
+  std::size_t list_size(std::size_t least, std::size_t most) const {
+    if (!value_.is_array() || value_.size() < least || value_.size() > most) {
+      refuse(least == most ? "a list of " + std::to_string(least)
+                           : "a list of " + std::to_string(least) + " to " + std::to_string(most));
+    }
+    return value_.size();
+  }
+  int integer(int least, int most) const {
+    const bool fits = value_.is_number_integer() &&
+                      (value_.is_number_unsigned() ? value_.get<std::uint64_t>() <= std::uint64_t(INT32_MAX)
+                                                   : value_.get<std::int64_t>() >= INT32_MIN);
+    if (!fits || value_.get<std::int64_t>() < least || value_.get<std::int64_t>() > most) {
+      refuse("an integer from " + std::to_string(least) + " to " + std::to_string(most));
+    }
+    return value_.get<int>();
+  }
+  double number() const {
+    if (!value_.is_number() || !std::isfinite(value_.get<double>())) refuse("a finite number");
+    return value_.get<double>();
+  }
+  bool boolean() const {
+    if (!value_.is_boolean()) refuse("true or false");
+    return value_.get<bool>();
+  }
+  std::string text() const {
+    if (!value_.is_string()) refuse("a text");
+    return value_.get<std::string>();
+  }
+  Triple integers(int least, int most) const {
+    list_size(3, 3);
+    return {at(std::size_t{0}).integer(least, most), at(1).integer(least, most), at(2).integer(least, most)};
+  }
+  const Json& value() const { return value_; }
+
+ private:
+  const Json& value_;
+  std::string path_;
+  const std::string& source_;
+};
+
+// Far above any network that was ever trained, and low enough that no product of them overflows 64 bits.
+constexpr int kMostChannels = 16384;
+constexpr int kMostPoolingSteps = 12;
+constexpr int kMostPatch = 4096;
+constexpr std::int64_t kMostPatchVoxels = std::int64_t{1} << 31;
+constexpr int kLargestLabel = 32767;  // labels are written as int16 at most
+
+Architecture read_architecture(const Field& root) {
+  Architecture architecture;
+  architecture.input_channels = root.at("input_channels").integer(1, kMostChannels);
+  architecture.classes = root.at("classes").integer(1, kLargestLabel);
+  architecture.base_features = root.at("base_features").integer(1, kMostChannels);
+  if (root.has("max_features")) architecture.max_features = root.at("max_features").integer(1, kMostChannels);
+  if (root.has("groups")) architecture.groups = root.at("groups").integer(1, 255);
+  if (architecture.groups % 2 == 0) root.at("groups").refuse("an odd number of depth-shift groups");
+
+  const Field strides = root.at("pool_strides");
+  const std::size_t steps = strides.list_size(1, kMostPoolingSteps);
+  for (std::size_t i = 0; i < steps; ++i) architecture.pool_strides.push_back(strides.at(i).integers(1, 16));
+
+  const Field patch = root.at("patch_size");
+  architecture.patch_size = patch.integers(1, kMostPatch);
+  std::array<std::int64_t, 3> multiple{1, 1, 1};
+  std::int64_t voxels = 1;
+  for (int axis = 0; axis < 3; ++axis) {
+    voxels *= architecture.patch_size[axis];
+    for (const Triple& stride : architecture.pool_strides) {
+      multiple[axis] *= stride[axis];
+      if (multiple[axis] > kMostPatch) strides.refuse("strides whose product is at most " + std::to_string(kMostPatch));
+    }
+    if (architecture.patch_size[axis] % multiple[axis] != 0) {
+      patch.refuse("a multiple of the strides' product, " + std::to_string(multiple[axis]) + " on axis " + "DHW"[axis]);
+    }
+  }
+  if (voxels > kMostPatchVoxels) patch.refuse("at most " + std::to_string(kMostPatchVoxels) + " voxels");
+  return architecture;
+}
+
+Normalization read_normalization(const Field& field) {
+  Normalization normalization;
+  const std::string scheme = field.at("scheme").text();
+  if (scheme == "CT") normalization.scheme = NormalizationScheme::ct;
+  else if (scheme == "CT2") normalization.scheme = NormalizationScheme::ct2;
+  else if (scheme == "nonCT") normalization.scheme = NormalizationScheme::non_ct;
+  else if (scheme == "noNorm") normalization.scheme = NormalizationScheme::none;
+  else field.at("scheme").refuse("CT, CT2, nonCT or noNorm");
+
+  if (scheme == "CT" || scheme == "CT2") {
+    const Field clip = field.at("clip");
+    clip.list_size(2, 2);
+    normalization.clip_low = clip.at(std::size_t{0}).number();
+    normalization.clip_high = clip.at(1).number();
+    if (normalization.clip_low > normalization.clip_high) clip.refuse("[low, high]");
+  }
+  if (scheme == "CT") {
+    normalization.mean = field.at("mean").number();
+    normalization.standard_deviation = field.at("sd").number();
+    if (!(normalization.standard_deviation > 0)) field.at("sd").refuse("a number above 0");
+  }
+  if (field.has("use_mask")) normalization.use_mask = field.at("use_mask").boolean();
+  return normalization;
+}
+
+Preprocessing read_preprocessing(const Field& root, int channels) {
+  Preprocessing preprocessing;
+  preprocessing.normalization.resize(static_cast<std::size_t>(channels));
+  if (!root.has("preprocessing")) return preprocessing;
+  const Field field = root.at("preprocessing");
+  if (field.has("spacing")) {
+    const Field spacing = field.at("spacing");
+    spacing.list_size(3, 3);
+    preprocessing.spacing.emplace();
+    for (std::size_t axis = 0; axis < 3; ++axis) {
+      const double value = spacing.at(axis).number();
+      if (!(value > 1e-6 && value < 1e6)) spacing.at(axis).refuse("a spacing in mm above 0");
+      (*preprocessing.spacing)[axis] = value;
+    }
+  }
+  if (field.has("transpose_forward")) {
+    preprocessing.transpose_forward = field.at("transpose_forward").integers(0, 2);
+    const Triple& order = preprocessing.transpose_forward;
+    if (order[0] == order[1] || order[1] == order[2] || order[0] == order[2]) {
+      field.at("transpose_forward").refuse("a permutation of 0, 1, 2");
+    }
+  }
+  if (field.has("normalization")) {
+    const Field list = field.at("normalization");
+    const auto count = static_cast<std::size_t>(channels);
+    list.list_size(count, count);
+    for (std::size_t channel = 0; channel < count; ++channel) {
+      preprocessing.normalization[channel] = read_normalization(list.at(channel));
+    }
+  }
+  if (field.has("orientation")) {
+    const Field orientation = field.at("orientation");
+    const std::string code = orientation.text();
+    std::set<char> axes;
+    for (const char letter : code) {
+      if (letter == 'R' || letter == 'L') axes.insert('x');
+      if (letter == 'A' || letter == 'P') axes.insert('y');
+      if (letter == 'S' || letter == 'I') axes.insert('z');
+    }
+    if (code.size() != 3 || axes.size() != 3) orientation.refuse("three letters, one of R/L, A/P and S/I each");
+    preprocessing.orientation = code;
+  }
+  return preprocessing;
+}
+
+}  // namespace
+
+Configuration parse_configuration(const std::string& json_text, const std::string& source, bool needs_format_version) {
+  Json json;
+  try {
+    json = Json::parse(json_text);
+  } catch (const Json::exception& problem) {
+    throw Error(ErrorCode::invalid_model, source + ": the configuration is not JSON: " + problem.what());
+  }
+  const Field root(json, "e2enet", source);
+  if (!json.is_object()) root.refuse("an object");
+  if (needs_format_version || root.has("format_version")) {
+    const Field version = root.at("format_version");
+    if (version.integer(0, INT32_MAX) != 1) version.refuse("1, the only format this program knows");
+  }
+
+  Configuration configuration;
+  configuration.architecture = read_architecture(root);
+  const int classes = configuration.architecture.classes;
+  if (root.has("output")) {
+    const std::string kind = root.at("output").text();
+    if (kind == "sigmoid") configuration.output = OutputKind::sigmoid;
+    else if (kind != "softmax") root.at("output").refuse("softmax or sigmoid");
+  }
+  if (configuration.output == OutputKind::sigmoid) {
+    const Field order = root.at("region_order");
+    const auto count = static_cast<std::size_t>(classes);
+    order.list_size(count, count);
+    for (std::size_t i = 0; i < count; ++i) configuration.region_order.push_back(order.at(i).integer(1, kLargestLabel));
+  }
+
+  const bool regions = configuration.output == OutputKind::sigmoid;
+  configuration.labels[0] = "background";
+  if (regions) {
+    for (const int value : configuration.region_order) configuration.labels[value] = "label " + std::to_string(value);
+  } else {
+    for (int value = 1; value < classes; ++value) configuration.labels[value] = "label " + std::to_string(value);
+  }
+  if (root.has("labels")) {
+    const Field labels = root.at("labels");
+    if (!labels.value().is_object()) labels.refuse("an object of label value and name");
+    for (const auto& [key, name] : labels.value().items()) {
+      const Field field(name, "e2enet.labels." + key, source);
+      const bool digits = !key.empty() && key.size() <= 5 && std::all_of(key.begin(), key.end(), [](char c) { return c >= '0' && c <= '9'; });
+      const int value = digits ? std::stoi(key) : -1;
+      if (value < 0 || value > kLargestLabel || (!regions && value >= classes)) {
+        field.refuse(regions ? "a label value from 0 to 32767 as the key" : "a label value below the number of classes as the key");
+      }
+      configuration.labels[value] = field.text();
+    }
+  }
+
+  configuration.mirror_axes = {0, 1, 2};
+  if (root.has("mirror_axes")) {
+    const Field axes = root.at("mirror_axes");
+    const std::size_t count = axes.list_size(0, 3);
+    std::set<int> seen;
+    for (std::size_t i = 0; i < count; ++i) seen.insert(axes.at(i).integer(0, 2));
+    if (seen.size() != count) axes.refuse("each axis once");
+    configuration.mirror_axes.assign(seen.begin(), seen.end());
+  }
+  configuration.preprocessing = read_preprocessing(root, configuration.architecture.input_channels);
+  if (root.has("postprocessing") && root.at("postprocessing").has("largest_component")) {
+    const Field list = root.at("postprocessing").at("largest_component");
+    const std::size_t count = list.list_size(0, kLargestLabel);
+    for (std::size_t i = 0; i < count; ++i) configuration.largest_component.push_back(list.at(i).integer(1, kLargestLabel));
+  }
+  configuration.provenance = "{}";
+  if (root.has("provenance")) {
+    const Field provenance = root.at("provenance");
+    if (!provenance.value().is_object()) provenance.refuse("an object");
+    configuration.provenance = provenance.value().dump(-1, ' ', false, Json::error_handler_t::replace);
+  }
+  return configuration;
+}
+
+std::string configuration_text(const Configuration& configuration) {
+  const Architecture& architecture = configuration.architecture;
+  Json json;
+  json["format_version"] = 1;
+  json["input_channels"] = architecture.input_channels;
+  json["classes"] = architecture.classes;
+  json["base_features"] = architecture.base_features;
+  json["max_features"] = architecture.max_features;
+  json["groups"] = architecture.groups;
+  json["pool_strides"] = architecture.pool_strides;
+  json["patch_size"] = architecture.patch_size;
+  if (configuration.output == OutputKind::sigmoid) {
+    json["output"] = "sigmoid";
+    json["region_order"] = configuration.region_order;
+  }
+  for (const auto& [value, name] : configuration.labels) json["labels"][std::to_string(value)] = name;
+  json["mirror_axes"] = configuration.mirror_axes;
+
+  Json& preprocessing = json["preprocessing"];
+  const Preprocessing& source = configuration.preprocessing;
+  if (source.spacing) preprocessing["spacing"] = *source.spacing;
+  preprocessing["transpose_forward"] = source.transpose_forward;
+  if (!source.orientation.empty()) preprocessing["orientation"] = source.orientation;
+  preprocessing["normalization"] = Json::array();
+  for (const Normalization& channel : source.normalization) {
+    Json entry;
+    switch (channel.scheme) {
+      case NormalizationScheme::ct: entry["scheme"] = "CT"; break;
+      case NormalizationScheme::ct2: entry["scheme"] = "CT2"; break;
+      case NormalizationScheme::non_ct: entry["scheme"] = "nonCT"; break;
+      case NormalizationScheme::none: entry["scheme"] = "noNorm"; break;
+    }
+    if (channel.scheme == NormalizationScheme::ct || channel.scheme == NormalizationScheme::ct2) {
+      entry["clip"] = {channel.clip_low, channel.clip_high};
+    }
+    if (channel.scheme == NormalizationScheme::ct) {
+      entry["mean"] = channel.mean;
+      entry["sd"] = channel.standard_deviation;
+    }
+    entry["use_mask"] = channel.use_mask;
+    preprocessing["normalization"].push_back(entry);
+  }
+  if (!configuration.largest_component.empty()) json["postprocessing"]["largest_component"] = configuration.largest_component;
+  json["provenance"] = Json::parse(configuration.provenance);
+  return json.dump();
+}
+
+}  // namespace e2enet::model

@@ -1,0 +1,50 @@
+// Everything a model file says beside its tensors: the architecture, how an image is prepared, what labels mean.
+#pragma once
+
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "model/architecture.h"
+
+namespace e2enet::model {
+
+enum class NormalizationScheme { ct, ct2, non_ct, none };
+
+struct Normalization {
+  NormalizationScheme scheme = NormalizationScheme::non_ct;
+  double clip_low = 0;
+  double clip_high = 0;
+  double mean = 0;
+  double standard_deviation = 1;
+  bool use_mask = false;
+};
+
+struct Preprocessing {
+  std::optional<std::array<double, 3>> spacing;  // D, H, W in mm, in the transposed frame
+  Triple transpose_forward{0, 1, 2};
+  std::vector<Normalization> normalization;  // one a channel
+  std::string orientation;                   // "RAS" and the like; empty: the file's own
+};
+
+enum class OutputKind { softmax, sigmoid };
+
+struct Configuration {
+  Architecture architecture;
+  OutputKind output = OutputKind::softmax;
+  std::vector<int> region_order;  // label value of each region (sigmoid only)
+  std::map<int, std::string> labels;
+  std::vector<int> mirror_axes;
+  Preprocessing preprocessing;
+  std::vector<int> largest_component;  // labels of which only the largest component is kept
+  std::string provenance;              // JSON text of an object
+};
+
+// Reads the JSON text of docs/model-file.md. `source` names the file in errors, which are Error (invalid_model) and say
+// the key, what was expected and what was found. `needs_format_version`: model files state one, `random --config` need not.
+Configuration parse_configuration(const std::string& json_text, const std::string& source, bool needs_format_version);
+
+std::string configuration_text(const Configuration& configuration);
+
+}  // namespace e2enet::model
