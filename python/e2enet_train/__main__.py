@@ -1,0 +1,155 @@
+"""Command line: `python3 -m e2enet_train {plan,train,export,evaluate} ...` with `python/` on PYTHONPATH."""
+import argparse
+import json
+import os
+import sys
+from pathlib import Path
+
+import torch
+
+from . import dataset, evaluate, planning, trainer
+
+
+def add_data(parser):
+    parser.add_argument("data", type=Path, help="folder with imagesTr and labelsTr (or images and labels)")
+    parser.add_argument("output", type=Path, help="folder of the run; an existing one is continued")
+    parser.add_argument("--dataset-json", type=Path, help="default: DATA/dataset.json")
+    parser.add_argument("--base-features", type=int, default=48)
+    parser.add_argument("--max-features", type=int, default=320)
+    parser.add_argument("--groups", type=int, default=5, help="depth-shift groups")
+    parser.add_argument("--patch", help="D,H,W; default: planned from the data")
+    parser.add_argument("--poolings", type=int, help="at most so many pooling steps; default: planned")
+    parser.add_argument("--max-patch-voxels", type=int, default=planning.DEFAULT_PATCH_VOXELS)
+
+
+def triple(text: str):
+    try:
+        values = [int(part) for part in text.split(",")]
+    except ValueError:
+        values = []
+    if len(values) != 3 or min(values) < 1:
+        raise ValueError(f"--patch: expected D,H,W, found {text!r}")
+    return values
+
+
+def parse(arguments):
+    parser = argparse.ArgumentParser(prog="e2enet_train", description=__doc__.splitlines()[0])
+    commands = parser.add_subparsers(dest="command", required=True)
+    plan = commands.add_parser("plan", help="look at the data and write OUTPUT/plan.json")
+    add_data(plan)
+    train = commands.add_parser("train", help="plan, train (or continue) and write OUTPUT/model.safetensors")
+    add_data(train)
+    length = train.add_mutually_exclusive_group(required=True)
+    length.add_argument("--iterations", type=int, help="250000 in the paper's schedule")
+    length.add_argument("--hours", type=float, help="schedules follow the time spent training, whatever the speed")
+    defaults = trainer.Settings(iterations=1)
+    train.add_argument("--seed", type=int, default=defaults.seed)
+    train.add_argument("--batch", type=int, default=defaults.batch)
+    train.add_argument("--density", type=float, default=defaults.density, help="of every sparse layer; 1 is dense")
+    train.add_argument("--layer-density", action="append", default=[], metavar="LAYER=DENSITY",
+                       help="instead for a layer (fusion.0.1.0, up.0.1) or a family (fusion.0); may be repeated")
+    train.add_argument("--update-interval", type=int, default=defaults.update_interval,
+                       help="iterations between drop-and-grow updates")
+    train.add_argument("--drop-first", type=float, default=defaults.drop_first)
+    train.add_argument("--drop-last", type=float, default=defaults.drop_last)
+    train.add_argument("--learning-rate", type=float, default=defaults.learning_rate)
+    train.add_argument("--momentum", type=float, default=defaults.momentum)
+    train.add_argument("--weight-decay", type=float, default=defaults.weight_decay)
+    train.add_argument("--mirror-axes", default="0,1,2", help="axes to flip, of 0,1,2 (depth, height, width); '' for none")
+    train.add_argument("--validation-cases", type=int, default=defaults.validation_cases)
+    train.add_argument("--precision", choices=["auto", "float32", "bfloat16"], default="auto",
+                       help="of the activations; auto: bfloat16 where the processor multiplies it")
+    train.add_argument("--threads", type=int, default=os.cpu_count())
+    train.add_argument("--workers", type=int, default=1, help="processes that prepare batches")
+    train.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    train.add_argument("--validate-every", type=int, default=500, help="iterations")
+    train.add_argument("--checkpoint-minutes", type=float, default=2.0)
+    evaluate.add_arguments(commands.add_parser("evaluate", help="Dice of a model file over a folder of cases"))
+    return parser.parse_args(arguments)
+
+
+def plan_of(options, description):
+    path = options.output / "plan.json"
+    if path.exists():
+        print(f"using {path}")
+        return json.loads(path.read_text(encoding="utf-8"))
+    cases = dataset.find_cases(options.data, len(description.channels))
+    plan = planning.make_plan(cases, description, options.base_features, options.groups, options.max_features,
+                              triple(options.patch) if options.patch else None, options.poolings,
+                              options.max_patch_voxels)
+    trainer.write_json(path, plan)
+    return plan
+
+
+def settings_of(options, device) -> trainer.Settings:
+    precision = options.precision
+    if precision == "auto":
+        precision = "bfloat16" if trainer.has_fast_bfloat16(device) else "float32"
+    layers = {}
+    for item in options.layer_density:
+        name, _, value = item.partition("=")
+        try:
+            layers[name] = float(value)
+        except ValueError:
+            raise ValueError(f"--layer-density: expected LAYER=DENSITY, found {item!r}") from None
+    axes = [int(axis) for axis in options.mirror_axes.split(",") if axis != ""]
+    if not set(axes) <= {0, 1, 2}:
+        raise ValueError(f"--mirror-axes: expected some of 0,1,2, found {options.mirror_axes!r}")
+    return trainer.Settings(
+        seed=options.seed, iterations=options.iterations, hours=options.hours, batch=options.batch,
+        density=options.density, layer_density=layers, update_interval=options.update_interval,
+        drop_first=options.drop_first, drop_last=options.drop_last, learning_rate=options.learning_rate,
+        momentum=options.momentum, weight_decay=options.weight_decay, mirror_axes=axes,
+        validation_cases=options.validation_cases, precision=precision)
+
+
+def train(options) -> int:
+    torch.set_num_threads(options.threads)
+    trainer.keep_freed_memory()
+    device = torch.device(options.device)
+    description = dataset.read_description(options.dataset_json or options.data / "dataset.json")
+    options.output.mkdir(parents=True, exist_ok=True)
+    plan = plan_of(options, description)
+    if options.command == "plan":
+        return 0
+    settings = settings_of(options, device)
+    settings_path = options.output / "settings.json"
+    values = json.loads(json.dumps(trainer.asdict(settings)))
+    if settings_path.exists():
+        old = json.loads(settings_path.read_text(encoding="utf-8"))
+        changed = [key for key in values if old.get(key) != values[key]]
+        if changed:
+            raise ValueError(f"{settings_path}: {changed[0]}: this run began with {old.get(changed[0])!r}, now asked for "
+                             f"{values[changed[0]]!r}; use the same value or another folder")
+    else:
+        trainer.write_json(settings_path, values)
+    run = trainer.Run(options.output, options.data, description, plan, settings, device, options.workers)
+    parameters = sum(p.numel() for p in run.training.network.parameters())
+    print(f"{parameters} parameters dense, {len(run.training_names)} training and {len(run.validation_names)} validation "
+          f"cases, {settings.precision}, {options.threads} threads on {device}", flush=True)
+    run.report = lambda text: print(text, flush=True)
+    if not run.run(validate_every=options.validate_every, checkpoint_minutes=options.checkpoint_minutes):
+        return 1
+    path = options.output / "model.safetensors"
+    scores = run.write_model(path)
+    print(f"wrote {path}: {json.dumps(scores)}")
+    return 0
+
+
+def main(arguments=None) -> int:
+    options = parse(arguments)
+    try:
+        if options.command == "evaluate":
+            return evaluate.run(options)
+        if getattr(options, "threads", None) is None:
+            options.threads = os.cpu_count()
+        if options.command == "plan":
+            options.device = "cpu"
+        return train(options)
+    except (OSError, ValueError, FloatingPointError) as error:
+        print(f"e2enet_train: {error}", file=sys.stderr)
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,64 @@
+"""Dynamic sparse feature fusion: which kernels exist, and how that changes while training.
+
+A mask has one entry per (output channel, input channel) pair of a layer: its kernel exists whole or not at all. The
+weight outside the mask is exactly zero at all times, and so are its gradient and its momentum when they are used.
+"""
+import math
+from typing import Dict
+
+import torch
+
+
+def drop_fraction(progress: float, first: float = 0.5, last: float = 0.001) -> float:
+    """Cosine from `first` at progress 0 to `last` at progress 1."""
+    progress = min(max(progress, 0.0), 1.0)
+    return last + (first - last) * 0.5 * (1.0 + math.cos(math.pi * progress))
+
+
+def random_masks(weights: Dict[str, torch.Tensor], densities: Dict[str, float], seed: int) -> Dict[str, torch.Tensor]:
+    """A random mask per layer with round(density * pairs) kernels, at least one."""
+    masks = {}
+    for index, (name, weight) in enumerate(weights.items()):
+        density = densities[name]
+        if not 0.0 < density <= 1.0:
+            raise ValueError(f"density of {name}: expected above 0 and at most 1, found {density}")
+        pairs = weight.shape[0] * weight.shape[1]
+        kept = max(1, round(density * pairs))
+        generator = torch.Generator().manual_seed(seed * 1000003 + index)
+        mask = torch.zeros(pairs, dtype=torch.bool)
+        mask[torch.randperm(pairs, generator=generator)[:kept]] = True
+        masks[name] = mask.view(weight.shape[:2]).to(weight.device)
+    return masks
+
+
+def _kernelwise(mask: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+    return mask.view(*mask.shape, *([1] * (weight.dim() - 2)))
+
+
+def apply_mask(values: torch.Tensor, mask: torch.Tensor) -> None:
+    """Zeroes, in place, what belongs to absent kernels."""
+    values.mul_(_kernelwise(mask, values).to(values.dtype))
+
+
+def drop_and_grow(weight: torch.Tensor, mask: torch.Tensor, fraction: float, seed: int) -> int:
+    """Drops the `fraction` of kept kernels with the smallest L1 norm and grows as many, at random, among those that
+    were absent before; both `weight` and `mask` change in place. Returns how many kernels moved."""
+    kept = int(mask.sum())
+    absent = mask.numel() - kept
+    moved = min(int(fraction * kept), absent)
+    if moved == 0:
+        return 0
+    flat = mask.view(-1)
+    norms = weight.detach().abs().flatten(2).sum(2).view(-1)
+    norms = torch.where(flat, norms, torch.full_like(norms, math.inf))
+    dropped = torch.topk(norms, moved, largest=False).indices
+    candidates = torch.nonzero(~flat).view(-1)
+    generator = torch.Generator().manual_seed(seed)
+    grown = candidates[torch.randperm(absent, generator=generator)[:moved].to(candidates.device)]
+    flat[dropped] = False
+    flat[grown] = True
+    with torch.no_grad():
+        kernels = weight.view(flat.numel(), -1)
+        kernels[dropped] = 0
+        kernels[grown] = 0
+    return moved
