@@ -50,12 +50,19 @@ struct PartialStatistics {
   float squared_deviations = 0;
 };
 
-// Max pooling of the activated output, taken while it is still in registers. The activation comes later and is monotone,
-// so the largest activated value is the largest stored one where the norm's weight is >= 0 and the smallest elsewhere.
+// Max pooling of the activated output, taken while it is still in registers. The activation comes later and is
+// monotone, so the largest activated value is the largest stored one where the norm's weight is >= 0 and the smallest
+// elsewhere.
 struct PooledOutput {
-  Feature feature;                        // data == nullptr: no pooling
+  Feature feature;                             // data == nullptr: no pooling
   const std::uint8_t* take_minimum = nullptr;  // per output channel
 };
+
+// The pooling's stride, which its extents tell: a pooled extent is floor(output / stride), and the plan pools only
+// extents that the stride divides.
+inline Stride pooling_stride(const Extent& output, const Extent& pooled) {
+  return {output.depth / pooled.depth, output.height / pooled.height, output.width / pooled.width};
+}
 
 struct ConvolutionArguments {
   const Source* sources = nullptr;  // as many as ConvolutionShape::source_channels
@@ -90,7 +97,8 @@ class Convolution {
   virtual void run(const ConvolutionArguments& arguments, int band, int item, void* scratch) const = 0;
 };
 
-// Input rows [first, last) that output rows [row_begin, row_end) of a 3-row convolution read, cut at the patch's borders.
+// Input rows [first, last) that output rows [row_begin, row_end) of a 3-row convolution read, cut at the patch's
+// borders.
 struct RowRange {
   int begin = 0;
   int end = 0;
@@ -103,8 +111,8 @@ inline RowRange rows_read(const ConvolutionShape& shape, int row_begin, int row_
 
 // --- Algorithms. Each packs what it needs; `kernels` must outlive the result (its values may be read in place). ---
 
-// Winograd F(4x4, 3x3) over kept kernels; stride 1 in all directions only. A dropped kernel is zero in the Winograd domain
-// too, so DSFF's connectivity survives the transform exactly. Elements: of the sources and output, f32 or bf16.
+// Winograd F(4x4, 3x3) over kept kernels; stride 1 in all directions only. A dropped kernel is zero in the Winograd
+// domain too, so DSFF's connectivity survives the transform exactly. Elements: of the sources and output, f32 or bf16.
 std::unique_ptr<Convolution> make_sparse_winograd(const ConvolutionShape& shape, const SparseKernels& kernels,
                                                   Element element);
 
@@ -112,7 +120,8 @@ std::unique_ptr<Convolution> make_sparse_winograd(const ConvolutionShape& shape,
 std::unique_ptr<Convolution> make_sparse_direct(const ConvolutionShape& shape, const SparseKernels& kernels,
                                                 Element element);
 
-// All kernels kept: oneDNN 2D convolution with depth as the batch, any stride. nullptr where oneDNN has no such primitive.
+// All kernels kept: oneDNN 2D convolution with depth as the batch, any stride. nullptr where oneDNN has no such
+// primitive.
 std::unique_ptr<Convolution> make_dense_onednn(const ConvolutionShape& shape, const SparseKernels& kernels,
                                                Element element);
 

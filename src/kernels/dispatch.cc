@@ -1,0 +1,76 @@
+#include "kernels/dispatch.h"
+
+#include <hwy/highway.h>
+
+#include <cstdint>
+#include <cstdlib>
+#include <mutex>
+
+#include "e2enet/error.h"
+#include "kernels/elementwise.h"
+
+namespace e2enet::kernels {
+namespace {
+
+struct InstructionSet {
+  std::int64_t target;  // one bit of Highway's mask
+  const char* name;
+};
+
+// What processor and build offer; asked once, before any choice narrows what Highway reports. The lowest bit is the
+// best.
+const std::vector<InstructionSet>& offered() {
+  static const std::vector<InstructionSet> all = [] {
+    std::vector<InstructionSet> found;
+    for (std::int64_t rest = hwy::SupportedTargets() & HWY_TARGETS; rest != 0; rest &= rest - 1) {
+      const std::int64_t target = rest & -rest;
+      found.push_back({target, hwy::TargetName(target)});
+    }
+    return found;
+  }();
+  return all;
+}
+
+void choose(const std::string& name, const char* where) {
+  std::string names;
+  for (const InstructionSet& one : offered()) {
+    if (name == one.name) {
+      hwy::SetSupportedTargetsForTest(one.target);
+      hwy::GetChosenTarget().Update(one.target);
+      return;
+    }
+    names += (names.empty() ? "" : ", ") + std::string(one.name);
+  }
+  throw Error(ErrorCode::invalid_argument,
+              std::string(where) + ": expected one of " + names + ", found \"" + name + "\"");
+}
+
+}  // namespace
+
+std::vector<std::string> available_instruction_sets() {
+  std::vector<std::string> names;
+  for (const InstructionSet& one : offered()) names.emplace_back(one.name);
+  return names;
+}
+
+void prepare_dispatch() {
+  static std::once_flag once;
+  std::call_once(once, [] {
+    const char* wanted = std::getenv("E2ENET_TARGET");
+    choose(wanted != nullptr && *wanted != '\0' ? wanted : offered().front().name,
+           "environment variable E2ENET_TARGET");
+  });
+}
+
+void use_instruction_set(const std::string& name) {
+  prepare_dispatch();
+  choose(name, "instruction set");
+}
+
+const char* instruction_set() {
+  prepare_dispatch();
+  const std::int64_t chosen = hwy::SupportedTargets() & HWY_TARGETS;
+  return hwy::TargetName(chosen & -chosen);
+}
+
+}  // namespace e2enet::kernels

@@ -1,0 +1,85 @@
+// Loads and stores of elements as float vectors, for each instruction set that Highway compiles this for.
+#if defined(E2ENET_KERNELS_VECTOR_INL_H) == defined(HWY_TARGET_TOGGLE)
+#ifdef E2ENET_KERNELS_VECTOR_INL_H
+#undef E2ENET_KERNELS_VECTOR_INL_H
+#else
+#define E2ENET_KERNELS_VECTOR_INL_H
+#endif
+
+#include <hwy/highway.h>
+
+#include <cstddef>
+#include <cstdint>
+
+#include "kernels/feature.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace e2enet::kernels {
+namespace HWY_NAMESPACE {
+
+namespace hn = hwy::HWY_NAMESPACE;
+
+using Floats = hn::ScalableTag<float>;
+using FloatVector = hn::Vec<Floats>;
+
+// An element in memory is a float, or a std::uint16_t that holds a bfloat16.
+HWY_INLINE FloatVector load_elements(Floats d, const float* from) { return hn::LoadU(d, from); }
+
+HWY_INLINE FloatVector load_elements(Floats d, const std::uint16_t* from) {
+  const hn::RebindToUnsigned<Floats> du32;
+  const hn::Rebind<std::uint16_t, Floats> du16;
+  return hn::BitCast(d, hn::ShiftLeft<16>(hn::PromoteTo(du32, hn::LoadU(du16, from))));
+}
+
+HWY_INLINE void store_elements(Floats d, FloatVector value, float* to) { hn::StoreU(value, d, to); }
+
+// Rounds to nearest even. A NaN stays one only if it is quiet with a zero lower half, as arithmetic makes them.
+HWY_INLINE void store_elements(Floats, FloatVector value, std::uint16_t* to) {
+  const hn::RebindToUnsigned<Floats> du32;
+  const hn::RebindToSigned<Floats> di32;
+  const hn::Rebind<std::uint16_t, Floats> du16;
+  const auto bits = hn::BitCast(du32, value);
+  const auto odd = hn::And(hn::ShiftRight<16>(bits), hn::Set(du32, 1));
+  const auto rounded = hn::ShiftRight<16>(hn::Add(bits, hn::Add(odd, hn::Set(du32, 0x7FFF))));
+  hn::StoreU(hn::DemoteTo(du16, hn::BitCast(di32, rounded)), du16, to);
+}
+
+// The first `count` (below a vector's lanes) elements; the other lanes are 0. Reads and writes nothing beyond.
+template <typename T>
+HWY_INLINE FloatVector load_some(Floats d, const T* from, std::size_t count) {
+  HWY_ALIGN T padded[HWY_MAX_BYTES / sizeof(float)] = {};
+  for (std::size_t i = 0; i < count; ++i) padded[i] = from[i];
+  return load_elements(d, padded);
+}
+
+template <typename T>
+HWY_INLINE void store_some(Floats d, FloatVector value, T* to, std::size_t count) {
+  HWY_ALIGN T padded[HWY_MAX_BYTES / sizeof(float)];
+  store_elements(d, value, padded);
+  for (std::size_t i = 0; i < count; ++i) to[i] = padded[i];
+}
+
+// The instance norm and LeakyReLU of one channel, broadcast. A slope of 1 with scale 1 and offset 0 changes nothing.
+struct ActivationVectors {
+  FloatVector scale;
+  FloatVector offset;
+  FloatVector slope;
+
+  // LeakyReLU as max(x, slope * x), for slopes up to 1.
+  HWY_INLINE FloatVector operator()(FloatVector value) const {
+    const FloatVector normalised = hn::MulAdd(value, scale, offset);
+    return hn::Max(normalised, hn::Mul(normalised, slope));
+  }
+};
+
+HWY_INLINE ActivationVectors activation_of(Floats d, const Activation& activation, int channel) {
+  if (activation.scale == nullptr) return {hn::Set(d, 1.0f), hn::Zero(d), hn::Set(d, 1.0f)};
+  return {hn::Set(d, activation.scale[channel]), hn::Set(d, activation.offset[channel]),
+          hn::Set(d, activation.negative_slope)};
+}
+
+}  // namespace HWY_NAMESPACE
+}  // namespace e2enet::kernels
+HWY_AFTER_NAMESPACE();
+
+#endif  // per-target include guard
