@@ -406,11 +406,11 @@ void sigmoid(float* values, int classes, std::ptrdiff_t voxels) {
 }
 
 void finish_instance_norm(const PartialStatistics* statistics, const std::int64_t* voxels, int slots, int outputs,
-                          const float* norm_weight, const float* norm_bias, float epsilon, float* scale,
-                          float* offset) {
+                          int output_begin, int output_end, const float* norm_weight, const float* norm_bias,
+                          float epsilon, float* scale, float* offset) {
   constexpr int kBlock = 16;  // outputs at a time: a line of the slots' statistics serves several
-  for (int begin = 0; begin < outputs; begin += kBlock) {
-    const int count = std::min(kBlock, outputs - begin);
+  for (int begin = output_begin; begin < output_end; begin += kBlock) {
+    const int count = std::min(kBlock, output_end - begin);
     double mean[kBlock] = {};
     double squares[kBlock] = {};
     double seen = 0;

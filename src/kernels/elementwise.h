@@ -8,8 +8,9 @@
 
 namespace e2enet::kernels {
 
-// A patch in the caller's memory, one float32 per voxel, at any stride (negative where a mirrored axis is read backwards).
-// Voxel (c, d, h, w) is data[c*channel_stride + d*stride[0] + h*stride[1] + w*stride[2]] inside [begin, end) and 0 outside.
+// A patch in the caller's memory, one float32 per voxel, at any stride (negative where a mirrored axis is read
+// backwards). Voxel (c, d, h, w) is data[c*channel_stride + d*stride[0] + h*stride[1] + w*stride[2]] inside [begin,
+// end) and 0 outside.
 struct PatchView {
   const float* data = nullptr;
   std::ptrdiff_t channel_stride = 0;
@@ -25,7 +26,8 @@ void load_patch_rows(const PatchView& patch, const Feature& feature, int row_beg
 void store_activated_rows(const Source& source, float* values, int row_begin, int row_end);
 
 // Downward flow where it could not be taken by the convolution that wrote the feature: max pooling of the activated
-// source, kernel = stride, output rows [row_begin, row_end). Extents are floor(input / stride). The output is activated.
+// source, kernel = stride, output rows [row_begin, row_end). Extents are floor(input / stride). The output is
+// activated.
 void max_pool_rows(const Source& source, const Feature& output, Stride stride, int row_begin, int row_end);
 
 // Head: logits of one row, as [classes][W][D], from activated features. weight is (classes, channels).
@@ -37,12 +39,13 @@ void sigmoid(float* values, int classes, std::ptrdiff_t voxels);
 
 // Instance norm as scale and offset: merges the slots' statistics of channel o in slot order, in double (Chan et al.'s
 // pairwise update), then scale = weight / sqrt(variance + epsilon), offset = bias - mean * scale; biased variance.
-// `voxels[slot]` is the count behind each slot.
+// `voxels[slot]` is the count behind each slot. Does outputs [output_begin, output_end), which a caller may share out.
 void finish_instance_norm(const PartialStatistics* statistics, const std::int64_t* voxels, int slots, int outputs,
-                          const float* norm_weight, const float* norm_bias, float epsilon, float* scale, float* offset);
+                          int output_begin, int output_end, const float* norm_weight, const float* norm_bias,
+                          float epsilon, float* scale, float* offset);
 
-// The instruction set that run-time dispatch chose ("AVX3_ZEN4", "AVX2", ...), and all that this machine and build offer.
-// The environment variable E2ENET_TARGET forces one by name; a name that is not available is an error at start.
+// The instruction set that run-time dispatch chose ("AVX3_ZEN4", "AVX2", ...), and all that this machine and build
+// offer. The environment variable E2ENET_TARGET forces one by name; a name that is not available is an error at start.
 const char* instruction_set();
 
 }  // namespace e2enet::kernels

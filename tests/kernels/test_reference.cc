@@ -87,7 +87,7 @@ void check_golden_block(const GoldenBlock& block, const ConvolutionFactory& make
   CHECK(difference(output, expected).largest < 1e-5);
 
   std::vector<float> scale(static_cast<std::size_t>(outputs)), offset(static_cast<std::size_t>(outputs));
-  kernels::finish_instance_norm(statistics.data(), voxels.data(), slots, outputs, gamma.values.data(),
+  kernels::finish_instance_norm(statistics.data(), voxels.data(), slots, outputs, 0, outputs, gamma.values.data(),
                                 beta.values.data(), 1e-5f, scale.data(), offset.data());
   const kernels::Source activated{output.feature(), {scale.data(), offset.data(), 0.01f}};
   std::vector<float> values(static_cast<std::size_t>(outputs * shape.output().voxels()));

@@ -1,0 +1,91 @@
+// Runs a plan on one patch after another.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/aligned_buffer.h"
+#include "kernels/elementwise.h"
+#include "plan/plan.h"
+
+namespace e2enet::engine {
+
+// Takes the logits of a patch row by row, so that they never exist as a whole unless somebody wants them.
+class LogitsSink {
+ public:
+  virtual ~LogitsSink() = default;
+  // logits is [classes][W][D] of row h = `row`, and the sink may overwrite it. Called from several threads at once, for
+  // different rows, each row once. Must not throw.
+  virtual void consume(int row, float* logits) = 0;
+};
+
+// What one step took on the last patch.
+struct StepTime {
+  std::string name;    // "x[0][1] block 1", "up into x[0][1]", "head"
+  std::string kernel;
+  std::string reason;
+  double density = 1;
+  double flops_executed = 0;
+  double flops_paper = 0;
+  double bytes = 0;    // that the step must read and write at least once
+  double seconds = 0;  // an upward flow made ahead of its reader counts in the reader's time
+};
+
+// Owns the working memory of one plan. One patch at a time; allocates nothing after construction.
+class Engine {
+ public:
+  // Throws Error: invalid_argument, out_of_memory.
+  Engine(std::shared_ptr<const model::Network> network, const plan::PlanOptions& options);
+  ~Engine();
+
+  const plan::Plan& plan() const { return plan_; }
+  const model::Network& network() const { return *network_; }
+
+  void run(const kernels::PatchView& patch, LogitsSink& sink);
+
+  // Runs until the node is complete and writes it, activated, as (C, D, H, W) floats. Throws Error (invalid_argument) when
+  // the network has no such node.
+  void run_to_node(const kernels::PatchView& patch, const model::Node& node, float* values);
+
+  // The times of the last patch, in the order of the schedule.
+  std::vector<StepTime> step_times() const;
+
+ private:
+  struct BoundConvolution;
+  struct BoundPool;
+  struct BoundStep;
+
+  kernels::Feature resolve(const plan::PlannedFeature& feature);
+  kernels::Source resolve(const plan::PlannedSource& source);
+  void load(const kernels::PatchView& patch);
+  void run_step(BoundStep& step);
+  void run_convolution(BoundConvolution& convolution);
+
+  std::shared_ptr<const model::Network> network_;
+  plan::Plan plan_;
+  AlignedBuffer features_;
+  AlignedBuffer scratch_;     // per thread
+  AlignedBuffer statistics_;
+  AlignedBuffer row_logits_;  // per thread
+  std::vector<float> scales_;
+  std::vector<float> offsets_;
+  std::vector<BoundStep> steps_;
+  double load_seconds_ = 0;
+  double head_seconds_ = 0;
+};
+
+// Writes the logits to a float array in (classes, D, H, W) order.
+class StoreLogits : public LogitsSink {
+ public:
+  StoreLogits(float* values, int classes, const model::Triple& patch) : values_(values), classes_(classes), patch_(patch) {}
+  void consume(int row, float* logits) override;
+
+ private:
+  float* values_;
+  int classes_;
+  model::Triple patch_;
+};
+
+}  // namespace e2enet::engine

@@ -1,0 +1,99 @@
+#include "plan/kernel_choice.h"
+
+#include <cmath>
+#include <cstdio>
+
+#include "e2enet/error.h"
+
+namespace e2enet::plan {
+namespace {
+
+// Vector operations a lane of output, counted from the kernels' inner loops and checked against `e2enet profile`
+// (docs/performance.md, "cost model"). A unit is about one fused multiply-add.
+struct Cost {
+  double operations = 0;  // of the whole layer, per lane
+  const char* dominant = "";
+};
+
+Cost direct_cost(const kernels::ConvolutionShape& shape, const kernels::SparseKernels& kernels) {
+  const kernels::Extent output = shape.output();
+  const double lanes = double(output.voxels());
+  // Products: 9 a kept kernel; in a dense layer a load serves several outputs. Staging: each input voxel once, and halo rows.
+  const double product = kernels.density() == 1.0 ? 9.0 : 13.0;
+  const double staging = 8.0 * double(shape.input.voxels()) / lanes;
+  return {lanes * (product * double(kernels.count()) + staging * kernels.inputs + 4.0 * kernels.outputs), "direct"};
+}
+
+Cost winograd_cost(const kernels::ConvolutionShape& shape, const kernels::SparseKernels& kernels) {
+  const kernels::Extent output = shape.output();
+  const auto tiles = [](int size) { return double((size + 3) / 4); };
+  // Lanes are (tile, depth) pairs of a tile row; a short row leaves some of the last vector's 16 lanes empty.
+  const double row_lanes = std::ceil(tiles(output.width) * output.depth / 16.0) * 16.0;
+  const double lanes = tiles(output.height) * row_lanes;
+  const double product = kernels.density() == 1.0 ? 36.0 : 40.0;
+  return {lanes * (product * double(kernels.count()) + 300.0 * kernels.inputs + 150.0 * kernels.outputs), "Winograd"};
+}
+
+std::string describe(const Cost& chosen, const Cost& other) {
+  char text[96];
+  std::snprintf(text, sizeof text, "estimated %.3g M vector operations, %.1f times fewer than %s",
+                chosen.operations / 16e6, other.operations / chosen.operations, other.dominant);
+  return text;
+}
+
+std::unique_ptr<kernels::Convolution> make(Algorithm algorithm, const kernels::ConvolutionShape& shape,
+                                           const kernels::SparseKernels& kernels, kernels::Element storage) {
+  switch (algorithm) {
+    case Algorithm::reference:
+      return make_reference_convolution(shape, kernels, storage);
+    case Algorithm::winograd:
+      if (!(shape.stride == kernels::Stride{})) return nullptr;
+      return make_sparse_winograd(shape, kernels, storage);
+    case Algorithm::onednn:
+      if (kernels.density() != 1.0) return nullptr;
+      return make_dense_onednn(shape, kernels, storage);
+    default:
+      return make_sparse_direct(shape, kernels, storage);
+  }
+}
+
+}  // namespace
+
+const char* algorithm_name(Algorithm algorithm) {
+  switch (algorithm) {
+    case Algorithm::reference:
+      return "reference";
+    case Algorithm::winograd:
+      return "winograd";
+    case Algorithm::onednn:
+      return "onednn";
+    default:
+      return "direct";
+  }
+}
+
+KernelChoice choose_convolution(const kernels::ConvolutionShape& shape, const kernels::SparseKernels& kernels,
+                                const PlanOptions& options) {
+  KernelChoice choice;
+  if (options.forced_algorithm) {
+    choice.kernel = make(*options.forced_algorithm, shape, kernels, options.storage);
+    choice.reason = "asked for";
+    if (choice.kernel) return choice;
+  }
+  const Cost direct = direct_cost(shape, kernels);
+  const Cost winograd = winograd_cost(shape, kernels);
+  if (!(shape.stride == kernels::Stride{})) {
+    choice.kernel = make(Algorithm::direct, shape, kernels, options.storage);
+    choice.reason = "strided";
+  } else if (winograd.operations < direct.operations) {
+    choice.kernel = make(Algorithm::winograd, shape, kernels, options.storage);
+    choice.reason = describe(winograd, direct);
+  } else {
+    choice.kernel = make(Algorithm::direct, shape, kernels, options.storage);
+    choice.reason = describe(direct, winograd);
+  }
+  if (!choice.kernel) throw Error(ErrorCode::internal, "no kernel computes this layer");
+  return choice;
+}
+
+}  // namespace e2enet::plan

@@ -1,0 +1,360 @@
+#include "plan/plan.h"
+
+#include <algorithm>
+#include <map>
+#include <utility>
+
+#include "e2enet/error.h"
+#include "plan/arena.h"
+#include "plan/kernel_choice.h"
+
+namespace e2enet::plan {
+namespace {
+
+using kernels::Extent;
+using kernels::Stride;
+using model::Node;
+using model::Triple;
+
+// A level whose feature is larger than this is computed in place, band by band; below, the second copy costs little and
+// every band can run at once.
+constexpr std::size_t kInPlaceBytes = std::size_t{16} << 20;
+
+// An upward flow larger than this is made a few rows ahead of the convolution that reads it, while they are in cache.
+constexpr std::size_t kRingBytes = std::size_t{8} << 20;
+
+Extent to_extent(const Triple& triple) { return {triple[0], triple[1], triple[2]}; }
+Stride to_stride(const Triple& triple) { return {triple[0], triple[1], triple[2]}; }
+
+kernels::SparseKernels view(const model::Layer& layer) {
+  kernels::SparseKernels kernels;
+  kernels.outputs = layer.description.outputs;
+  kernels.inputs = layer.description.inputs();
+  kernels.taps = layer.description.taps();
+  kernels.row_begin = layer.row_begin.data();
+  kernels.input = layer.input.data();
+  kernels.values = layer.values;
+  return kernels;
+}
+
+std::string patch_text(const Triple& patch) {
+  return std::to_string(patch[0]) + "x" + std::to_string(patch[1]) + "x" + std::to_string(patch[2]);
+}
+
+Triple checked_patch(const model::Architecture& architecture, Triple patch) {
+  if (patch == Triple{0, 0, 0}) return architecture.patch_size;
+  const Triple multiple = architecture.patch_multiple();
+  for (int axis = 0; axis < 3; ++axis) {
+    if (patch[axis] < 1 || patch[axis] > 4096 || patch[axis] % multiple[axis] != 0) {
+      throw Error(ErrorCode::invalid_argument, "patch: expected D, H, W up to 4096 and multiples of " + patch_text(multiple) +
+                                                   ", found " + patch_text(patch));
+    }
+  }
+  if (std::int64_t{patch[0]} * patch[1] * patch[2] > (std::int64_t{1} << 31)) {
+    throw Error(ErrorCode::invalid_argument, "patch: expected at most 2^31 voxels, found " + patch_text(patch));
+  }
+  return patch;
+}
+
+// The memory of one level. Node after node is written over the one before: x[i][j-1] is last read by x[i][j] itself, once the
+// level above has taken its upward flow and its downward flow was set aside.
+struct Level {
+  Extent extent;
+  bool in_place = false;
+  // In place: one buffer, `drift` rows longer than the feature. A sweep from the top reads `drift` rows below where it
+  // writes; the next sweep runs from the bottom and moves the feature back.
+  int drift = 0;
+  bool at_bottom = false;  // the newest feature lies `drift` rows down
+  int buffers[2] = {-1, -1};
+  int newest_buffer = 1;  // index into buffers, when not in place
+  PlannedSource newest;
+};
+
+class Builder {
+ public:
+  Builder(const model::Network& network, const PlanOptions& options, Plan& plan)
+      : network_(network), architecture_(network.architecture()), options_(options), plan_(plan) {}
+
+  void build() {
+    choose_kernels();
+    lay_out_levels();
+    place_features();
+    finish();
+  }
+
+ private:
+  std::size_t plane_bytes(int level) const {
+    return std::size_t(levels_[level].extent.voxels()) * kernels::element_bytes(options_.storage);
+  }
+
+  // --- Kernels, in the order of the schedule: backbone downwards, then stage after stage from the top level. ---
+
+  void add_block(const Node& node, int block) {
+    auto step = std::make_unique<ConvolutionStep>();
+    const model::Layer& layer = network_.convolution(node, block);
+    step->layer = &layer;
+    kernels::ConvolutionShape shape;
+    const bool strided = node.stage == 0 && block == 0 && node.level > 0;
+    shape.input = to_extent(architecture_.extent(plan_.patch, strided ? node.level - 1 : node.level));
+    shape.stride = to_stride(layer.description.stride);
+    shape.groups = architecture_.groups;
+    shape.source_channels = layer.description.source_channels;
+    KernelChoice choice = choose_convolution(shape, view(layer), options_);
+    step->kernel = std::move(choice.kernel);
+    step->reason = std::move(choice.reason);
+    for (int band = 0; band < step->kernel->bands(); ++band) {
+      for (int item = 0; item < step->kernel->items_per_band(); ++item) {
+        step->slot_voxels.push_back(step->kernel->item_voxels(band, item));
+      }
+    }
+    if (node.stage > 0 && block == 0) {
+      const model::Layer& upward = network_.upward(node);
+      const kernels::TransposedConvolutionShape up_shape{to_extent(architecture_.extent(plan_.patch, node.level + 1)),
+                                                         to_stride(upward.description.stride)};
+      step->upward_layer = &upward;
+      step->upward_source = 1;
+      step->upward = options_.forced_algorithm == Algorithm::reference
+                         ? make_reference_transposed(up_shape, view(upward), options_.storage)
+                         : make_sparse_transposed(up_shape, view(upward), options_.storage);
+      plan_.packed_bytes += step->upward->packed_bytes();
+    }
+    step->norm = plan_.norms++;
+    plan_.norm_channels = std::max(plan_.norm_channels, layer.description.outputs);
+    plan_.packed_bytes += step->kernel->packed_bytes();
+    blocks_.push_back(std::move(step));
+  }
+
+  void choose_kernels() {
+    const int depth = architecture_.pooling_steps();
+    for (int level = 0; level <= depth; ++level) {
+      add_block({level, 0}, 0);
+      add_block({level, 0}, 1);
+    }
+    for (int stage = 1; stage <= depth; ++stage) {
+      for (int level = 0; level <= depth - stage; ++level) {
+        add_block({level, stage}, 0);
+        if (level + stage == depth) add_block({level, stage}, 1);
+      }
+    }
+  }
+
+  // --- Memory ---
+
+  void lay_out_levels() {
+    levels_.resize(std::size_t(architecture_.pooling_steps()) + 1);
+    for (std::size_t i = 0; i < levels_.size(); ++i) {
+      Level& level = levels_[i];
+      level.extent = to_extent(architecture_.extent(plan_.patch, int(i)));
+      level.in_place = plane_bytes(int(i)) * std::size_t(architecture_.features(int(i))) > kInPlaceBytes;
+    }
+    for (const auto& block : blocks_) {
+      const model::LayerDescription& description = block->layer->description;
+      Level& level = levels_[std::size_t(description.node.level)];
+      if (writes_over(description)) level.drift = std::max(level.drift, block->kernel->rows_per_band() + 1);
+    }
+  }
+
+  // All but the first block of a level find the level's older feature as their source 0.
+  static bool writes_over(const model::LayerDescription& description) {
+    return description.node.stage > 0 || description.block > 0;
+  }
+
+  int new_buffer(std::size_t bytes) {
+    requests_.push_back({bytes, step_, step_});
+    return int(requests_.size()) - 1;
+  }
+  void touch(const PlannedFeature& feature) {
+    if (!feature.exists()) return;
+    BufferRequest& request = requests_[std::size_t(feature.buffer)];
+    request.last = std::max(request.last, step_);
+  }
+
+  PlannedFeature new_feature(int channels, const Extent& extent, int stored_rows, int extra_rows, kernels::Element element) {
+    PlannedFeature feature;
+    feature.element = element;
+    feature.channels = channels;
+    feature.extent = extent;
+    feature.stored_rows = stored_rows;
+    feature.channel_stride = std::ptrdiff_t(stored_rows + extra_rows) * extent.width * extent.depth;
+    // Planes a power of two apart would meet in the same cache sets; one line more spreads them.
+    feature.channel_stride += 64 / std::ptrdiff_t(kernels::element_bytes(element));
+    feature.buffer = new_buffer(std::size_t(feature.channel_stride) * std::size_t(channels) * kernels::element_bytes(element));
+    return feature;
+  }
+
+  // Where the next block of a level writes.
+  PlannedFeature next_output(Level& level, int channels, ConvolutionStep& step) {
+    const bool first = !writes_over(step.layer->description);
+    if (!level.in_place) {
+      level.newest_buffer ^= 1;
+      int& buffer = level.buffers[level.newest_buffer];
+      PlannedFeature feature;
+      if (buffer < 0) {
+        feature = new_feature(channels, level.extent, level.extent.height, 0, options_.storage);
+        buffer = feature.buffer;
+        level.newest.feature = feature;
+      } else {
+        feature = level.newest.feature;
+        feature.buffer = buffer;
+      }
+      return feature;
+    }
+    if (first) {
+      level.newest.feature = new_feature(channels, level.extent, level.extent.height, level.drift, options_.storage);
+      level.at_bottom = false;
+      return level.newest.feature;
+    }
+    step.in_place = true;
+    PlannedFeature feature = level.newest.feature;
+    step.bottom_up = !level.at_bottom;
+    level.at_bottom = !level.at_bottom;
+    feature.offset = level.at_bottom ? std::size_t(level.drift) * std::size_t(level.extent.width) *
+                                           std::size_t(level.extent.depth) * kernels::element_bytes(options_.storage)
+                                     : 0;
+    return feature;
+  }
+
+  // Rows that an upward flow must keep so that one band of its reader finds all that it reads.
+  int ring_rows(const ConvolutionStep& step, const Extent& extent, int stride_height) const {
+    const std::size_t bytes = std::size_t(extent.voxels()) * std::size_t(step.upward_layer->description.outputs) *
+                              kernels::element_bytes(options_.storage);
+    if (bytes <= kRingBytes) return extent.height;
+    kernels::ConvolutionShape shape;
+    shape.input = extent;
+    int rows = 0;
+    for (int row = 0; row < extent.height; row += step.kernel->rows_per_band()) {
+      const kernels::RowRange range =
+          kernels::rows_read(shape, row, std::min(row + step.kernel->rows_per_band(), extent.height));
+      const int begin = range.begin / stride_height;
+      const int end = (range.end + stride_height - 1) / stride_height;
+      rows = std::max(rows, (end - begin) * stride_height);
+    }
+    return std::min(rows, extent.height);
+  }
+
+  void place_block(std::unique_ptr<ConvolutionStep> block) {
+    ConvolutionStep& step = *block;
+    const model::LayerDescription& description = step.layer->description;
+    const Node node = description.node;
+    Level& level = levels_[std::size_t(node.level)];
+    const bool first = !writes_over(description);
+    step_ = int(plan_.steps.size());
+
+    if (first && node.level == 0) {
+      step.sources.push_back({plan_.input, -1});
+    } else if (first) {
+      step.sources.push_back(levels_[std::size_t(node.level) - 1].newest);
+    } else {
+      step.sources.push_back(level.newest);
+    }
+    if (step.upward) {
+      const Level& below = levels_[std::size_t(node.level) + 1];
+      step.upward_input = below.newest;
+      touch(step.upward_input.feature);
+      const int rows = ring_rows(step, level.extent, description_stride(*step.upward_layer).height);
+      step.sources.push_back({new_feature(step.upward_layer->description.outputs, level.extent, rows, 0, options_.storage), -1});
+      if (node.level > 0) step.sources.push_back(downward_.at({node.level - 1, node.stage - 1}));
+    }
+    step.output = next_output(level, description.outputs, step);
+    for (const PlannedSource& source : step.sources) touch(source.feature);
+    touch(step.output);
+    level.newest = {step.output, step.norm};
+
+    const bool last_block = network_has_no_more_blocks(node, description.block);
+    const bool flows_down = last_block && node.level + 1 <= architecture_.pooling_steps() - (node.stage + 1);
+    std::unique_ptr<PoolStep> pool;
+    if (flows_down) {
+      const Stride stride = to_stride(architecture_.pool_strides[std::size_t(node.level)]);
+      const Extent pooled_extent = levels_[std::size_t(node.level) + 1].extent;
+      if (step.kernel->can_pool(stride)) {
+        step.pooled = new_feature(description.outputs, pooled_extent, pooled_extent.height, 0, options_.storage);
+        for (int output = 0; output < description.outputs; ++output) {
+          step.pool_minimum.push_back(step.layer->norm_weight[output] < 0 ? 1 : 0);
+        }
+        downward_[{node.level, node.stage}] = {step.pooled, step.norm};
+      } else {
+        pool = std::make_unique<PoolStep>();
+        pool->source = level.newest;
+        pool->stride = stride;
+      }
+    }
+    Step planned;
+    planned.convolution = std::move(block);
+    plan_.steps.push_back(std::move(planned));
+    if (pool) {
+      step_ = int(plan_.steps.size());
+      const Extent pooled_extent = levels_[std::size_t(node.level) + 1].extent;
+      touch(pool->source.feature);
+      pool->output = new_feature(description.outputs, pooled_extent, pooled_extent.height, 0, options_.storage);
+      downward_[{node.level, node.stage}] = {pool->output, -1};
+      Step pooling;
+      pooling.pool = std::move(pool);
+      plan_.steps.push_back(std::move(pooling));
+    }
+  }
+
+  static Stride description_stride(const model::Layer& layer) { return to_stride(layer.description.stride); }
+
+  bool network_has_no_more_blocks(const Node& node, int block) const {
+    const bool two_blocks = node.stage == 0 || node.level + node.stage == architecture_.pooling_steps();
+    return !two_blocks || block == 1;
+  }
+
+  void place_features() {
+    step_ = 0;
+    plan_.input = new_feature(architecture_.input_channels, levels_[0].extent, levels_[0].extent.height, 0,
+                              kernels::Element::f32);
+    for (auto& block : blocks_) place_block(std::move(block));
+    plan_.head_input = levels_[0].newest;
+    step_ = int(plan_.steps.size());
+    touch(plan_.head_input.feature);
+  }
+
+  void finish() {
+    ArenaLayout layout = place_buffers(requests_);
+    plan_.buffer_offsets = std::move(layout.offsets);
+    plan_.features_bytes = layout.bytes;
+    for (const Step& step : plan_.steps) {
+      if (!step.convolution) continue;
+      const ConvolutionStep& convolution = *step.convolution;
+      plan_.scratch_bytes = std::max(plan_.scratch_bytes, convolution.kernel->scratch_bytes());
+      if (convolution.upward) plan_.scratch_bytes = std::max(plan_.scratch_bytes, convolution.upward->scratch_bytes());
+      plan_.statistics_bytes = std::max(plan_.statistics_bytes, convolution.slot_voxels.size() *
+                                                                    std::size_t(convolution.output.channels) *
+                                                                    sizeof(kernels::PartialStatistics));
+    }
+    plan_.scratch_bytes = (plan_.scratch_bytes + 4095) / 4096 * 4096;
+    plan_.row_logits_bytes = std::size_t(architecture_.classes) * std::size_t(plan_.patch[0]) * std::size_t(plan_.patch[2]) * 4;
+    plan_.row_logits_bytes = (plan_.row_logits_bytes + 4095) / 4096 * 4096;
+  }
+
+  struct NodeOrder {
+    bool operator()(const Node& a, const Node& b) const {
+      return a.level != b.level ? a.level < b.level : a.stage < b.stage;
+    }
+  };
+
+  const model::Network& network_;
+  const model::Architecture& architecture_;
+  const PlanOptions& options_;
+  Plan& plan_;
+  std::vector<std::unique_ptr<ConvolutionStep>> blocks_;
+  std::vector<Level> levels_;
+  std::map<Node, PlannedSource, NodeOrder> downward_;
+  std::vector<BufferRequest> requests_;
+  int step_ = 0;
+};
+
+}  // namespace
+
+Plan::Plan(const model::Network& network, const PlanOptions& options)
+    : patch(checked_patch(network.architecture(), options.patch)), threads(std::max(1, options.threads)), storage(options.storage) {
+  Builder(network, options, *this).build();
+}
+
+std::size_t Plan::peak_bytes() const {
+  return features_bytes + statistics_bytes + packed_bytes + std::size_t(threads) * (scratch_bytes + row_logits_bytes) +
+         2 * std::size_t(norms) * std::size_t(norm_channels) * sizeof(float);
+}
+
+}  // namespace e2enet::plan

@@ -1,0 +1,114 @@
+// How a network will run on a patch: which kernel computes each layer, in which order, and where every feature lies.
+// Decides everything before the first patch and does no arithmetic on voxels.
+#pragma once
+
+#include <cstddef>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "kernels/convolution.h"
+#include "kernels/transposed_convolution.h"
+#include "model/network.h"
+
+namespace e2enet::plan {
+
+enum class Algorithm { reference, direct, winograd, onednn };
+
+const char* algorithm_name(Algorithm algorithm);
+
+struct PlanOptions {
+  model::Triple patch{0, 0, 0};  // a multiple of Architecture::patch_multiple(); 0,0,0: the model's own
+  int threads = 1;
+  kernels::Element storage = kernels::Element::f32;
+  // For tests and measurements: this algorithm wherever it can compute the layer.
+  std::optional<Algorithm> forced_algorithm;
+};
+
+// A feature's place: `offset` bytes into one of the arena's buffers.
+struct PlannedFeature {
+  int buffer = -1;
+  std::size_t offset = 0;
+  kernels::Element element = kernels::Element::f32;
+  int channels = 0;
+  kernels::Extent extent;
+  std::ptrdiff_t channel_stride = 0;
+  int stored_rows = 0;
+
+  bool exists() const { return buffer >= 0; }
+};
+
+// A feature as its reader finds it. `norm` is the index of the instance norm still to be applied, -1 for none.
+struct PlannedSource {
+  PlannedFeature feature;
+  int norm = -1;
+};
+
+// One depth-shift block: convolution and the statistics of its norm, with the flows that feed it.
+struct ConvolutionStep {
+  const model::Layer* layer = nullptr;
+  std::unique_ptr<kernels::Convolution> kernel;
+  std::vector<PlannedSource> sources;
+  PlannedFeature output;
+  PlannedFeature pooled;  // the downward flow out of this block, if its kernel takes it along
+  std::vector<std::uint8_t> pool_minimum;
+  int norm = -1;  // index of the norm that this block's statistics become
+  std::vector<std::int64_t> slot_voxels;  // count behind each slot of statistics
+
+  // The upward flow into this block: source number upward_source is made by `upward`, a few rows ahead of the convolution
+  // when it is a ring.
+  const model::Layer* upward_layer = nullptr;
+  std::unique_ptr<kernels::TransposedConvolution> upward;
+  PlannedSource upward_input;
+  int upward_source = -1;
+
+  bool in_place = false;   // output lies over source 0, moved by a few rows
+  bool bottom_up = false;  // bands from the last to the first
+  std::string reason;      // why this kernel
+
+  bool band_by_band() const {
+    return in_place || (upward && sources[upward_source].feature.stored_rows < sources[upward_source].feature.extent.height);
+  }
+};
+
+// The downward flow where no convolution could take it along.
+struct PoolStep {
+  PlannedSource source;
+  PlannedFeature output;
+  kernels::Stride stride;
+};
+
+// Exactly one of the two is set.
+struct Step {
+  std::unique_ptr<ConvolutionStep> convolution;
+  std::unique_ptr<PoolStep> pool;
+};
+
+class Plan {
+ public:
+  // Throws Error: invalid_argument for a patch that the network cannot run, out_of_memory.
+  Plan(const model::Network& network, const PlanOptions& options);
+
+  model::Triple patch;
+  int threads = 1;
+  kernels::Element storage = kernels::Element::f32;
+
+  PlannedFeature input;  // the patch, float32
+  std::vector<Step> steps;
+  PlannedSource head_input;  // x[0][L]
+  int norms = 0;             // number of instance norms; each has `norm_channels` scales and offsets
+  int norm_channels = 0;
+
+  std::vector<std::size_t> buffer_offsets;  // of each buffer in the arena, bytes
+  std::size_t features_bytes = 0;    // the arena
+  std::size_t scratch_bytes = 0;     // per thread
+  std::size_t statistics_bytes = 0;  // slots of the largest step
+  std::size_t packed_bytes = 0;      // weights in the kernels' own form
+  std::size_t row_logits_bytes = 0;  // per thread
+
+  // Working memory of inference: everything above.
+  std::size_t peak_bytes() const;
+};
+
+}  // namespace e2enet::plan
