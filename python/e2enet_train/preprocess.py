@@ -147,6 +147,7 @@ def preprocess(volume: Volume, preprocessing: dict, labels: Optional[numpy.ndarr
     shape = new_shape(data.shape[1:], spacing, target)
     axis = separate_axis(spacing, target)
     resampled = numpy.stack([resample(channel, shape, 3, axis) for channel in data])
+    # A tie is inside, as in nnU-Net, where label 0 (inside) is written after -1 (outside).
     inside = resample(mask.astype(numpy.float32), shape, 1, axis) >= 0.5
     result = numpy.stack([normalise(channel, entry, inside)
                           for channel, entry in zip(resampled, preprocessing["normalization"])])
