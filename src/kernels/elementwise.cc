@@ -13,6 +13,7 @@
 #include <hwy/contrib/math/math-inl.h>
 #include <hwy/highway.h>
 
+#include "kernels/pooling-inl.h"
 #include "kernels/vector-inl.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -43,69 +44,14 @@ void ActivateRowBf16(const std::uint16_t* row, const Activation& activation, int
   ActivateRow(row, activation, channel, count, to);
 }
 
-// Largest activated element of each stride.depth x stride.height x stride.width block of one channel and output row.
 template <typename T>
 void PoolRow(const Source& source, const Feature& output, Stride stride, int channel, int row) {
   const Floats d;
-  const int lanes = static_cast<int>(hn::Lanes(d));
-  const ActivationVectors activate = activation_of(d, source.activation, channel);
-  const int depth = source.feature.extent.depth;
-  const int pooled_depth = output.extent.depth;
-  T* to = static_cast<T*>(output.row(channel, row));
-  // Element i of the block's pixels, over rows and pixels: what is left is the pooling along depth.
-  const auto best_at = [&](int pixel, int i, int count) HWY_ATTR {
-    FloatVector best = hn::Set(d, -HUGE_VALF);
-    for (int a = 0; a < stride.height; ++a) {
-      const T* from = static_cast<const T*>(source.feature.row(channel, row * stride.height + a)) +
-                      std::ptrdiff_t{pixel} * stride.width * depth + i;
-      for (int b = 0; b < stride.width; ++b, from += depth) {
-        best = hn::Max(best, activate(count == lanes ? load_elements(d, from)
-                                                     : load_some(d, from, static_cast<std::size_t>(count))));
-      }
-    }
-    return best;
+  const auto from_row = [&](int a) {
+    return static_cast<const T*>(source.feature.row(channel, row * stride.height + a));
   };
-  for (int pixel = 0; pixel < output.extent.width; ++pixel, to += pooled_depth) {
-    if (stride.depth == 1) {
-      for (int i = 0; i < pooled_depth; i += lanes) {
-        const int count = std::min(lanes, pooled_depth - i);
-        const FloatVector best = best_at(pixel, i, count);
-        if (count == lanes) {
-          store_elements(d, best, to + i);
-        } else {
-          store_some(d, best, to + i, static_cast<std::size_t>(count));
-        }
-      }
-#if HWY_TARGET != HWY_SCALAR  // which has one lane and nothing to interleave
-    } else if (stride.depth == 2) {
-      for (int i = 0; i < pooled_depth; i += lanes) {
-        const int count = std::min(lanes, pooled_depth - i);
-        const FloatVector lower = best_at(pixel, 2 * i, std::min(lanes, 2 * count));
-        const FloatVector upper = 2 * count > lanes ? best_at(pixel, 2 * i + lanes, 2 * count - lanes) : lower;
-        const FloatVector best = hn::Max(hn::ConcatEven(d, upper, lower), hn::ConcatOdd(d, upper, lower));
-        if (count == lanes) {
-          store_elements(d, best, to + i);
-        } else {
-          store_some(d, best, to + i, static_cast<std::size_t>(count));
-        }
-      }
-#endif
-    } else {
-      HWY_ALIGN float block[HWY_MAX_BYTES / sizeof(float)];
-      HWY_ALIGN float best_so_far[HWY_MAX_BYTES / sizeof(float)];
-      for (int i = 0; i < pooled_depth; ++i) {
-        FloatVector best = hn::Set(d, -HUGE_VALF);
-        for (int e = 0; e < stride.depth; e += lanes) {
-          const int count = std::min(lanes, stride.depth - e);
-          hn::Store(best_at(pixel, i * stride.depth + e, count), d, block);
-          for (int rest = count; rest < lanes; ++rest) block[rest] = block[0];
-          best = hn::Max(best, hn::Load(d, block));
-        }
-        hn::Store(hn::MaxOfLanes(d, best), d, best_so_far);
-        store_some(d, hn::Set(d, best_so_far[0]), to + i, 1);
-      }
-    }
-  }
+  pool_pixels(from_row, source.feature.extent.depth, stride, activation_of(d, source.activation, channel), 1.0f,
+              output.extent.width, output.extent.depth, static_cast<T*>(output.row(channel, row)));
 }
 
 void PoolRowF32(const Source& source, const Feature& output, Stride stride, int channel, int row) {

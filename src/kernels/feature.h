@@ -1,7 +1,7 @@
 // What a kernel reads and writes: features of a patch, and how to look at them.
 //
-// A feature lies in memory as [C][H][W][D], depth innermost and contiguous. The restricted depth shift is then a pointer
-// offset, a concatenation is a list of features, and narrow levels waste no lanes on width.
+// A feature lies in memory as [C][H][W][D], depth innermost and contiguous. The restricted depth shift is then a
+// pointer offset, a concatenation is a list of features, and narrow levels waste no lanes on width.
 #pragma once
 
 #include <cstddef>
@@ -57,8 +57,8 @@ struct Feature {
   }
 };
 
-// What a reader applies to each element of channel c before use: the instance norm and LeakyReLU of the block that wrote
-// the feature, y = LeakyReLU(scale[c] * x + offset[c]). The writer stored its bare convolution, since the norm's
+// What a reader applies to each element of channel c before use: the instance norm and LeakyReLU of the block that
+// wrote the feature, y = LeakyReLU(scale[c] * x + offset[c]). The writer stored its bare convolution, since the norm's
 // statistics are known only when the last voxel is. scale == nullptr: elements are taken as they are.
 struct Activation {
   const float* scale = nullptr;

@@ -44,7 +44,34 @@ HWY_INLINE void store_elements(Floats, FloatVector value, std::uint16_t* to) {
   hn::StoreU(hn::DemoteTo(du16, hn::BitCast(di32, rounded)), du16, to);
 }
 
-// The first `count` (below a vector's lanes) elements; the other lanes are 0. Reads and writes nothing beyond.
+// The first `count` (below a vector's lanes) elements; the other lanes are 0. Reads and writes nothing beyond: where a
+// masked load touches only the lanes that its mask names it is used, elsewhere the elements go through a buffer.
+#if HWY_TARGET == HWY_AVX3 || HWY_TARGET == HWY_AVX3_DL
+
+HWY_INLINE FloatVector load_some(Floats d, const float* from, std::size_t count) {
+  return hn::MaskedLoad(hn::FirstN(d, count), d, from);
+}
+
+HWY_INLINE FloatVector load_some(Floats d, const std::uint16_t* from, std::size_t count) {
+  const hn::RebindToUnsigned<Floats> du32;
+  const hn::Rebind<std::uint16_t, Floats> du16;
+  const auto halves = hn::MaskedLoad(hn::FirstN(du16, count), du16, from);
+  return hn::BitCast(d, hn::ShiftLeft<16>(hn::PromoteTo(du32, halves)));
+}
+
+HWY_INLINE void store_some(Floats d, FloatVector value, float* to, std::size_t count) {
+  hn::BlendedStore(value, hn::FirstN(d, count), d, to);
+}
+
+HWY_INLINE void store_some(Floats d, FloatVector value, std::uint16_t* to, std::size_t count) {
+  const hn::Rebind<std::uint16_t, Floats> du16;
+  HWY_ALIGN std::uint16_t padded[HWY_MAX_BYTES / sizeof(float)];
+  store_elements(d, value, padded);
+  hn::BlendedStore(hn::Load(du16, padded), hn::FirstN(du16, count), du16, to);
+}
+
+#else
+
 template <typename T>
 HWY_INLINE FloatVector load_some(Floats d, const T* from, std::size_t count) {
   HWY_ALIGN T padded[HWY_MAX_BYTES / sizeof(float)] = {};
@@ -54,10 +81,12 @@ HWY_INLINE FloatVector load_some(Floats d, const T* from, std::size_t count) {
 
 template <typename T>
 HWY_INLINE void store_some(Floats d, FloatVector value, T* to, std::size_t count) {
-  HWY_ALIGN T padded[HWY_MAX_BYTES / sizeof(float)];
+  HWY_ALIGN T padded[HWY_MAX_BYTES / sizeof(float)] = {};
   store_elements(d, value, padded);
   for (std::size_t i = 0; i < count; ++i) to[i] = padded[i];
 }
+
+#endif
 
 // The instance norm and LeakyReLU of one channel, broadcast. A slope of 1 with scale 1 and offset 0 changes nothing.
 struct ActivationVectors {

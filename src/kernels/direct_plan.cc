@@ -1,0 +1,113 @@
+#include "kernels/direct_plan.h"
+
+namespace e2enet::kernels {
+namespace {
+
+// Of a cache of 1 MiB a core the staged inputs may take about half; weights and outputs pass through the rest.
+// Processors with less find the remainder in their shared cache.
+constexpr std::size_t kStageBytes = 560 << 10;
+
+// Lanes of one item and output channel: the outputs of a register block (6 of them) should stay in the L1 cache until
+// their statistics are taken.
+constexpr int kItemLanes = 1024;
+
+// Items that a band should have, so that several threads share it.
+constexpr int kItemsPerBand = 8;
+constexpr int kOutputsPerGroup = 24;  // fewer would not pay for staging the inputs again
+
+void lay_out(DirectPlan* plan) {
+  const Stride& stride = plan->shape.stride;
+  // Rows between those that the three taps touch are not staged.
+  plan->slots_per_row = std::min(stride.height, 3);
+  plan->row_slots = (plan->rows - 1) * plan->slots_per_row + 3;
+  plan->phases = std::min(stride.width, 3);
+  plan->phase_begin.clear();
+  plan->phase_pixels.clear();
+  int slot_pixels = 0;
+  for (int phase = 0; phase < plan->phases; ++phase) {
+    const int last_tap = phase + (2 - phase) / stride.width * stride.width;
+    plan->phase_begin.push_back(slot_pixels);
+    plan->phase_pixels.push_back(plan->pixels + last_tap / stride.width);
+    slot_pixels += plan->phase_pixels.back();
+  }
+  const std::ptrdiff_t depth = plan->output.depth;
+  // One vector more than is used: the last vector of a tap and of the staging may reach over the end.
+  const std::ptrdiff_t wanted = slot_pixels * depth + plan->lanes;
+  plan->slot_pitch = (wanted + plan->lanes - 1) / plan->lanes * plan->lanes;
+  plan->channel_pitch = plan->slot_pitch * plan->row_slots;
+  for (int a = 0; a < 3; ++a) {
+    for (int b = 0; b < 3; ++b) {
+      plan->tap_offset[a * 3 + b] =
+          a * plan->slot_pitch +
+          (plan->phase_begin[static_cast<std::size_t>(b % stride.width)] + b / stride.width) * depth;
+    }
+  }
+  plan->row_vectors = static_cast<int>((plan->pixels * depth + plan->lanes - 1) / plan->lanes);
+}
+
+// Weights of dense kernels, in the order in which the register blocks read them:
+//  1. block after block;
+//  2. in a block, input channel after input channel;
+//  3. of a channel, tap after tap (height, width);
+//  4. of a tap, one weight for each output of the block, next to each other.
+void pack(DirectPlan* plan, int block_outputs) {
+  const SparseKernels& kernels = plan->kernels;
+  // Blocks as even as can be: 8 outputs are better cut in 4 + 4 than in 6 + 2.
+  const int blocks = (kernels.outputs + block_outputs - 1) / block_outputs;
+  for (int b = 0; b <= blocks; ++b)
+    plan->block_begin.push_back(static_cast<int>(std::int64_t{kernels.outputs} * b / blocks));
+  plan->packed.reserve(static_cast<std::size_t>(kernels.outputs) * kernels.inputs * 9);
+  for (int b = 0; b < blocks; ++b) {
+    for (int c = 0; c < kernels.inputs; ++c) {
+      for (int t = 0; t < 9; ++t) {
+        for (int o = plan->block_begin[b]; o < plan->block_begin[b + 1]; ++o) {
+          plan->packed.push_back(kernels.values[(std::ptrdiff_t{o} * kernels.inputs + c) * 9 + t]);
+        }
+      }
+    }
+  }
+}
+
+}  // namespace
+
+DirectPlan plan_direct(const ConvolutionShape& shape, const SparseKernels& kernels, int lanes, int block_outputs) {
+  DirectPlan plan;
+  plan.shape = shape;
+  plan.kernels = kernels;
+  plan.output = shape.output();
+  plan.lanes = lanes;
+  plan.dense = kernels.outputs > 0 && kernels.count() == std::int64_t{kernels.outputs} * kernels.inputs;
+
+  // Rows share what they read with their neighbours only where the stride is below the kernel's height.
+  plan.rows = std::min(plan.output.height, shape.stride.height == 1 ? 4 : 2);
+  plan.pixels = std::clamp(kItemLanes / (plan.rows * plan.output.depth), 1, plan.output.width);
+  lay_out(&plan);
+  while (plan.stage_floats() * sizeof(float) > kStageBytes && (plan.pixels > 1 || plan.rows > 1)) {
+    // Halve what leaves the larger part of a block of lanes to share its neighbours' inputs.
+    if (plan.rows > 1 && plan.pixels * plan.output.depth <= 4 * lanes) {
+      plan.rows = (plan.rows + 1) / 2;
+    } else if (plan.pixels > 1) {
+      plan.pixels = (plan.pixels + 1) / 2;
+    } else {
+      plan.rows = (plan.rows + 1) / 2;
+    }
+    lay_out(&plan);
+  }
+  plan.segments = (plan.output.width + plan.pixels - 1) / plan.pixels;
+  plan.pixels = (plan.output.width + plan.segments - 1) / plan.segments;
+  if (plan.segments > 1) {
+    // Even cuts, so that pooling in 2 x 2 or 4 x 4 pixels finds its pixels in one item.
+    const int even = plan.pixels >= 3 ? 4 : 2;
+    if (plan.pixels > 1) plan.pixels = (plan.pixels + even - 1) / even * even;
+    plan.segments = (plan.output.width + plan.pixels - 1) / plan.pixels;
+  }
+  lay_out(&plan);
+
+  if (plan.dense) pack(&plan, block_outputs);
+  plan.output_groups =
+      std::clamp(std::min((kItemsPerBand + plan.segments - 1) / plan.segments, kernels.outputs / kOutputsPerGroup), 1,
+                 std::max(1, plan.dense ? static_cast<int>(plan.block_begin.size()) - 1 : kernels.outputs));
+  return plan;
+}
+
+}  // namespace e2enet::kernels

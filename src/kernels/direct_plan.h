@@ -1,0 +1,64 @@
+// How the direct convolution cuts its work and lays out what it stages; fixed by the shape and the vector length.
+//
+// An item computes `rows` output rows x `pixels` output pixels x all depths of one group of output channels. It first
+// stages what these read of every input channel, activated, shifted, subsampled in depth and padded with zeros:
+//
+//   [channel][row slot][phase][pixel of the phase][output depth]
+//
+// Input pixel sw*w + b - 1 of tap b is pixel w + b / sw of phase b % sw, so that for every tap the values behind
+// consecutive (output pixel, depth) lanes are consecutive, whatever the strides: a tap is a constant offset. Vectors
+// run over these flat lanes, which fills them on levels where the depth is narrower than a vector.
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+#include "kernels/convolution.h"
+
+namespace e2enet::kernels {
+
+struct DirectPlan {
+  ConvolutionShape shape;
+  Extent output;
+  SparseKernels kernels;
+  int lanes = 1;  // floats in a vector
+
+  // The cut.
+  int rows = 1;
+  int pixels = 1;
+  int segments = 1;       // of pixels, in a row
+  int output_groups = 1;  // of output channels; items_per_band = segments * output_groups
+
+  // The staged layout, in floats.
+  int row_slots = 3;
+  int slots_per_row = 1;  // from one output row to the next
+  int phases = 1;
+  std::vector<int> phase_begin;   // in pixels from the slot's begin, one per phase
+  std::vector<int> phase_pixels;  // one per phase
+  std::ptrdiff_t slot_pitch = 0;
+  std::ptrdiff_t channel_pitch = 0;
+  std::ptrdiff_t tap_offset[9] = {};
+  int row_vectors = 1;  // vectors of one output row of an item
+
+  // Dense kernels: outputs cut into register blocks, block b being outputs [block_begin[b], block_begin[b + 1]).
+  bool dense = false;
+  std::vector<int> block_begin;
+  std::vector<float> packed;
+
+  int bands() const { return (output.height + rows - 1) / rows; }
+  std::size_t stage_floats() const {
+    return static_cast<std::size_t>(kernels.inputs) * static_cast<std::size_t>(channel_pitch);
+  }
+  // The first of the register blocks (dense) or outputs (sparse) of an output group.
+  int group_begin(int group) const {
+    const int units = dense ? static_cast<int>(block_begin.size()) - 1 : kernels.outputs;
+    return static_cast<int>(std::int64_t{units} * group / output_groups);
+  }
+};
+
+// Lays the layer out for vectors of `lanes` floats and register blocks of up to `block_outputs` outputs.
+DirectPlan plan_direct(const ConvolutionShape& shape, const SparseKernels& kernels, int lanes, int block_outputs);
+
+}  // namespace e2enet::kernels
