@@ -5,9 +5,13 @@ import os
 import sys
 from pathlib import Path
 
-import torch
+# A thread that waits spins only for a moment: on a shared machine it would take time from those it waits for. PyTorch
+# reads this when it is loaded.
+os.environ.setdefault("GOMP_SPINCOUNT", "20000")
 
-from . import dataset, evaluate, planning, trainer
+import torch  # noqa: E402
+
+from . import dataset, evaluate, planning, threads, trainer  # noqa: E402
 
 
 def add_data(parser):
@@ -59,7 +63,7 @@ def parse(arguments):
     train.add_argument("--validation-cases", type=int, default=defaults.validation_cases)
     train.add_argument("--precision", choices=["auto", "float32", "bfloat16"], default="auto",
                        help="of the activations; auto: bfloat16 where the processor multiplies it")
-    train.add_argument("--threads", type=int, default=os.cpu_count())
+    train.add_argument("--threads", type=int, help="default: as many cores as other programs leave free, all the time")
     train.add_argument("--workers", type=int, default=1, help="processes that prepare batches")
     train.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     train.add_argument("--validate-every", type=int, default=500, help="iterations")
@@ -103,15 +107,19 @@ def settings_of(options, device) -> trainer.Settings:
         validation_cases=options.validation_cases, precision=precision)
 
 
+def plan(options) -> int:
+    options.output.mkdir(parents=True, exist_ok=True)
+    plan_of(options, dataset.read_description(options.dataset_json or options.data / "dataset.json"))
+    return 0
+
+
 def train(options) -> int:
-    torch.set_num_threads(options.threads)
+    cores = threads.FreeCores(options.threads)
     trainer.keep_freed_memory()
     device = torch.device(options.device)
     description = dataset.read_description(options.dataset_json or options.data / "dataset.json")
     options.output.mkdir(parents=True, exist_ok=True)
-    plan = plan_of(options, description)
-    if options.command == "plan":
-        return 0
+    network_plan = plan_of(options, description)
     settings = settings_of(options, device)
     settings_path = options.output / "settings.json"
     values = json.loads(json.dumps(trainer.asdict(settings)))
@@ -123,10 +131,11 @@ def train(options) -> int:
                              f"{values[changed[0]]!r}; use the same value or another folder")
     else:
         trainer.write_json(settings_path, values)
-    run = trainer.Run(options.output, options.data, description, plan, settings, device, options.workers)
+    run = trainer.Run(options.output, options.data, description, network_plan, settings, device, options.workers,
+                      before_iteration=cores.follow)
     parameters = sum(p.numel() for p in run.training.network.parameters())
     print(f"{parameters} parameters dense, {len(run.training_names)} training and {len(run.validation_names)} validation "
-          f"cases, {settings.precision}, {options.threads} threads on {device}", flush=True)
+          f"cases, {settings.precision}, {'up to ' if cores.adaptive else ''}{cores.most} threads on {device}", flush=True)
     run.report = lambda text: print(text, flush=True)
     if not run.run(validate_every=options.validate_every, checkpoint_minutes=options.checkpoint_minutes):
         return 1
@@ -141,11 +150,7 @@ def main(arguments=None) -> int:
     try:
         if options.command == "evaluate":
             return evaluate.run(options)
-        if getattr(options, "threads", None) is None:
-            options.threads = os.cpu_count()
-        if options.command == "plan":
-            options.device = "cpu"
-        return train(options)
+        return plan(options) if options.command == "plan" else train(options)
     except (OSError, ValueError, FloatingPointError) as error:
         print(f"e2enet_train: {error}", file=sys.stderr)
         return 1

@@ -273,13 +273,14 @@ class Run:
     """A training run in its folder."""
 
     def __init__(self, folder: Path, data: Path, description: dataset.Description, plan: dict, settings: Settings,
-                 device="cpu", workers: int = 1, report=print):
+                 device="cpu", workers: int = 1, report=print, before_iteration=lambda: None):
         self.folder = Path(folder)
         self.description = description
         self.plan = plan
         self.settings = settings
         self.workers = workers
         self.report = report
+        self.before_iteration = before_iteration
         self.stop_requested = False
         cases = dataset.find_cases(data, len(description.channels))
         training, validation = dataset.split_cases(cases, settings.validation_cases, settings.seed)
@@ -335,6 +336,7 @@ class Run:
         try:
             batches = None if training.finished else self.batches()
             while not training.finished and not self.stop_requested:
+                self.before_iteration()
                 value, moved, rate = training.step(*next(batches))
                 loss_sum, loss_count, moved_sum = loss_sum + value, loss_count + 1, moved_sum + moved
                 validating = bool(self.validation_pairs) and training.iteration % validate_every == 0

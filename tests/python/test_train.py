@@ -21,7 +21,7 @@ import torch  # noqa: E402
 from scipy import ndimage  # noqa: E402
 
 from e2enet_model_file import read_model, write_model  # noqa: E402
-from e2enet_train import augment, dataset, dsff, export, inference, loss, network, planning, preprocess, trainer  # noqa: E402
+from e2enet_train import augment, dataset, dsff, export, inference, loss, network, planning, preprocess, threads, trainer  # noqa: E402
 
 DATA = ROOT / "tests" / "data"
 SHARED = Path(os.environ.get("E2ENET_SHARED", ROOT.parent / "shared"))
@@ -201,6 +201,22 @@ class SparseFusion(unittest.TestCase):
     def test_a_layer_that_does_not_exist_is_refused(self):
         with self.assertRaisesRegex(ValueError, "fusion.9"):
             trainer.Training(small_architecture(), trainer.Settings(iterations=1, layer_density={"fusion.9": 0.5}))
+
+
+class Threads(unittest.TestCase):
+    def test_a_thread_is_given_up_for_every_core_that_others_hold(self):
+        self.assertEqual([threads.threads_for(others, 2) for others in (0.0, 0.3, 0.5, 1.0, 2.0, 9.0)], [2, 2, 1, 1, 1, 1])
+        self.assertEqual([threads.threads_for(others, 8) for others in (0.2, 1.1, 7.9)], [8, 7, 1])
+
+    def test_busy_time_is_everything_but_idling_and_waiting(self):
+        self.assertEqual(threads.busy_seconds("cpu  100 20 30 9999 888 4 6 0 0 0\ncpu0 1 2", 10.0), 16.0)
+
+    def test_a_fixed_number_stays(self):
+        before = torch.get_num_threads()
+        self.addCleanup(torch.set_num_threads, before)
+        cores = threads.FreeCores(1)
+        cores.follow()
+        self.assertEqual((torch.get_num_threads(), cores.adaptive), (1, False))
 
 
 class Loss(unittest.TestCase):
