@@ -16,13 +16,6 @@ using kernels::Stride;
 using model::Node;
 using model::Triple;
 
-// A level whose feature is larger than this is computed in place, band by band; below, the second copy costs little and
-// every band can run at once.
-constexpr std::size_t kInPlaceBytes = std::size_t{16} << 20;
-
-// An upward flow larger than this is made a few rows ahead of the convolution that reads it, while they are in cache.
-constexpr std::size_t kRingBytes = std::size_t{8} << 20;
-
 Extent to_extent(const Triple& triple) { return {triple[0], triple[1], triple[2]}; }
 Stride to_stride(const Triple& triple) { return {triple[0], triple[1], triple[2]}; }
 
@@ -145,7 +138,7 @@ class Builder {
     for (std::size_t i = 0; i < levels_.size(); ++i) {
       Level& level = levels_[i];
       level.extent = to_extent(architecture_.extent(plan_.patch, int(i)));
-      level.in_place = plane_bytes(int(i)) * std::size_t(architecture_.features(int(i))) > kInPlaceBytes;
+      level.in_place = plane_bytes(int(i)) * std::size_t(architecture_.features(int(i))) > options_.in_place_bytes;
     }
     for (const auto& block : blocks_) {
       const model::LayerDescription& description = block->layer->description;
@@ -218,7 +211,7 @@ class Builder {
   int ring_rows(const ConvolutionStep& step, const Extent& extent, int stride_height) const {
     const std::size_t bytes = std::size_t(extent.voxels()) * std::size_t(step.upward_layer->description.outputs) *
                               kernels::element_bytes(options_.storage);
-    if (bytes <= kRingBytes) return extent.height;
+    if (bytes <= options_.ring_bytes) return extent.height;
     kernels::ConvolutionShape shape;
     shape.input = extent;
     int rows = 0;

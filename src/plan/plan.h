@@ -24,6 +24,11 @@ struct PlanOptions {
   kernels::Element storage = kernels::Element::f32;
   // For tests and measurements: this algorithm wherever it can compute the layer.
   std::optional<Algorithm> forced_algorithm;
+  // A level whose feature is larger than this is computed in place, band by band; below, the second copy costs little and
+  // every band can run at once.
+  std::size_t in_place_bytes = std::size_t{16} << 20;
+  // An upward flow larger than this is made a few rows ahead of the convolution that reads it, while they are in cache.
+  std::size_t ring_bytes = std::size_t{8} << 20;
 };
 
 // A feature's place: `offset` bytes into one of the arena's buffers.

@@ -1,0 +1,193 @@
+#include "streaming/sliding_window.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <string>
+
+#include "base/parallel.h"
+#include "e2enet/error.h"
+
+namespace e2enet::streaming {
+
+std::vector<int> tile_starts(int image, int patch, double step) {
+  if (image <= patch) return {0};
+  const int count = int(std::ceil((image - patch) / (patch * step))) + 1;
+  std::vector<int> starts;
+  for (int i = 0; i < count; ++i) starts.push_back(int(std::nearbyint(double(i) * (double(image - patch) / (count - 1)))));
+  return starts;
+}
+
+std::vector<float> gaussian_weights(const Extent3& patch) {
+  std::array<std::vector<double>, 3> squares;
+  for (int axis = 0; axis < 3; ++axis) {
+    for (int i = 0; i < patch[axis]; ++i) {
+      const double distance = (i - patch[axis] / 2) / (patch[axis] / 8.0);
+      squares[axis].push_back(distance * distance);
+    }
+  }
+  std::vector<float> weights;
+  weights.reserve(std::size_t(patch[0]) * std::size_t(patch[1]) * std::size_t(patch[2]));
+  for (const double d : squares[0]) {
+    for (const double h : squares[1]) {
+      for (const double w : squares[2]) weights.push_back(float(std::exp(-0.5 * (d + h + w))));
+    }
+  }
+  return weights;
+}
+
+// Adds one run's weighted probabilities to the ring, row by row.
+class SlidingWindow::Accumulate : public engine::LogitsSink {
+ public:
+  Accumulate(SlidingWindow& window, const std::array<int, 3>& start, const std::vector<int>& mirror, float share)
+      : window_(window), start_(start), share_(share), sigmoid_(window.engine_.network().configuration().output == model::OutputKind::sigmoid) {
+    for (const int axis : mirror) flipped_[axis] = true;
+  }
+
+  void consume(int patch_row, float* logits) override {
+    const auto& [depth, height, width] = window_.patch_;
+    const std::ptrdiff_t plane = std::ptrdiff_t{width} * depth;
+    if (sigmoid_) {
+      kernels::sigmoid(logits, window_.classes_, plane);
+    } else {
+      kernels::softmax(logits, window_.classes_, plane);
+    }
+    const int tile_row = flipped_[1] ? height - 1 - patch_row : patch_row;
+    const int h = start_[1] + tile_row;
+    if (h < 0 || h >= window_.volume_[1]) return;
+    const int w_begin = std::max(0, -start_[2]);
+    const int w_end = std::min(width, window_.volume_[2] - start_[2]);
+    const std::ptrdiff_t slice = std::ptrdiff_t{window_.volume_[1]} * window_.volume_[2];
+    auto* sums = reinterpret_cast<float*>(window_.sums_.data());
+
+    for (int c = 0; c < window_.classes_; ++c) {
+      const float* row = logits + c * plane;
+      for (int tile_d = std::max(0, -start_[0]); tile_d < depth && start_[0] + tile_d < window_.volume_[0]; ++tile_d) {
+        const int patch_d = flipped_[0] ? depth - 1 - tile_d : tile_d;
+        const std::ptrdiff_t ring = (start_[0] + tile_d) % window_.ring_slices_;
+        float* to = sums + (ring * window_.classes_ + c) * slice + std::ptrdiff_t{h} * window_.volume_[2] + start_[2];
+        const float* weight =
+            window_.weights_.empty() ? nullptr : window_.weights_.data() + (std::ptrdiff_t{tile_d} * height + tile_row) * width;
+        for (int w = w_begin; w < w_end; ++w) {
+          const int patch_w = flipped_[2] ? width - 1 - w : w;
+          const float probability = row[std::ptrdiff_t{patch_w} * depth + patch_d] * share_;
+          to[w] += weight ? weight[w] * probability : probability;
+        }
+      }
+    }
+  }
+
+ private:
+  SlidingWindow& window_;
+  std::array<int, 3> start_;
+  bool flipped_[3] = {false, false, false};
+  float share_;
+  bool sigmoid_;
+};
+
+SlidingWindow::SlidingWindow(engine::Engine& engine, const TilingOptions& options, const Extent3& volume)
+    : engine_(engine), volume_(volume), patch_(engine.plan().patch), classes_(engine.network().architecture().classes) {
+  if (!(options.step > 0 && options.step <= 1)) {
+    throw Error(ErrorCode::invalid_argument, "step: expected a fraction of the patch above 0 and at most 1, found " +
+                                                 std::to_string(options.step));
+  }
+  std::int64_t tiles = 1;
+  for (int axis = 0; axis < 3; ++axis) {
+    padding_[axis] = std::max(0, patch_[axis] - volume_[axis]) / 2;
+    starts_[axis] = tile_starts(std::max(volume_[axis], patch_[axis]), patch_[axis], options.step);
+    for (int& start : starts_[axis]) start -= padding_[axis];
+    tiles *= std::int64_t(starts_[axis].size());
+  }
+  for (int subset = 0; subset < (1 << options.mirror_axes.size()); ++subset) {
+    mirrors_.emplace_back();
+    for (std::size_t i = 0; i < options.mirror_axes.size(); ++i) {
+      if (subset >> i & 1) mirrors_.back().push_back(options.mirror_axes[i]);
+    }
+  }
+  if (options.gaussian && tiles > 1) weights_ = gaussian_weights(patch_);
+  ring_slices_ = std::min(patch_[0], volume_[0]);
+  const std::size_t plane = std::size_t(volume_[1]) * std::size_t(volume_[2]) * sizeof(float);
+  sums_ = AlignedBuffer(std::size_t(ring_slices_) * std::size_t(classes_) * plane, "accumulated probabilities");
+  weight_sums_ = AlignedBuffer(std::size_t(ring_slices_) * plane, "the weights of accumulated probabilities");
+}
+
+std::int64_t SlidingWindow::runs() const {
+  return std::int64_t(starts_[0].size() * starts_[1].size() * starts_[2].size() * mirrors_.size());
+}
+
+std::size_t SlidingWindow::memory_bytes() const { return sums_.size() + weight_sums_.size() + weights_.size() * sizeof(float); }
+
+void SlidingWindow::finish_slices(int begin, int end, SliceSink& sink) {
+  const std::ptrdiff_t plane = std::ptrdiff_t{volume_[1]} * volume_[2];
+  for (int d = begin; d < end; ++d) {
+    const std::ptrdiff_t ring = d % ring_slices_;
+    float* sums = reinterpret_cast<float*>(sums_.data()) + ring * classes_ * plane;
+    float* weights = reinterpret_cast<float*>(weight_sums_.data()) + ring * plane;
+    run_team(engine_.plan().threads, [&](const Worker& worker) {
+      worker.for_each(classes_, [&](std::int64_t c) {
+        float* values = sums + c * plane;
+        for (std::ptrdiff_t i = 0; i < plane; ++i) values[i] /= weights[i];
+      });
+    });
+    sink.consume(d, sums);
+    std::memset(sums, 0, std::size_t(classes_ * plane) * sizeof(float));
+    std::memset(weights, 0, std::size_t(plane) * sizeof(float));
+  }
+}
+
+void SlidingWindow::run(const float* volume, SliceSink& sink, const TileCallback& callback) {
+  std::memset(sums_.data(), 0, sums_.size());
+  std::memset(weight_sums_.data(), 0, weight_sums_.size());
+  const std::int64_t total = runs();
+  std::int64_t done = 0;
+  const float share = 1.0f / float(mirrors_.size());
+
+  for (std::size_t layer = 0; layer < starts_[0].size(); ++layer) {
+    for (const int start_h : starts_[1]) {
+      for (const int start_w : starts_[2]) {
+        const std::array<int, 3> start{starts_[0][layer], start_h, start_w};
+        for (const std::vector<int>& mirror : mirrors_) {
+          if (callback && !callback(done, total)) throw Error(ErrorCode::cancelled, "cancelled by the caller");
+          kernels::PatchView view;
+          const std::ptrdiff_t strides[3] = {std::ptrdiff_t{volume_[1]} * volume_[2], volume_[2], 1};
+          view.channel_stride = strides[0] * volume_[0];
+          view.data = volume;
+          for (int axis = 0; axis < 3; ++axis) {
+            view.begin[axis] = std::max(0, -start[axis]);
+            view.end[axis] = std::min(patch_[axis], volume_[axis] - start[axis]);
+            view.stride[axis] = strides[axis];
+            view.data += start[axis] * strides[axis];
+          }
+          for (const int axis : mirror) {
+            view.data += (patch_[axis] - 1) * strides[axis];
+            view.stride[axis] = -strides[axis];
+            const int begin = patch_[axis] - view.end[axis];
+            view.end[axis] = patch_[axis] - view.begin[axis];
+            view.begin[axis] = begin;
+          }
+          Accumulate accumulate(*this, start, mirror, share);
+          engine_.run(view, accumulate);
+          ++done;
+        }
+        add_weights(start);
+      }
+    }
+    const bool last = layer + 1 == starts_[0].size();
+    const int finished = last ? volume_[0] : starts_[0][layer + 1];
+    finish_slices(std::max(0, starts_[0][layer]), finished, sink);
+  }
+  if (callback) callback(done, total);
+}
+
+void SlidingWindow::add_weights(const std::array<int, 3>& start) {
+  auto* sums = reinterpret_cast<float*>(weight_sums_.data());
+  for (int d = std::max(0, -start[0]); d < patch_[0] && start[0] + d < volume_[0]; ++d) {
+    for (int h = std::max(0, -start[1]); h < patch_[1] && start[1] + h < volume_[1]; ++h) {
+      float* row = sums + (std::ptrdiff_t((start[0] + d) % ring_slices_) * volume_[1] + start[1] + h) * volume_[2] + start[2];
+      const float* weight = weights_.empty() ? nullptr : weights_.data() + (std::ptrdiff_t{d} * patch_[1] + h) * patch_[2];
+      for (int w = std::max(0, -start[2]); w < patch_[2] && start[2] + w < volume_[2]; ++w) row[w] += weight ? weight[w] : 1.0f;
+    }
+  }
+}
+
+}  // namespace e2enet::streaming

@@ -1,0 +1,138 @@
+// Whole networks against the original implementation: logits and inner nodes, for every algorithm that can be chosen.
+#include <doctest/doctest.h>
+
+#include <cmath>
+#include <cstring>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "engine/engine.h"
+#include "model/model_file.h"
+#include "support/npy.h"
+#include "support/paths.h"
+
+namespace {
+
+using e2enet::engine::Engine;
+using e2enet::engine::StoreLogits;
+using e2enet::plan::Algorithm;
+using e2enet::plan::PlanOptions;
+using e2enet::test::Array;
+
+// The golden inputs are (1, channels, D, H, W).
+e2enet::kernels::PatchView view(const Array<float>& input) {
+  REQUIRE(input.shape.size() == 5);
+  e2enet::kernels::PatchView patch;
+  patch.data = input.values.data();
+  patch.channel_stride = input.shape[2] * input.shape[3] * input.shape[4];
+  patch.stride[0] = input.shape[3] * input.shape[4];
+  patch.stride[1] = input.shape[4];
+  patch.stride[2] = 1;
+  for (int axis = 0; axis < 3; ++axis) patch.end[axis] = int(input.shape[std::size_t(axis) + 2]);
+  return patch;
+}
+
+double largest_difference(const std::vector<float>& found, const std::vector<float>& expected) {
+  REQUIRE(found.size() == expected.size());
+  double largest = 0;
+  for (std::size_t i = 0; i < found.size(); ++i) {
+    const double difference = std::abs(double(found[i]) - double(expected[i]));
+    if (!(difference <= largest)) largest = difference;  // a NaN stays
+  }
+  return largest;
+}
+
+std::vector<float> logits_of(Engine& engine, const Array<float>& input) {
+  const auto& patch = engine.plan().patch;
+  const int classes = engine.network().architecture().classes;
+  std::vector<float> logits(std::size_t(classes) * std::size_t(patch[0]) * std::size_t(patch[1]) * std::size_t(patch[2]));
+  StoreLogits sink(logits.data(), classes, patch);
+  engine.run(view(input), sink);
+  return logits;
+}
+
+struct GoldenNetwork {
+  std::string name;
+  double tolerance;
+  std::vector<e2enet::model::Node> nodes;
+};
+
+const std::vector<GoldenNetwork> kNetworks = {
+    {"A", 1e-4, {{1, 0}, {1, 1}, {2, 0}, {2, 3}, {5, 0}}},
+    {"B", 5e-4, {{1, 1}, {2, 0}, {2, 3}, {5, 0}}},
+    {"D", 1e-4, {{2, 0}, {2, 3}}},
+};
+
+std::string network_path(const std::string& name) { return e2enet::test::source_path("tests/data/networks/net_" + name); }
+
+}  // namespace
+
+TEST_CASE("logits equal the original implementation's, whatever algorithm computes the layers") {
+  const std::vector<std::pair<std::string, std::optional<Algorithm>>> choices = {
+      {"automatic", std::nullopt},
+      {"winograd", Algorithm::winograd},
+      {"direct", Algorithm::direct},
+      {"onednn", Algorithm::onednn},
+      {"reference", Algorithm::reference},
+  };
+  for (const GoldenNetwork& golden : kNetworks) {
+    const auto network = e2enet::model::load_model_file(network_path(golden.name) + ".safetensors");
+    const auto input = e2enet::test::read_npy<float>(network_path(golden.name) + "_input.npy.gz");
+    const auto expected = e2enet::test::read_npy<float>(network_path(golden.name) + "_logits_from_f64.npy.gz");
+    for (const auto& [name, algorithm] : choices) {
+      if (algorithm == Algorithm::reference && golden.name != "A") continue;  // slow, and the same everywhere
+      CAPTURE(golden.name);
+      CAPTURE(name);
+      PlanOptions options;
+      options.threads = 2;
+      options.forced_algorithm = algorithm;
+      Engine engine(network, options);
+      const double difference = largest_difference(logits_of(engine, input), expected.values);
+      MESSAGE("largest difference " << difference);
+      CHECK(difference < golden.tolerance);
+    }
+  }
+}
+
+TEST_CASE("a level in place and an upward flow in a ring give the same bits as whole features") {
+  const auto network = e2enet::model::load_model_file(network_path("A") + ".safetensors");
+  const auto input = e2enet::test::read_npy<float>(network_path("A") + "_input.npy.gz");
+  std::vector<float> expected;
+  for (const bool small_memory : {false, true}) {
+    for (const int threads : {1, 2, 3}) {
+      CAPTURE(small_memory);
+      CAPTURE(threads);
+      PlanOptions options;
+      options.threads = threads;
+      options.in_place_bytes = small_memory ? 0 : std::size_t(-1);
+      options.ring_bytes = small_memory ? 0 : std::size_t(-1);
+      Engine engine(network, options);
+      if (expected.empty()) expected = logits_of(engine, input);
+      for (int run = 0; run < 2; ++run) {
+        const std::vector<float> found = logits_of(engine, input);
+        CHECK(std::memcmp(found.data(), expected.data(), found.size() * sizeof(float)) == 0);
+      }
+    }
+  }
+}
+
+TEST_CASE("inner nodes equal the original implementation's") {
+  for (const GoldenNetwork& golden : kNetworks) {
+    const std::string folder = "golden/net_" + golden.name;
+    E2ENET_NEEDS_SHARED(folder);
+    const auto network = e2enet::model::load_model_file(network_path(golden.name) + ".safetensors");
+    const auto input = e2enet::test::read_npy<float>(network_path(golden.name) + "_input.npy.gz");
+    PlanOptions options;
+    Engine engine(network, options);
+    for (const auto& node : golden.nodes) {
+      const std::string file =
+          folder + "/node_x" + std::to_string(node.level) + "_" + std::to_string(node.stage) + ".npy.gz";
+      const auto expected = e2enet::test::read_npy<float>(e2enet::test::shared_path(file));
+      std::vector<float> found(expected.values.size());
+      engine.run_to_node(view(input), node, found.data());
+      CAPTURE(file);
+      CHECK(largest_difference(found, expected.values) < golden.tolerance);
+    }
+  }
+}
