@@ -1,0 +1,274 @@
+#include "kernels/winograd_plan.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <numeric>
+
+namespace e2enet::kernels::winograd {
+namespace {
+
+// Sizes that the blocking assumes. Constants rather than the machine's own, so that the same shape gives the same items
+// (and the same bits) on every machine of an instruction set.
+constexpr double kLevel1Bytes = 28 * 1024;
+constexpr double kLevel2Bytes = 1024 * 1024;
+
+// Above this density computing the dropped kernels too costs less than skipping them: the dense product is bound by
+// multiply-adds, the sparse one by the load that each multiply-add needs.
+constexpr double kDenseFrom = 0.85;
+
+int divide_up(int value, int divisor) { return (value + divisor - 1) / divisor; }
+std::size_t round_up(std::size_t value, std::size_t multiple) { return (value + multiple - 1) / multiple * multiple; }
+
+int level1_chunks(int channels, int vectors, int lanes) {
+  return std::max(1, static_cast<int>(std::ceil(double(channels) * vectors * lanes * sizeof(float) / kLevel1Bytes)));
+}
+
+// U = G g G^T in double precision.
+void transform_kernel(const float* kernel, double (&transformed)[kPositions]) {
+  static constexpr double kG[kPatch][3] = {{1.0 / 4, 0, 0},
+                                           {-1.0 / 6, -1.0 / 6, -1.0 / 6},
+                                           {-1.0 / 6, 1.0 / 6, -1.0 / 6},
+                                           {1.0 / 24, 1.0 / 12, 1.0 / 6},
+                                           {1.0 / 24, -1.0 / 12, 1.0 / 6},
+                                           {0, 0, 1}};
+  double half[kPatch][3];
+  for (int i = 0; i < kPatch; ++i) {
+    for (int b = 0; b < 3; ++b) {
+      half[i][b] = kG[i][0] * kernel[b] + kG[i][1] * kernel[3 + b] + kG[i][2] * kernel[6 + b];
+    }
+  }
+  for (int i = 0; i < kPatch; ++i) {
+    for (int j = 0; j < kPatch; ++j) {
+      transformed[i * kPatch + j] = kG[j][0] * half[i][0] + kG[j][1] * half[i][1] + kG[j][2] * half[i][2];
+    }
+  }
+}
+
+}  // namespace
+
+Plan::Plan(const ConvolutionShape& convolution, const SparseKernels& kernels, VectorUnit vector_unit)
+    : shape(convolution), unit(vector_unit), channels(kernels.inputs), outputs(kernels.outputs) {
+  for (std::size_t s = 0; s < shape.source_channels.size(); ++s) {
+    for (int c = 0; c < shape.source_channels[s]; ++c) {
+      const int channel = static_cast<int>(origins.size());
+      origins.push_back({static_cast<int>(s), c, depth_shift(channel, channels, shape.groups)});
+    }
+  }
+  tiles_high = divide_up(shape.input.height, kTile);
+  tiles_wide = divide_up(shape.input.width, kTile);
+  dense = kernels.density() >= kDenseFrom;
+
+  choose_tiling(kernels.count());
+  bands = divide_up(tiles_high, tiling.tile_rows);
+  tile_segments = divide_up(tiles_wide, tiling.tiles);
+  depth_segments = divide_up(shape.input.depth, tiling.depth_segment);
+  lay_out_scratch();
+
+  if (dense) {
+    pack_dense(kernels);
+  } else {
+    pack_sparse(kernels);
+  }
+}
+
+// Takes the tiling of least estimated time. The estimate is in cycles of a core that loads one vector and does one
+// multiply-add a cycle (Zen 4); only ratios matter.
+void Plan::choose_tiling(std::int64_t kept) {
+  const int lanes = unit.lanes;
+  const Extent& extent = shape.input;
+  double least = std::numeric_limits<double>::infinity();
+
+  const auto consider = [&](const Tiling& candidate) {
+    const double vectors = candidate.vectors;
+    const int pixel_vectors = divide_up(candidate.depth_segment, lanes);
+    const double columns = double(candidate.tile_rows) * (kTile * candidate.tiles + 2) * pixel_vectors;
+    double cycles = channels * (16 * columns + 110 * vectors) + outputs * (130 * vectors + (candidate.flat ? 64 : 0));
+    if (dense) {
+      const int block = dense_block_outputs(unit.registers, candidate.vectors);
+      const double blocks = divide_up(outputs, block);
+      // Multiply-adds, or loads where they are more.
+      cycles += kPositions * blocks * channels * std::max(block * vectors, block + vectors) * 1.05;
+    } else {
+      const int candidate_chunks = level1_chunks(channels, candidate.vectors, lanes);
+      cycles += kPositions * (double(kept) * (vectors + 1) + double(outputs) * candidate_chunks * (2 * vectors + 12) +
+                              double(outputs) * (candidate_chunks - 1) * vectors);
+    }
+    const double slab_bytes = double(kPositions + 1) * std::max(channels, outputs) * vectors * lanes * sizeof(float);
+    if (slab_bytes > 0.9 * kLevel2Bytes) cycles += double(channels + outputs) * kPositions * vectors * 4;
+
+    const double items = double(divide_up(tiles_high, candidate.tile_rows)) * divide_up(tiles_wide, candidate.tiles) *
+                         divide_up(extent.depth, candidate.depth_segment);
+    const double rounds = std::ceil(items / 4) * 4;  // a few threads should all have work
+    if (cycles * rounds < least) {
+      least = cycles * rounds;
+      tiling = candidate;
+    }
+  };
+
+  for (int vectors = 1; vectors <= kMaxVectors; ++vectors) {
+    for (int tiles = 1; tiles <= std::min(vectors, tiles_wide); ++tiles) {
+      if (vectors % tiles != 0) continue;
+      Tiling candidate;
+      candidate.tiles = tiles;
+      candidate.vectors = vectors;
+      candidate.depth_segment = vectors / tiles * lanes;
+      if (candidate.depth_segment - lanes >= extent.depth) continue;
+      // Pooled depths (of 2 or 4) should not cross items, whatever the vector.
+      if (candidate.depth_segment % 4 != 0 && candidate.depth_segment < extent.depth) continue;
+      consider(candidate);
+    }
+  }
+  for (int tile_rows = 1; tile_rows <= tiles_high; ++tile_rows) {
+    // Bands of more rows only where the whole width is an item already.
+    for (int tiles = tile_rows > 1 ? tiles_wide : 1; tiles <= tiles_wide; ++tiles) {
+      const std::int64_t used = std::int64_t{tile_rows} * tiles * extent.depth;
+      if (used > std::int64_t{kMaxVectors} * lanes) break;
+      Tiling candidate;
+      candidate.flat = true;
+      candidate.tile_rows = tile_rows;
+      candidate.tiles = tiles;
+      candidate.depth_segment = extent.depth;
+      candidate.vectors = divide_up(static_cast<int>(used), lanes);
+      consider(candidate);
+    }
+  }
+}
+
+void Plan::lay_out_scratch() {
+  const std::size_t lanes = unit.lanes;
+  const std::size_t vectors = tiling.vectors;
+  const std::size_t item_lanes = vectors * lanes;
+
+  // Regions follow each other at a distance that spreads the same channel of all positions over the sets of the
+  // first-level cache: `vectors` vectors more than a multiple of 4096 bytes.
+  const std::size_t page = 4096 / sizeof(float);
+  const std::size_t used = std::max(channels, outputs) * item_lanes;
+  const std::size_t over = item_lanes % page;
+  region_stride = round_up(used > over ? used - over : 0, page) + over;
+
+  std::size_t end = (kPositions + 1) * region_stride;
+  const auto place = [&](std::size_t floats) {
+    const std::size_t offset = end;
+    end += round_up(floats, page / 64);  // whole cache lines
+    return offset;
+  };
+
+  const std::size_t tiles = tiling.tiles;
+  const std::size_t depth = tiling.depth_segment;
+  std::size_t row = 0;
+  if (tiling.flat) {
+    for (std::size_t& phase : stage_phase) {
+      phase = row;
+      row += item_lanes + lanes;  // a pixel's last vector may write beyond its depth
+    }
+  } else {
+    for (int p = 0; p < kTile; ++p) {
+      stage_phase[p] = row;
+      row += (p < kPatch - kTile ? tiles + 1 : tiles) * depth;
+    }
+    for (int p = kTile; p < kPatch; ++p) stage_phase[p] = stage_phase[p - kTile] + depth;
+  }
+  stage_row_stride = row;
+  stage_offset = place(kPatch * stage_row_stride);
+  tile_offset = place(kTile * kTile * item_lanes + lanes);
+  pooled_offset = place(kTile * kTile * item_lanes + lanes);
+  validity_offset = place(kTile * kTile * item_lanes);
+  counts_offset = place(2 * item_lanes);
+  scratch_floats = end;
+}
+
+// Packed sparse kernels:
+//  1. The input channels are cut into `chunks` chunks of `chunk_channels`. A row is the kept kernels of one output in
+//  one
+//     chunk, in the order of their input channels. Rows are ordered by chunk and then by length, longest first (equal
+//     lengths in the order of outputs), so that consecutive rows run the same number of loop iterations.
+//  2. row_output[r] is the output of row r, row_begin[r] the number of its first kept kernel, row_begin[r + 1] the end.
+//  3. input_offset[k] is where kept kernel k finds its channel's vectors in a region of the slab, in floats.
+//  4. weights: for each position, the transformed kernels as one float per kept kernel, in the same order, padded to
+//     whole cache lines (position_weights floats).
+void Plan::pack_sparse(const SparseKernels& kernels) {
+  const int vector_floats = tiling.vectors * unit.lanes;
+  chunks = std::min(level1_chunks(channels, tiling.vectors, unit.lanes), std::max(channels, 1));
+  chunk_channels = divide_up(std::max(channels, 1), chunks);
+  chunks = divide_up(std::max(channels, 1), chunk_channels);
+
+  const auto kept = static_cast<std::size_t>(kernels.count());
+  std::vector<std::uint32_t> packed_from;  // number of the kernel in `kernels`
+  packed_from.reserve(kept);
+  input_offset.reserve(kept);
+  row_begin.reserve(std::size_t(outputs) * chunks + 1);
+  row_output.reserve(std::size_t(outputs) * chunks);
+
+  std::vector<std::int32_t> next(kernels.row_begin, kernels.row_begin + outputs);
+  std::vector<std::int32_t> end(outputs);
+  std::vector<int> order(outputs);
+  for (int chunk = 0; chunk < chunks; ++chunk) {
+    const int channel_end = std::min(channels, (chunk + 1) * chunk_channels);
+    for (int o = 0; o < outputs; ++o) {
+      end[o] = next[o];
+      while (end[o] < kernels.row_begin[o + 1] && kernels.input[end[o]] < channel_end) ++end[o];
+    }
+    std::iota(order.begin(), order.end(), 0);
+    std::stable_sort(order.begin(), order.end(), [&](int a, int b) { return end[a] - next[a] > end[b] - next[b]; });
+    for (const int o : order) {
+      row_output.push_back(static_cast<std::uint32_t>(o));
+      row_begin.push_back(static_cast<std::uint32_t>(packed_from.size()));
+      for (std::int32_t k = next[o]; k < end[o]; ++k) {
+        packed_from.push_back(static_cast<std::uint32_t>(k));
+        input_offset.push_back(static_cast<std::uint32_t>(kernels.input[k] * vector_floats));
+      }
+    }
+    next = end;
+  }
+  row_begin.push_back(static_cast<std::uint32_t>(packed_from.size()));
+
+  position_weights = round_up(kept, 16);
+  weights = AlignedBuffer(std::max<std::size_t>(kPositions * position_weights, 16) * sizeof(float),
+                          "packed kernels of a Winograd convolution");
+  auto* packed = reinterpret_cast<float*>(weights.data());
+  for (std::size_t k = 0; k < packed_from.size(); ++k) {
+    double transformed[kPositions];
+    transform_kernel(kernels.values + std::size_t{packed_from[k]} * 9, transformed);
+    for (int p = 0; p < kPositions; ++p) packed[p * position_weights + k] = static_cast<float>(transformed[p]);
+  }
+}
+
+// Packed dense kernels:
+//  1. The outputs are cut into blocks of dense_block_outputs(); the last one is filled up with zero kernels.
+//  2. weights: for each position, for each block, for each input channel, the transformed kernels of the block's
+//  outputs,
+//     one float each. A dropped kernel is zero.
+void Plan::pack_dense(const SparseKernels& kernels) {
+  const int block = dense_block_outputs(unit.registers, tiling.vectors);
+  const int blocks = divide_up(outputs, block);
+  position_weights = round_up(std::size_t(blocks) * channels * block, 16);
+  weights = AlignedBuffer(kPositions * position_weights * sizeof(float), "packed kernels of a Winograd convolution");
+  auto* packed = reinterpret_cast<float*>(weights.data());
+  for (int o = 0; o < outputs; ++o) {
+    for (std::int32_t k = kernels.row_begin[o]; k < kernels.row_begin[o + 1]; ++k) {
+      double transformed[kPositions];
+      transform_kernel(kernels.values + std::size_t(k) * 9, transformed);
+      float* to = packed + (std::size_t(o / block) * channels + kernels.input[k]) * block + o % block;
+      for (int p = 0; p < kPositions; ++p) to[p * position_weights] = static_cast<float>(transformed[p]);
+    }
+  }
+}
+
+std::size_t Plan::packed_bytes() const {
+  return weights.size() + (row_begin.size() + row_output.size() + input_offset.size()) * sizeof(std::uint32_t);
+}
+
+ItemRegion item_region(const Plan& plan, int band, int item) {
+  const Extent& extent = plan.shape.input;
+  ItemRegion region;
+  region.first_tile_row = band * plan.tiling.tile_rows;
+  region.first_tile = item / plan.depth_segments * plan.tiling.tiles;
+  region.first_depth = item % plan.depth_segments * plan.tiling.depth_segment;
+  region.rows = std::min(kTile * plan.tiling.tile_rows, extent.height - kTile * region.first_tile_row);
+  region.pixels = std::min(kTile * plan.tiling.tiles, extent.width - kTile * region.first_tile);
+  region.depths = std::min(plan.tiling.depth_segment, extent.depth - region.first_depth);
+  return region;
+}
+
+}  // namespace e2enet::kernels::winograd

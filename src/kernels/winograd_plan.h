@@ -1,0 +1,124 @@
+// What the Winograd convolution decides once: how lanes cover the output, where everything lies, and the packed
+// kernels.
+//
+// F(4x4, 3x3): an output tile of 4x4 pixels (h, w) is computed from 6x6 input pixels through 36 "positions",
+//   Y = A^T [ sum over c of (G g G^T) * (B^T d B) ] A,
+// where a dropped kernel g = 0 drops out at every position, so 36 sparse products share one index list.
+//
+// A band is `tile_rows` rows of tiles. An item is a part of a band: `tiles` tiles along W times `depth_segment` depths.
+// Its lanes are numbered (tile row, tile, depth), depth fastest, and fill `vectors` vectors.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+#include "base/aligned_buffer.h"
+#include "kernels/convolution.h"
+
+namespace e2enet::kernels::winograd {
+
+constexpr int kTile = 4;   // output pixels of a tile along H and W
+constexpr int kPatch = 6;  // input pixels that a tile reads along H and W
+constexpr int kPositions = kPatch * kPatch;
+constexpr int kMaxVectors = 8;  // of an item
+
+// What the plan must know about an instruction set.
+struct VectorUnit {
+  int lanes = 0;      // floats of a vector
+  int registers = 0;  // vector registers
+};
+
+// Outputs that the dense product computes at once: as many accumulators as registers allow.
+constexpr int dense_block_outputs(int registers, int vectors) {
+  const int accumulators = registers >= 32 ? 24 : (vectors >= 4 ? 12 : 11);
+  const int outputs = (accumulators + (registers >= 32 && vectors == 5 ? 1 : 0)) / vectors;
+  return outputs < 1 ? 1 : outputs > 12 ? 12 : outputs;
+}
+
+// Where an input channel of the concatenation comes from.
+struct ChannelOrigin {
+  int source = 0;
+  int channel = 0;  // in that source
+  int shift = 0;    // depth d of the convolution's input is depth d - shift of the source
+};
+
+struct Tiling {
+  // true: a lane index runs over whole pixels of any depth (depth_segment = D), so narrow depths fill their vectors.
+  // false: depth_segment is a multiple of the vector, and each vector lies within one pixel.
+  bool flat = false;
+  int tile_rows = 1;      // of a band; more than 1 only where flat
+  int tiles = 1;          // of an item along W
+  int depth_segment = 1;  // depths of an item
+  int vectors = 1;        // of an item
+};
+
+struct Plan {
+  Plan(const ConvolutionShape& convolution, const SparseKernels& kernels, VectorUnit vector_unit);
+
+  ConvolutionShape shape;
+  VectorUnit unit;
+  int channels = 0;
+  int outputs = 0;
+  std::vector<ChannelOrigin> origins;  // one per input channel
+
+  Tiling tiling;
+  int tiles_high = 0;  // of the whole output
+  int tiles_wide = 0;
+  int bands = 0;
+  int tile_segments = 0;  // items of a band = tile_segments * depth_segments, depth segments fastest
+  int depth_segments = 0;
+
+  // The scratch memory of an item, in floats from its beginning.
+  // Slab: region p holds the transformed inputs of position p - 1 as [channel][vectors] and, once those are consumed,
+  // the products of position p as [output][vectors].
+  std::size_t region_stride = 0;
+  // Stage: input pixels of one channel, transformed along H, as [transformed row][phase][lane]; pixel 4 * tile + phase,
+  // phases 0..5, where 4 and 5 are phases 0 and 1 of the next tile.
+  std::size_t stage_offset = 0;
+  std::size_t stage_row_stride = 0;
+  std::size_t stage_phase[kPatch] = {};
+  std::size_t tile_offset = 0;      // finished output tiles as [pixel of the tile][lane], before they are cut into rows
+  std::size_t pooled_offset = 0;    // the same for pooled pixels
+  std::size_t validity_offset = 0;  // 1 where a lane's pixel is inside the output, as [pixel of the tile][lane]
+  std::size_t counts_offset = 0;    // valid pixels per lane, then the reciprocals
+  std::size_t scratch_floats = 0;
+
+  // --- Packed kernels ---
+  bool dense = false;      // all (or nearly all) kernels are kept: a dense product wins
+  int chunk_channels = 0;  // sparse product: input channels of a chunk, whose vectors fit the first-level cache
+  int chunks = 1;
+  std::vector<std::uint32_t> row_begin;     // sparse
+  std::vector<std::uint32_t> row_output;    // sparse
+  std::vector<std::uint32_t> input_offset;  // sparse
+  std::size_t position_weights = 0;         // packed weights of one position
+  AlignedBuffer weights;
+
+  int items_per_band() const { return tile_segments * depth_segments; }
+  std::size_t packed_bytes() const;
+
+  const float* weights_of(int position) const {
+    return reinterpret_cast<const float*>(weights.data()) + position * position_weights;
+  }
+
+ private:
+  void choose_tiling(std::int64_t kept);
+  void lay_out_scratch();
+  void pack_sparse(const SparseKernels& kernels);
+  void pack_dense(const SparseKernels& kernels);
+};
+
+// The part of the output that an item writes.
+struct ItemRegion {
+  int first_tile_row = 0;
+  int first_tile = 0;
+  int first_depth = 0;
+  int rows = 0;    // output rows, cut at the border
+  int pixels = 0;  // along W, cut at the border
+  int depths = 0;  // cut at the border
+
+  std::int64_t voxels() const { return std::int64_t{rows} * pixels * depths; }
+};
+ItemRegion item_region(const Plan& plan, int band, int item);
+
+}  // namespace e2enet::kernels::winograd
