@@ -1,0 +1,335 @@
+#include "imaging/nifti_reader.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include <zlib.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cmath>
+#include <cstring>
+
+#include "e2enet/error.h"
+
+namespace e2enet::imaging {
+namespace {
+
+constexpr std::int64_t kBufferBytes = std::int64_t{1} << 20;
+// Deflate cannot shrink by more than this factor, so a header that claims more than the file could ever give is refused
+// before memory is asked for.
+constexpr std::int64_t kLargestDeflateRatio = 1040;
+// How much may follow the voxels and still be read to reach the checksum.
+constexpr std::int64_t kLongestTrailer = std::int64_t{64} << 20;
+
+bool ends_with(const std::string& text, const std::string& end) {
+  return text.size() >= end.size() && text.compare(text.size() - end.size(), end.size(), end) == 0;
+}
+
+bool is_file(const std::string& path) {
+  struct stat status;
+  return stat(path.c_str(), &status) == 0 && S_ISREG(status.st_mode);
+}
+
+// `path` with its ending (and .gz) replaced, as whichever of the two forms exists.
+std::string partner(const std::string& path, const std::string& ending) {
+  const bool zipped = ends_with(path, ".gz");
+  const std::string stem = path.substr(0, path.size() - (zipped ? 7 : 4));
+  const std::string same = stem + ending + (zipped ? ".gz" : "");
+  const std::string other = stem + ending + (zipped ? "" : ".gz");
+  return !is_file(same) && is_file(other) ? other : same;
+}
+
+template <typename Stored>
+void convert(const unsigned char* bytes, std::int64_t count, bool swapped, bool scaled, double slope, double intercept,
+             float* out) {
+  for (std::int64_t i = 0; i < count; ++i) {
+    Stored value;
+    if (swapped) {
+      unsigned char reversed[sizeof(Stored)];
+      for (std::size_t b = 0; b < sizeof(Stored); ++b) {
+        reversed[b] = bytes[static_cast<std::size_t>(i) * sizeof(Stored) + sizeof(Stored) - 1 - b];
+      }
+      std::memcpy(&value, reversed, sizeof(Stored));
+    } else {
+      std::memcpy(&value, bytes + static_cast<std::size_t>(i) * sizeof(Stored), sizeof(Stored));
+    }
+    out[i] = scaled ? static_cast<float>(static_cast<double>(value) * slope + intercept) : static_cast<float>(value);
+  }
+}
+
+void convert(const NiftiHeader& header, const unsigned char* bytes, std::int64_t count, float* out) {
+  const auto run = [&](auto example) {
+    convert<decltype(example)>(bytes, count, header.swapped, header.scaled, header.slope, header.intercept, out);
+  };
+  switch (header.type) {
+    case StoredType::uint8:
+      return run(std::uint8_t{});
+    case StoredType::int16:
+      return run(std::int16_t{});
+    case StoredType::int32:
+      return run(std::int32_t{});
+    case StoredType::float32:
+      return run(float{});
+    case StoredType::float64:
+      return run(double{});
+    case StoredType::int8:
+      return run(std::int8_t{});
+    case StoredType::uint16:
+      return run(std::uint16_t{});
+    case StoredType::uint32:
+      return run(std::uint32_t{});
+    case StoredType::int64:
+      return run(std::int64_t{});
+    case StoredType::uint64:
+      return run(std::uint64_t{});
+  }
+}
+
+}  // namespace
+
+// A file's bytes, gunzipped where its content is gzip.
+class ImageReader::ByteStream {
+ public:
+  explicit ByteStream(const std::string& path) : path_(path) {
+    const int descriptor = open(path.c_str(), O_RDONLY | O_CLOEXEC);
+    if (descriptor < 0) throw Error(ErrorCode::cannot_read, path + ": cannot open: " + std::strerror(errno));
+    struct stat status;
+    const bool regular = fstat(descriptor, &status) == 0 && S_ISREG(status.st_mode);
+    if (!regular) {
+      close(descriptor);
+      throw Error(ErrorCode::cannot_read,
+                  path + ": expected a file, found " + (S_ISDIR(status.st_mode) ? "a folder" : "a device or pipe"));
+    }
+    size_ = status.st_size;
+    changed_ = status.st_mtim;
+    file_ = gzdopen(descriptor, "rb");
+    if (!file_) {
+      close(descriptor);
+      throw Error(ErrorCode::out_of_memory, path + ": no memory to read it");
+    }
+    descriptor_ = descriptor;
+    gzbuffer(file_, 1 << 18);
+    gzipped_ = gzdirect(file_) == 0;
+  }
+  ~ByteStream() { gzclose(file_); }
+  ByteStream(const ByteStream&) = delete;
+  ByteStream& operator=(const ByteStream&) = delete;
+
+  const std::string& path() const { return path_; }
+
+  // The most bytes that the file can hold once unpacked.
+  std::int64_t capacity() const { return gzipped_ ? size_ * kLargestDeflateRatio : size_; }
+  bool gzipped() const { return gzipped_; }
+
+  // Reads up to `count` bytes at `offset`; returns how many were there.
+  std::int64_t read(std::int64_t offset, unsigned char* out, std::int64_t count) {
+    if (offset != position_) {
+      check_unchanged();
+      gzclearerr(file_);
+      if (gzseek(file_, static_cast<z_off_t>(offset), SEEK_SET) != static_cast<z_off_t>(offset)) {
+        fail("cannot go to byte " + std::to_string(offset));
+      }
+      position_ = offset;
+    }
+    std::int64_t done = 0;
+    while (done < count) {
+      const unsigned wanted = static_cast<unsigned>(std::min<std::int64_t>(count - done, 1 << 30));
+      const int got = gzread(file_, out + done, wanted);
+      if (got < 0) {
+        position_ = -1;
+        fail("cannot read after " + std::to_string(offset + done) + " bytes");
+      }
+      if (got == 0) break;
+      done += got;
+    }
+    position_ += done;
+    return done;
+  }
+
+  // Why a read came back short.
+  std::string why_short() const {
+    int error = Z_OK;
+    gzerror(file_, &error);
+    return error == Z_BUF_ERROR ? "the gzip stream is cut short" : "the file is cut short";
+  }
+
+  // Reads what follows the current position, which makes zlib compare the stream's checksum.
+  void check_end() {
+    check_unchanged();
+    if (!gzipped_) return;
+    unsigned char rest[4096];
+    for (std::int64_t seen = 0; seen < kLongestTrailer;) {
+      const int got = gzread(file_, rest, sizeof rest);
+      if (got < 0) {
+        position_ = -1;
+        fail("damaged after the last voxel");
+      }
+      if (got == 0) {
+        int error = Z_OK;
+        gzerror(file_, &error);
+        if (error == Z_BUF_ERROR) fail("damaged after the last voxel");
+        break;
+      }
+      seen += got;
+      position_ += got;
+    }
+  }
+
+  void check_unchanged() const {
+    struct stat status;
+    if (fstat(descriptor_, &status) != 0 || status.st_size != size_ || status.st_mtim.tv_sec != changed_.tv_sec ||
+        status.st_mtim.tv_nsec != changed_.tv_nsec) {
+      throw Error(ErrorCode::cannot_read, path_ + ": the file changed while it was read");
+    }
+  }
+
+ private:
+  [[noreturn]] void fail(const std::string& what) const {
+    int error = Z_OK;
+    const int system_error = errno;
+    const char* reason = gzerror(file_, &error);
+    const std::string why = error == Z_ERRNO       ? std::strerror(system_error)
+                            : error == Z_BUF_ERROR ? "the gzip stream is cut short"
+                                                   : std::string("gzip: ") + (reason && *reason ? reason : "damaged");
+    throw Error(ErrorCode::cannot_read, path_ + ": " + what + ": " + why);
+  }
+
+  std::string path_;
+  gzFile file_ = nullptr;
+  int descriptor_ = -1;  // owned by file_
+  bool gzipped_ = false;
+  std::int64_t size_ = 0;
+  struct timespec changed_ {};
+  std::int64_t position_ = 0;  // in unpacked bytes
+};
+
+ImageReader::ImageReader(const std::string& path) : path_(path) {
+  const std::string plain = ends_with(path, ".gz") ? path.substr(0, path.size() - 3) : path;
+  const bool pair = ends_with(plain, ".hdr") || ends_with(plain, ".img");
+  if (!pair && !ends_with(plain, ".nii")) {
+    throw Error(ErrorCode::invalid_image,
+                path + ": file name: expected the ending .nii, .nii.gz, .hdr or .img, found another");
+  }
+  const std::string header_path = ends_with(plain, ".img") ? partner(path, ".hdr") : path;
+  data_ = std::make_unique<ByteStream>(header_path);
+  unsigned char bytes[kNifti2HeaderBytes];
+  const std::int64_t got = data_->read(0, bytes, sizeof bytes);
+  header_ = parse_nifti_header(bytes, static_cast<std::size_t>(got), header_path);
+  if (header_.separate_data != pair) {
+    throw Error(ErrorCode::invalid_image,
+                header_path + ": magic: expected that of " +
+                    (pair ? "a header with a separate .img file, found that of a single .nii file"
+                          : "a single .nii file, found that of a header with a separate .img file"));
+  }
+  if (pair) data_ = std::make_unique<ByteStream>(ends_with(plain, ".hdr") ? partner(path, ".img") : path);
+
+  const std::int64_t needed = header_.voxel_offset + header_.data_bytes();
+  if (needed > data_->capacity()) {
+    const Shape& s = header_.shape;
+    throw Error(ErrorCode::cannot_read,
+                data_->path() + ": voxel data: expected " + std::to_string(needed) + " bytes (" + std::to_string(s[2]) +
+                    " x " + std::to_string(s[1]) + " x " + std::to_string(s[0]) + " voxels of " +
+                    std::to_string(bytes_of(header_.type)) + " bytes after byte " +
+                    std::to_string(header_.voxel_offset) + "), found " +
+                    (data_->gzipped() ? "a gzip file that cannot hold as many"
+                                      : std::to_string(data_->capacity()) + ": the file is cut short"));
+  }
+  geometry_ = header_.geometry();
+}
+
+ImageReader::~ImageReader() = default;
+
+void ImageReader::read(std::int64_t begin, std::int64_t end, float* out) {
+  const std::int64_t voxel_bytes = static_cast<std::int64_t>(bytes_of(header_.type));
+  const std::int64_t first = begin * slice_size(), last = end * slice_size();
+  buffer_.resize(static_cast<std::size_t>(std::min(kBufferBytes, (last - first) * voxel_bytes)));
+  for (std::int64_t voxel = first; voxel < last;) {
+    const std::int64_t count = std::min(last - voxel, kBufferBytes / voxel_bytes);
+    const std::int64_t wanted = count * voxel_bytes;
+    const std::int64_t offset = header_.voxel_offset + voxel * voxel_bytes;
+    const std::int64_t got = data_->read(offset, buffer_.data(), wanted);
+    if (got < wanted) {
+      throw Error(ErrorCode::cannot_read, data_->path() + ": voxel data: expected " +
+                                              std::to_string(header_.voxel_offset + header_.data_bytes()) +
+                                              " bytes, found " + std::to_string(offset + got) + ": " +
+                                              data_->why_short());
+    }
+    convert(header_, buffer_.data(), count, out + (voxel - first));
+    voxel += count;
+  }
+  if (end == shape()[0] && begin < end) data_->check_end();
+}
+
+void require_same_grid(const ImageReader& first, const ImageReader& other) {
+  const Geometry &a = first.geometry(), &b = other.geometry();
+  const auto fail = [&](const std::string& field, const std::string& expected, const std::string& found) {
+    throw Error(ErrorCode::invalid_image,
+                other.path() + ": " + field + ": expected " + expected + " as in " + first.path() + ", found " + found);
+  };
+  const auto shape_text = [](const Shape& s) {
+    return std::to_string(s[2]) + " x " + std::to_string(s[1]) + " x " + std::to_string(s[0]) + " voxels";
+  };
+  const auto spacing_text = [](const Spacing& s) {
+    return std::to_string(s[2]) + " x " + std::to_string(s[1]) + " x " + std::to_string(s[0]) + " mm";
+  };
+  if (a.shape != b.shape) fail("dim", shape_text(a.shape), shape_text(b.shape));
+  const double tolerance = 1e-3;
+  for (std::size_t axis = 0; axis < 3; ++axis) {
+    if (std::abs(a.spacing[axis] - b.spacing[axis]) > tolerance * a.spacing[axis]) {
+      fail("pixdim", spacing_text(a.spacing), spacing_text(b.spacing));
+    }
+  }
+  // Directions by the farthest corner, origins by a tenth of a voxel: scanners round positions differently per
+  // sequence.
+  const double smallest = *std::min_element(a.spacing.begin(), a.spacing.end());
+  for (std::size_t row = 0; row < 3; ++row) {
+    double difference = a.affine[4 * row + 3] - b.affine[4 * row + 3];
+    for (std::size_t column = 0; column < 3; ++column) {
+      const double step = a.affine[4 * row + column] - b.affine[4 * row + column];
+      difference = std::abs(difference) + std::abs(step) * static_cast<double>(a.shape[2 - column] - 1);
+    }
+    if (std::abs(difference) > 0.1 * smallest) {
+      fail("sform or qform", "the same position and directions",
+           "voxels up to " + std::to_string(std::abs(difference)) + " mm apart");
+    }
+  }
+}
+
+Image read_image(const std::string& path) {
+  ImageReader reader(path);
+  Image image;
+  image.header = reader.header();
+  image.geometry = reader.geometry();
+  // Pages of this block are taken only as voxels arrive, so a gzip file whose header lies costs nothing.
+  image.voxels = AlignedBuffer(static_cast<std::size_t>(image.geometry.voxels()) * sizeof(float), path.c_str());
+  const std::int64_t slices = reader.shape()[0];
+  for (std::int64_t d = 0; d < slices; ++d) reader.read(d, d + 1, image.data() + d * reader.slice_size());
+  return image;
+}
+
+LabelImage read_labels(const std::string& path) {
+  ImageReader reader(path);
+  LabelImage image;
+  image.header = reader.header();
+  image.geometry = reader.geometry();
+  const std::int64_t size = reader.slice_size();
+  AlignedBuffer buffer(static_cast<std::size_t>(size) * sizeof(float), path.c_str());
+  float* slice = reinterpret_cast<float*>(buffer.data());
+  for (std::int64_t d = 0; d < reader.shape()[0]; ++d) {
+    reader.read(d, d + 1, slice);
+    for (std::int64_t i = 0; i < size; ++i) {
+      const float value = slice[i];
+      if (!(value >= 0 && value <= 65535 && value == std::floor(value))) {
+        throw Error(ErrorCode::invalid_image, path + ": voxel (" + std::to_string(i % reader.shape()[2]) + ", " +
+                                                  std::to_string(i / reader.shape()[2]) + ", " + std::to_string(d) +
+                                                  "): expected a label (a whole number from 0 to 65535), found " +
+                                                  std::to_string(value));
+      }
+    }
+    image.labels.insert(image.labels.end(), slice, slice + size);
+  }
+  return image;
+}
+
+}  // namespace e2enet::imaging

@@ -1,0 +1,41 @@
+// Where the voxels of one channel come from: memory or a file, slice by slice.
+#pragma once
+
+#include <cstdint>
+#include <cstring>
+
+#include "e2enet/volume.h"
+
+namespace e2enet::imaging {
+
+// Slices are planes along the slowest axis of the file (d = k), each shape()[1] * shape()[2] float32 values.
+class SliceSource {
+ public:
+  virtual ~SliceSource() = default;
+  virtual const Shape& shape() const = 0;
+
+  // Slices [begin, end) as they lie in memory, or null when they must be read. Any number of threads may call it.
+  virtual const float* view(std::int64_t begin, std::int64_t end) = 0;
+
+  // Copies slices [begin, end) to `out`. Ascending calls are cheap; going back may mean reading from the start again.
+  virtual void read(std::int64_t begin, std::int64_t end, float* out) = 0;
+
+  std::int64_t slice_size() const { return shape()[1] * shape()[2]; }
+};
+
+// A whole channel in the caller's memory, which must outlive this.
+class MemorySource : public SliceSource {
+ public:
+  MemorySource(const float* voxels, const Shape& shape) : voxels_(voxels), shape_(shape) {}
+  const Shape& shape() const override { return shape_; }
+  const float* view(std::int64_t begin, std::int64_t) override { return voxels_ + begin * slice_size(); }
+  void read(std::int64_t begin, std::int64_t end, float* out) override {
+    std::memcpy(out, view(begin, end), static_cast<std::size_t>((end - begin) * slice_size()) * sizeof(float));
+  }
+
+ private:
+  const float* voxels_;
+  Shape shape_;
+};
+
+}  // namespace e2enet::imaging
