@@ -22,26 +22,13 @@ namespace HWY_NAMESPACE {
 
 // --- Activated rows, pooling ---
 
-template <typename T>
-void ActivateRow(const T* row, const Activation& activation, int channel, std::ptrdiff_t count, float* to) {
-  const Floats d;
-  const std::ptrdiff_t lanes = static_cast<std::ptrdiff_t>(hn::Lanes(d));
-  const ActivationVectors activate = activation_of(d, activation, channel);
-  std::ptrdiff_t i = 0;
-  for (; i + lanes <= count; i += lanes) hn::StoreU(activate(load_elements(d, row + i)), d, to + i);
-  if (i < count) {
-    const std::size_t rest = static_cast<std::size_t>(count - i);
-    store_some(d, activate(load_some(d, row + i, rest)), to + i, rest);
-  }
-}
-
 void ActivateRowF32(const float* row, const Activation& activation, int channel, std::ptrdiff_t count, float* to) {
-  ActivateRow(row, activation, channel, count, to);
+  activate_elements(row, activation_of(Floats(), activation, channel), count, to);
 }
 
 void ActivateRowBf16(const std::uint16_t* row, const Activation& activation, int channel, std::ptrdiff_t count,
                      float* to) {
-  ActivateRow(row, activation, channel, count, to);
+  activate_elements(row, activation_of(Floats(), activation, channel), count, to);
 }
 
 template <typename T>
@@ -124,7 +111,7 @@ void HeadRow(const Source& source, const float* weight, int classes, int row, fl
       const int channels = std::min(kHeadChannels, feature.channels - first);
       for (int c = 0; c < channels; ++c) {
         const T* from = static_cast<const T*>(feature.row(first + c, row)) + begin;
-        ActivateRow(from, source.activation, first + c, count, block + c * kHeadVoxels);
+        activate_elements(from, activation_of(Floats(), source.activation, first + c), count, block + c * kHeadVoxels);
       }
       int k = 0;
       for (; k + 4 <= classes; k += 4) {

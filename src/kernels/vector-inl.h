@@ -107,6 +107,18 @@ HWY_INLINE ActivationVectors activation_of(Floats d, const Activation& activatio
           hn::Set(d, activation.negative_slope)};
 }
 
+template <typename T>
+HWY_INLINE void activate_elements(const T* from, const ActivationVectors& activate, std::ptrdiff_t count, float* to) {
+  const Floats d;
+  const std::ptrdiff_t lanes = static_cast<std::ptrdiff_t>(hn::Lanes(d));
+  std::ptrdiff_t i = 0;
+  for (; i + lanes <= count; i += lanes) hn::StoreU(activate(load_elements(d, from + i)), d, to + i);
+  if (i < count) {
+    const std::size_t rest = static_cast<std::size_t>(count - i);
+    store_some(d, activate(load_some(d, from + i, rest)), to + i, rest);
+  }
+}
+
 }  // namespace HWY_NAMESPACE
 }  // namespace e2enet::kernels
 HWY_AFTER_NAMESPACE();

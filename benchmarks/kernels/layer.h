@@ -1,0 +1,163 @@
+// Random layers for the benchmarks of kernels: whole features, activated sources, statistics taken, as in the network.
+#pragma once
+
+#include <benchmark/benchmark.h>
+#include <omp.h>
+
+#include <algorithm>
+#include <cstdint>
+#include <cstring>
+#include <memory>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "base/aligned_buffer.h"
+#include "kernels/convolution.h"
+#include "kernels/transposed_convolution.h"
+
+namespace e2enet::benchmarks {
+
+using kernels::Element;
+using kernels::Extent;
+using kernels::Feature;
+using kernels::SparseKernels;
+using kernels::Stride;
+
+struct LayerFeature {
+  LayerFeature(int channels, Extent extent, Element element)
+      : memory(static_cast<std::size_t>(channels * extent.voxels()) * element_bytes(element), "a benchmark's feature"),
+        scale(static_cast<std::size_t>(channels), 1.1f),
+        offset(static_cast<std::size_t>(channels), 0.1f) {
+    feature.data = memory.data();
+    feature.element = element;
+    feature.channels = channels;
+    feature.extent = extent;
+    feature.channel_stride = extent.voxels();
+    feature.stored_rows = extent.height;
+  }
+
+  // Values around zero without denormals; every page is touched.
+  void fill() {
+    std::uint32_t state = 1;
+    const std::size_t count = memory.size() / element_bytes(feature.element);
+    for (std::size_t i = 0; i < count; ++i) {
+      state = state * 1664525u + 1013904223u;
+      const float value = static_cast<float>(static_cast<std::int32_t>(state) >> 8) * 0x1p-23f;
+      std::uint32_t bits;
+      std::memcpy(&bits, &value, sizeof bits);
+      if (feature.element == Element::f32) {
+        reinterpret_cast<std::uint32_t*>(memory.data())[i] = bits;
+      } else {
+        reinterpret_cast<std::uint16_t*>(memory.data())[i] = static_cast<std::uint16_t>(bits >> 16);
+      }
+    }
+  }
+
+  kernels::Source source() const { return {feature, {scale.data(), offset.data(), 0.01f}}; }
+
+  AlignedBuffer memory;
+  Feature feature;
+  std::vector<float> scale, offset;
+};
+
+struct LayerKernels {
+  LayerKernels(int outputs, int inputs, int taps, double density)
+      : output_count(outputs), input_count(inputs), tap_count(taps) {
+    std::mt19937 random(1);
+    std::uniform_real_distribution<float> uniform(0, 1);
+    row_begin.push_back(0);
+    for (int o = 0; o < outputs; ++o) {
+      for (int c = 0; c < inputs; ++c) {
+        if (density < 1 && uniform(random) >= density) continue;
+        input.push_back(c);
+        for (int t = 0; t < taps; ++t) values.push_back(uniform(random) - 0.5f);
+      }
+      row_begin.push_back(static_cast<std::int32_t>(input.size()));
+    }
+  }
+  SparseKernels view() const {
+    return {output_count, input_count, tap_count, row_begin.data(), input.data(), values.data()};
+  }
+
+  int output_count, input_count, tap_count;
+  std::vector<std::int32_t> row_begin, input;
+  std::vector<float> values;
+};
+
+using ConvolutionFactory = std::unique_ptr<kernels::Convolution> (*)(const kernels::ConvolutionShape&,
+                                                                     const SparseKernels&, Element);
+
+// One convolution layer, all items over `threads` threads. Reports multiply-adds really done as GFLOP/s and the bytes
+// of sources and output once each.
+inline void run_convolution(benchmark::State& state, ConvolutionFactory make, std::vector<int> source_channels,
+                            int outputs, Extent input, Stride stride, double density, int threads, Element element,
+                            Stride pooling = {0, 0, 0}) {
+  int inputs = 0;
+  std::vector<LayerFeature> features;
+  std::vector<kernels::Source> sources;
+  for (int channels : source_channels) {
+    features.emplace_back(channels, input, element);
+    features.back().fill();
+    sources.push_back(features.back().source());
+    inputs += channels;
+  }
+  const LayerKernels kernel_memory(outputs, inputs, 9, density);
+  const kernels::ConvolutionShape shape{input, stride, 5, source_channels};
+  const auto convolution = make(shape, kernel_memory.view(), element);
+  if (convolution == nullptr) {
+    state.SkipWithError("not available");
+    return;
+  }
+  LayerFeature output(outputs, shape.output(), element);
+  output.fill();
+  const std::vector<float> bias(static_cast<std::size_t>(outputs), 0.1f);
+  std::vector<kernels::PartialStatistics> statistics(
+      static_cast<std::size_t>(convolution->bands() * convolution->items_per_band() * outputs));
+  kernels::ConvolutionArguments arguments;
+  arguments.sources = sources.data();
+  arguments.bias = bias.data();
+  arguments.output = output.feature;
+  arguments.statistics = statistics.data();
+  std::unique_ptr<LayerFeature> pooled;
+  if (pooling.depth > 0 && convolution->can_pool(pooling)) {
+    const Extent& extent = output.feature.extent;
+    pooled = std::make_unique<LayerFeature>(
+        outputs, Extent{extent.depth / pooling.depth, extent.height / pooling.height, extent.width / pooling.width},
+        element);
+    arguments.pooled.feature = pooled->feature;
+  }
+  std::vector<AlignedBuffer> scratch;
+  for (int t = 0; t < threads; ++t) {
+    scratch.emplace_back(convolution->scratch_bytes(), "scratch");
+    std::memset(scratch.back().data(), 0, scratch.back().size());
+  }
+  const int items = convolution->items_per_band();
+  const int total = convolution->bands() * items;
+  for (auto _ : state) {
+#pragma omp parallel for num_threads(threads) schedule(dynamic, 1)
+    for (int i = 0; i < total; ++i) {
+      convolution->run(arguments, i / items, i % items, scratch[static_cast<std::size_t>(omp_get_thread_num())].data());
+    }
+  }
+  const double flops =
+      2.0 * 9 * static_cast<double>(kernel_memory.view().count()) * static_cast<double>(shape.output().voxels());
+  state.counters["GFLOP/s"] = benchmark::Counter(flops * 1e-9, benchmark::Counter::kIsIterationInvariantRate);
+  const double bytes = static_cast<double>(element_bytes(element)) *
+                       (double(inputs) * double(input.voxels()) + double(outputs) * double(shape.output().voxels()));
+  state.counters["GB/s"] = benchmark::Counter(bytes * 1e-9, benchmark::Counter::kIsIterationInvariantRate);
+  state.SetLabel(convolution->name() + ", " + std::to_string(total) + " items, scratch " +
+                 std::to_string(convolution->scratch_bytes() >> 10) + " KiB");
+}
+
+inline std::string layer_name(const std::string& kernel, const std::vector<int>& source_channels, int outputs,
+                              Extent input, double density, int threads, Element element) {
+  std::string name = kernel + "/";
+  for (std::size_t s = 0; s < source_channels.size(); ++s) name += (s ? "+" : "") + std::to_string(source_channels[s]);
+  name += "->" + std::to_string(outputs) + "/" + std::to_string(input.depth) + "x" + std::to_string(input.height) +
+          "x" + std::to_string(input.width) + "/density:" + std::to_string(density).substr(0, 4) +
+          "/threads:" + std::to_string(threads) + (element == Element::f32 ? "/f32" : "/bf16");
+  return name;
+}
+
+}  // namespace e2enet::benchmarks

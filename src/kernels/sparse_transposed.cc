@@ -1,0 +1,368 @@
+// Sparse transposed convolution with kernel = stride.
+//
+// An item takes a segment of one input row: its pixels and depths are consecutive in memory, so vectors run over both.
+// The inputs are activated once into a stage; then, output by output, all taps of a few vectors are summed in registers
+// over the kept kernels, where one load serves every tap. Taps along depth interleave on store.
+#include <algorithm>
+#include <cstdint>
+#include <string>
+
+#include "kernels/dispatch.h"
+#include "kernels/elementwise.h"
+#include "kernels/transposed_convolution.h"
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "kernels/sparse_transposed.cc"
+#include <hwy/foreach_target.h>
+// After foreach_target.h, which includes this file once for each target.
+#include <hwy/highway.h>
+
+#include "kernels/vector-inl.h"
+
+#ifndef E2ENET_KERNELS_SPARSE_TRANSPOSED_ONCE
+#define E2ENET_KERNELS_SPARSE_TRANSPOSED_ONCE
+namespace e2enet::kernels {
+
+struct TransposedPlan {
+  TransposedConvolutionShape shape;
+  SparseKernels kernels;
+  int lanes = 1;
+  int pixels = 1;  // of an item
+  int segments = 1;
+  int output_groups = 1;       // items of a row = segments * output_groups
+  std::ptrdiff_t pitch = 0;    // floats of one staged channel: a segment's lanes, rounded up to whole vectors
+  bool interleaved = false;    // taps along depth are written side by side as they leave the registers
+  bool whole_vectors = false;  // no vector crosses a pixel: results go straight to the output
+
+  int taps() const { return shape.stride.depth * shape.stride.height * shape.stride.width; }
+  std::size_t stage_floats() const { return static_cast<std::size_t>(kernels.inputs * pitch); }
+  // Where results wait to be laid apart: all taps of one output.
+  std::size_t buffer_floats() const { return whole_vectors ? 0 : static_cast<std::size_t>(taps() * pitch); }
+};
+
+}  // namespace e2enet::kernels
+#endif
+
+HWY_BEFORE_NAMESPACE();
+namespace e2enet::kernels {
+namespace HWY_NAMESPACE {
+
+// Vectors that are summed at once for a number of taps: as many accumulators as the registers hold.
+constexpr int vectors_for(int taps) {
+#if HWY_TARGET == HWY_AVX3 || HWY_TARGET == HWY_AVX3_DL || HWY_ARCH_ARM
+  return taps == 8 ? 3 : taps == 4 ? 5 : 8;  // of 32 registers
+#else
+  return taps == 8 ? 1 : taps == 4 ? 2 : taps == 2 ? 4 : 8;  // of 16
+#endif
+}
+
+int TransposedLanes() { return static_cast<int>(hn::Lanes(Floats())); }
+
+// Lane l of `even` and `odd` become elements 2 * l and 2 * l + 1.
+#if HWY_TARGET == HWY_SCALAR
+
+template <typename T>
+HWY_INLINE void store_interleaved(Floats d, FloatVector even, FloatVector odd, T* to) {
+  store_elements(d, even, to);
+  store_elements(d, odd, to + 1);
+}
+
+#else
+
+HWY_INLINE void store_interleaved(Floats d, FloatVector even, FloatVector odd, float* to) {
+  hn::StoreInterleaved2(even, odd, d, to);
+}
+
+HWY_INLINE hn::Vec<hn::RebindToUnsigned<Floats> > rounded_bits(Floats, FloatVector value) {
+  const hn::RebindToUnsigned<Floats> du;
+  const auto bits = hn::BitCast(du, value);
+  const auto odd = hn::And(hn::ShiftRight<16>(bits), hn::Set(du, 1));
+  return hn::Add(bits, hn::Add(odd, hn::Set(du, 0x7FFF)));
+}
+
+// Two bf16 side by side are one 32-bit word.
+HWY_INLINE void store_interleaved(Floats d, FloatVector even, FloatVector odd, std::uint16_t* to) {
+  const hn::RebindToUnsigned<Floats> du;
+  const hn::Repartition<std::uint16_t, hn::RebindToUnsigned<Floats> > du16;
+  const auto low = hn::ShiftRight<16>(rounded_bits(d, even));
+  const auto high = hn::And(rounded_bits(d, odd), hn::Set(du, 0xFFFF0000u));
+  hn::StoreU(hn::BitCast(du16, hn::Or(low, high)), du16, to);
+}
+
+#endif
+
+// Sums kStep * kPlane taps of kVectors vectors of output o. Tap t of kernel k is at values[k * taps + t]; the taps of
+// depth a are t = a * kPlane + p. Vector v of plane tap p goes to to[p] + offsets[v], interleaved along depth if kStep
+// is 2.
+template <int kStep, int kPlane, int kVectors, typename T>
+HWY_NOINLINE void sum_taps(const SparseKernels& kernels, int o, int first_tap, const float* stage, std::ptrdiff_t pitch,
+                           T* const* to, const std::ptrdiff_t* offsets) {
+  const Floats d;
+  const std::ptrdiff_t lanes = static_cast<std::ptrdiff_t>(hn::Lanes(d));
+  FloatVector sums[kStep][kPlane][kVectors];
+  for (int a = 0; a < kStep; ++a) {
+    for (int p = 0; p < kPlane; ++p) {
+      for (int v = 0; v < kVectors; ++v) sums[a][p][v] = hn::Zero(d);
+    }
+  }
+  const std::int32_t end = kernels.row_begin[o + 1];
+  const float* weights = kernels.values + std::ptrdiff_t{kernels.row_begin[o]} * kernels.taps + first_tap;
+  for (std::int32_t k = kernels.row_begin[o]; k < end; ++k, weights += kernels.taps) {
+    const float* x = stage + kernels.input[k] * pitch;
+    FloatVector inputs[kVectors];
+    for (int v = 0; v < kVectors; ++v) inputs[v] = hn::LoadU(d, x + v * lanes);
+    for (int a = 0; a < kStep; ++a) {
+      for (int p = 0; p < kPlane; ++p) {
+        const FloatVector weight = hn::Set(d, weights[a * kPlane + p]);
+        for (int v = 0; v < kVectors; ++v) sums[a][p][v] = hn::MulAdd(inputs[v], weight, sums[a][p][v]);
+      }
+    }
+  }
+  for (int p = 0; p < kPlane; ++p) {
+    for (int v = 0; v < kVectors; ++v) {
+      if (kStep == 2) {
+        store_interleaved(d, sums[0][p][v], sums[kStep - 1][p][v], to[p] + offsets[v]);
+      } else {
+        store_elements(d, sums[0][p][v], to[p] + offsets[v]);
+      }
+    }
+  }
+}
+
+// All vectors of a segment, in groups as even as can be.
+template <int kStep, int kPlane, typename T>
+HWY_INLINE void sum_segment(const SparseKernels& kernels, int o, int first_tap, const float* stage,
+                            std::ptrdiff_t pitch, T* const* to, const std::ptrdiff_t* offsets, int count) {
+  constexpr int kMost = vectors_for(kStep * kPlane);
+  const Floats d;
+  const std::ptrdiff_t lanes = static_cast<std::ptrdiff_t>(hn::Lanes(d));
+  while (count > 0) {
+    // A last group of one vector would wait for its sums' latency: two groups of two take its place.
+    const int some = count <= kMost ? count : (count == kMost + 1 && kMost > 2 ? kMost - 1 : kMost);
+    switch (some) {
+#define E2ENET_CASE(N)                                                              \
+  case N:                                                                           \
+    if constexpr (N <= kMost) {                                                     \
+      sum_taps<kStep, kPlane, N>(kernels, o, first_tap, stage, pitch, to, offsets); \
+    }                                                                               \
+    break;
+      E2ENET_CASE(1)
+      E2ENET_CASE(2)
+      E2ENET_CASE(3)
+      E2ENET_CASE(4)
+      E2ENET_CASE(5)
+      E2ENET_CASE(6)
+      E2ENET_CASE(7)
+      E2ENET_CASE(8)
+#undef E2ENET_CASE
+      default:
+        break;
+    }
+    stage += some * lanes;
+    offsets += some;
+    count -= some;
+  }
+}
+
+// Any number of taps, `interleaved` or tap by tap.
+template <typename T>
+HWY_INLINE void sum_output(const TransposedPlan& plan, int o, const float* stage, T* const* to,
+                           const std::ptrdiff_t* offsets, int count) {
+  const int planes = plan.interleaved ? plan.taps() / plan.shape.stride.depth : plan.taps();
+  if (plan.interleaved && plan.shape.stride.depth == 2) {
+    switch (planes) {
+      case 1:
+        return sum_segment<2, 1>(plan.kernels, o, 0, stage, plan.pitch, to, offsets, count);
+      case 2:
+        return sum_segment<2, 2>(plan.kernels, o, 0, stage, plan.pitch, to, offsets, count);
+      default:
+        return sum_segment<2, 4>(plan.kernels, o, 0, stage, plan.pitch, to, offsets, count);
+    }
+  }
+  int tap = 0;
+  for (; tap + 8 <= planes; tap += 8)
+    sum_segment<1, 8>(plan.kernels, o, tap, stage, plan.pitch, to + tap, offsets, count);
+  for (; tap + 4 <= planes; tap += 4)
+    sum_segment<1, 4>(plan.kernels, o, tap, stage, plan.pitch, to + tap, offsets, count);
+  for (; tap < planes; ++tap) sum_segment<1, 1>(plan.kernels, o, tap, stage, plan.pitch, to + tap, offsets, count);
+}
+
+template <typename T>
+void RunTransposed(const TransposedPlan& plan, const Source& source, const Feature& output, int input_row, int item,
+                   void* scratch) {
+  const Floats d;
+  const Stride& stride = plan.shape.stride;
+  const std::ptrdiff_t depth = plan.shape.input.depth;
+  const int segment = item % plan.segments;
+  const int group = item / plan.segments;
+  const int first_pixel = segment * plan.pixels;
+  const int pixels = std::min(plan.pixels, plan.shape.input.width - first_pixel);
+  const std::ptrdiff_t lanes_used = pixels * depth;
+  const int vectors = static_cast<int>((lanes_used + plan.lanes - 1) / plan.lanes);
+
+  float* stage = static_cast<float*>(scratch);
+  for (int c = 0; c < plan.kernels.inputs; ++c) {
+    const ActivationVectors activate = activation_of(d, source.activation, c);
+    const std::ptrdiff_t first = first_pixel * depth;
+    if (source.feature.element == Element::f32) {
+      activate_elements(static_cast<const float*>(source.feature.row(c, input_row)) + first, activate, lanes_used,
+                        stage + c * plan.pitch);
+    } else {
+      activate_elements(static_cast<const std::uint16_t*>(source.feature.row(c, input_row)) + first, activate,
+                        lanes_used, stage + c * plan.pitch);
+    }
+  }
+  float* buffer = stage + plan.stage_floats();
+  std::ptrdiff_t* offsets = reinterpret_cast<std::ptrdiff_t*>(buffer + plan.buffer_floats());
+  void* pointers = offsets + plan.pitch / plan.lanes;
+
+  const std::ptrdiff_t output_depth = depth * stride.depth;
+  const int plane = stride.height * stride.width;
+  const int first_output = static_cast<int>(std::int64_t{plan.kernels.outputs} * group / plan.output_groups);
+  const int last_output = static_cast<int>(std::int64_t{plan.kernels.outputs} * (group + 1) / plan.output_groups);
+  if (plan.whole_vectors) {
+    T** to = static_cast<T**>(pointers);
+    for (int v = 0; v < vectors; ++v) {
+      const std::ptrdiff_t lane = std::ptrdiff_t{v} * plan.lanes;
+      offsets[v] = lane / depth * stride.width * output_depth + lane % depth * stride.depth;
+    }
+    for (int o = first_output; o < last_output; ++o) {
+      for (int p = 0; p < plane; ++p) {
+        to[p] = static_cast<T*>(output.row(o, input_row * stride.height + p / stride.width)) +
+                (std::ptrdiff_t{first_pixel} * stride.width + p % stride.width) * output_depth;
+      }
+      sum_output(plan, o, stage, to, offsets, vectors);
+    }
+    return;
+  }
+
+  float** to = static_cast<float**>(pointers);
+  // Through the buffer: [plane tap][lane][depth tap] if interleaved, else [tap][lane].
+  const int depth_taps = plan.interleaved ? 1 : stride.depth;  // that are still apart
+  const std::ptrdiff_t spread = plan.interleaved ? stride.depth : 1;
+  for (int v = 0; v < vectors; ++v) offsets[v] = std::ptrdiff_t{v} * plan.lanes * spread;
+  for (int p = 0; p < plane * depth_taps; ++p) to[p] = buffer + p * plan.pitch * spread;
+  for (int o = first_output; o < last_output; ++o) {
+    sum_output(plan, o, stage, to, offsets, vectors);
+    for (int p = 0; p < plane; ++p) {
+      T* row = static_cast<T*>(output.row(o, input_row * stride.height + p / stride.width)) +
+               (std::ptrdiff_t{first_pixel} * stride.width + p % stride.width) * output_depth;
+      for (int w = 0; w < pixels; ++w, row += stride.width * output_depth) {
+        if (depth_taps == 1) {
+          const float* from = buffer + (p * plan.pitch + w * depth) * spread;
+          std::ptrdiff_t i = 0;
+          for (; i + plan.lanes <= output_depth; i += plan.lanes) store_elements(d, hn::LoadU(d, from + i), row + i);
+          if (i < output_depth)
+            store_some(d, hn::LoadU(d, from + i), row + i, static_cast<std::size_t>(output_depth - i));
+          continue;
+        }
+        for (int a = 0; a < depth_taps; ++a) {
+          const float* from = buffer + (a * plane + p) * plan.pitch + w * depth;
+          for (std::ptrdiff_t i = 0; i < depth; ++i) store_some(d, hn::Set(d, from[i]), row + i * depth_taps + a, 1);
+        }
+      }
+    }
+  }
+}
+
+void RunTransposedF32(const TransposedPlan& plan, const Source& source, const Feature& output, int input_row, int item,
+                      void* scratch) {
+  RunTransposed<float>(plan, source, output, input_row, item, scratch);
+}
+
+void RunTransposedBf16(const TransposedPlan& plan, const Source& source, const Feature& output, int input_row, int item,
+                       void* scratch) {
+  RunTransposed<std::uint16_t>(plan, source, output, input_row, item, scratch);
+}
+
+}  // namespace HWY_NAMESPACE
+}  // namespace e2enet::kernels
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace e2enet::kernels {
+namespace {
+
+HWY_EXPORT(TransposedLanes);
+HWY_EXPORT(RunTransposedF32);
+HWY_EXPORT(RunTransposedBf16);
+
+// Items that a row should have, so that several threads share it; fewer outputs or lanes would not pay for the staging.
+constexpr int kItemsPerRow = 8;
+constexpr int kVectorsPerItem = 12;
+constexpr int kOutputsPerGroup = 24;
+constexpr std::size_t kStageBytes = 512 << 10;
+
+TransposedPlan plan_transposed(const TransposedConvolutionShape& shape, const SparseKernels& kernels, int lanes) {
+  TransposedPlan plan;
+  plan.shape = shape;
+  plan.kernels = kernels;
+  plan.lanes = lanes;
+  const int depth = shape.input.depth;
+  const int width = shape.input.width;
+  const int wanted = std::clamp(width * depth / kItemsPerRow, lanes, kVectorsPerItem * lanes);
+  const int least = std::clamp(wanted / depth, 1, width);
+  // Up to twice as many pixels, where that leaves fewer lanes of the last vector empty.
+  plan.pixels = least;
+  const auto waste = [&](int pixels) {
+    const int used = pixels * depth;
+    return double((used + lanes - 1) / lanes * lanes) / used;
+  };
+  for (int pixels = least + 1; pixels <= std::min(2 * least, width); ++pixels) {
+    if (waste(pixels) < waste(plan.pixels) - 0.02) plan.pixels = pixels;
+  }
+  while (plan.pixels > 1 &&
+         static_cast<std::size_t>(plan.pixels) * depth * kernels.inputs * sizeof(float) > kStageBytes) {
+    plan.pixels = (plan.pixels + 1) / 2;
+  }
+  plan.segments = (width + plan.pixels - 1) / plan.pixels;
+  plan.output_groups = std::clamp(kItemsPerRow / plan.segments, 1, std::max(1, kernels.outputs / kOutputsPerGroup));
+  plan.pitch = (std::ptrdiff_t{plan.pixels} * depth + lanes - 1) / lanes * lanes;
+  const int plane = shape.stride.height * shape.stride.width;
+  plan.interleaved = shape.stride.depth == 1 || (shape.stride.depth == 2 && (plane == 1 || plane == 2 || plane == 4));
+  plan.whole_vectors = plan.interleaved && depth % lanes == 0;
+  return plan;
+}
+
+class SparseTransposed final : public TransposedConvolution {
+ public:
+  SparseTransposed(const TransposedConvolutionShape& shape, const SparseKernels& kernels, Element element)
+      : run_f32_(&HWY_DYNAMIC_DISPATCH(RunTransposedF32)),
+        run_bf16_(&HWY_DYNAMIC_DISPATCH(RunTransposedBf16)),
+        plan_(plan_transposed(shape, kernels, HWY_DYNAMIC_DISPATCH(TransposedLanes)())) {
+    const Stride& stride = shape.stride;
+    name_ = "sparse_transposed" + std::to_string(stride.depth) + "x" + std::to_string(stride.height) + "x" +
+            std::to_string(stride.width) + (element == Element::f32 ? "_f32_" : "_bf16_") + instruction_set();
+  }
+
+  std::string name() const override { return name_; }
+  int items_per_row() const override { return plan_.segments * plan_.output_groups; }
+  std::size_t packed_bytes() const override { return 0; }
+  std::size_t scratch_bytes() const override {
+    return (plan_.stage_floats() + plan_.buffer_floats()) * sizeof(float) +
+           static_cast<std::size_t>(plan_.pitch / plan_.lanes) * sizeof(std::ptrdiff_t) +
+           static_cast<std::size_t>(plan_.taps()) * sizeof(void*);
+  }
+
+  void run(const Source& source, const Feature& output, int input_row, int item, void* scratch) const override {
+    (output.element == Element::f32 ? run_f32_ : run_bf16_)(plan_, source, output, input_row, item, scratch);
+  }
+
+ private:
+  using Run = void (*)(const TransposedPlan&, const Source&, const Feature&, int, int, void*);
+  Run run_f32_;
+  Run run_bf16_;
+  TransposedPlan plan_;
+  std::string name_;
+};
+
+}  // namespace
+
+std::unique_ptr<TransposedConvolution> make_sparse_transposed(const TransposedConvolutionShape& shape,
+                                                              const SparseKernels& kernels, Element element) {
+  prepare_dispatch();
+  return std::make_unique<SparseTransposed>(shape, kernels, element);
+}
+
+}  // namespace e2enet::kernels
+#endif  // HWY_ONCE
