@@ -115,24 +115,31 @@ std::int64_t SlidingWindow::runs() const {
   return std::int64_t(starts_[0].size() * starts_[1].size() * starts_[2].size() * mirrors_.size());
 }
 
-std::size_t SlidingWindow::memory_bytes() const { return sums_.size() + weight_sums_.size() + weights_.size() * sizeof(float); }
+std::size_t SlidingWindow::memory_bytes(const Extent3& volume, const model::Triple& patch, int classes) {
+  const std::size_t plane = std::size_t(volume[1]) * std::size_t(volume[2]) * sizeof(float);
+  const std::size_t weights = std::size_t(patch[0]) * std::size_t(patch[1]) * std::size_t(patch[2]) * sizeof(float);
+  return std::size_t(std::min(patch[0], volume[0])) * std::size_t(classes + 1) * plane + weights;
+}
 
 void SlidingWindow::finish_slices(int begin, int end, SliceSink& sink) {
   const std::ptrdiff_t plane = std::ptrdiff_t{volume_[1]} * volume_[2];
-  for (int d = begin; d < end; ++d) {
-    const std::ptrdiff_t ring = d % ring_slices_;
-    float* sums = reinterpret_cast<float*>(sums_.data()) + ring * classes_ * plane;
-    float* weights = reinterpret_cast<float*>(weight_sums_.data()) + ring * plane;
-    run_team(engine_.plan().threads, [&](const Worker& worker) {
-      worker.for_each(classes_, [&](std::int64_t c) {
-        float* values = sums + c * plane;
-        for (std::ptrdiff_t i = 0; i < plane; ++i) values[i] /= weights[i];
-      });
+  auto* sums = reinterpret_cast<float*>(sums_.data());
+  auto* weights = reinterpret_cast<float*>(weight_sums_.data());
+  const auto ring = [&](std::int64_t slice) { return (begin + slice) % ring_slices_; };
+  run_team(engine_.plan().threads, [&](const Worker& worker) {
+    worker.for_each(std::int64_t{end - begin} * classes_, [&](std::int64_t i) {
+      float* values = sums + (ring(i / classes_) * classes_ + i % classes_) * plane;
+      const float* weight = weights + ring(i / classes_) * plane;
+      for (std::ptrdiff_t voxel = 0; voxel < plane; ++voxel) values[voxel] /= weight[voxel];
     });
-    sink.consume(d, sums);
-    std::memset(sums, 0, std::size_t(classes_ * plane) * sizeof(float));
-    std::memset(weights, 0, std::size_t(plane) * sizeof(float));
-  }
+  });
+  sink.consume(FinishedSlices(begin, end, sums, ring_slices_, classes_ * plane));
+  run_team(engine_.plan().threads, [&](const Worker& worker) {
+    worker.for_each(end - begin, [&](std::int64_t i) {
+      std::memset(sums + ring(i) * classes_ * plane, 0, std::size_t(classes_ * plane) * sizeof(float));
+      std::memset(weights + ring(i) * plane, 0, std::size_t(plane) * sizeof(float));
+    });
+  });
 }
 
 void SlidingWindow::run(const float* volume, SliceSink& sink, const TileCallback& callback) {

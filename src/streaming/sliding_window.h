@@ -25,12 +25,29 @@ std::vector<int> tile_starts(int image, int patch, double step);
 // Weight of each voxel of a tile, exp(-1/2 * sum(((i - n div 2) / (n / 8))^2)), (D, H, W) order.
 std::vector<float> gaussian_weights(const Extent3& patch);
 
-// Takes the volume's probabilities slice by slice, d = 0, 1, 2, ..., each once, on the calling thread.
+// Slices whose probabilities no tile will change any more.
+class FinishedSlices {
+ public:
+  FinishedSlices(int begin, int end, const float* ring, int ring_slices, std::ptrdiff_t slice_size)
+      : begin_(begin), end_(end), ring_(ring), ring_slices_(ring_slices), slice_size_(slice_size) {}
+  int begin() const { return begin_; }
+  int end() const { return end_; }
+  // [classes][H][W] of slice d in [begin, end).
+  const float* slice(int d) const { return ring_ + (d % ring_slices_) * slice_size_; }
+
+ private:
+  int begin_, end_;
+  const float* ring_;
+  int ring_slices_;
+  std::ptrdiff_t slice_size_;
+};
+
+// Takes the volume's probabilities from d = 0 to the last slice, some at a time, on the calling thread.
 class SliceSink {
  public:
   virtual ~SliceSink() = default;
-  // probabilities is [classes][H][W] of slice d; valid during the call only.
-  virtual void consume(int d, const float* probabilities) = 0;
+  // The slices are valid during the call only.
+  virtual void consume(const FinishedSlices& slices) = 0;
 };
 
 // Called before each run of the network with what is done and what there is to do; returning false stops the work.
@@ -44,7 +61,9 @@ class SlidingWindow {
   SlidingWindow(engine::Engine& engine, const TilingOptions& options, const Extent3& volume);
 
   std::int64_t runs() const;           // tiles times mirrored copies
-  std::size_t memory_bytes() const;    // of the accumulated probabilities and weights
+
+  // What an instance takes for accumulated probabilities and weights.
+  static std::size_t memory_bytes(const Extent3& volume, const model::Triple& patch, int classes);
 
   // `volume` is (channels, D, H, W). Throws Error (cancelled) when the callback says so.
   void run(const float* volume, SliceSink& sink, const TileCallback& callback = {});

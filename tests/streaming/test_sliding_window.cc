@@ -21,11 +21,13 @@ class KeepAll : public SliceSink {
   KeepAll(int classes, const Extent3& volume) : classes_(classes), volume_(volume) {
     values.resize(std::size_t(classes) * std::size_t(volume[0]) * plane());
   }
-  void consume(int d, const float* probabilities) override {
-    CHECK(d == next_++);
-    for (int c = 0; c < classes_; ++c) {
-      std::memcpy(values.data() + (std::size_t(c) * std::size_t(volume_[0]) + std::size_t(d)) * plane(),
-                  probabilities + std::size_t(c) * plane(), plane() * sizeof(float));
+  void consume(const FinishedSlices& slices) override {
+    for (int d = slices.begin(); d < slices.end(); ++d) {
+      CHECK(d == next_++);
+      for (int c = 0; c < classes_; ++c) {
+        std::memcpy(values.data() + (std::size_t(c) * std::size_t(volume_[0]) + std::size_t(d)) * plane(),
+                    slices.slice(d) + std::size_t(c) * plane(), plane() * sizeof(float));
+      }
     }
   }
   std::vector<float> values;

@@ -1,0 +1,126 @@
+#include "e2enet/segmenter.h"
+
+#include <algorithm>
+#include <cmath>
+#include <utility>
+
+#include "base/parallel.h"
+#include "e2enet/error.h"
+#include "engine/engine.h"
+#include "imaging/slice_source.h"
+#include "streaming/volume_pipeline.h"
+
+namespace e2enet {
+namespace {
+
+plan::PlanOptions plan_options(const Options& options) {
+  if (options.threads < 0 || options.threads > 1024) {
+    throw Error(ErrorCode::invalid_argument, "threads: expected 0 to 1024, found " + std::to_string(options.threads));
+  }
+  if (!(options.step > 0 && options.step <= 1)) {
+    throw Error(ErrorCode::invalid_argument, "step: expected a fraction of the patch above 0 and at most 1, found " +
+                                                 std::to_string(options.step));
+  }
+  plan::PlanOptions plan;
+  plan.threads = options.threads ? options.threads : available_threads();
+  plan.storage = options.precision == Precision::bf16 ? kernels::Element::bf16 : kernels::Element::f32;
+  return plan;
+}
+
+void check_geometry(const Geometry& geometry) {
+  constexpr std::int64_t kMostVoxelsOnAxis = 32767;
+  for (std::size_t axis = 0; axis < 3; ++axis) {
+    const std::string name = std::string("geometry, axis ") + "DHW"[axis];
+    if (geometry.shape[axis] < 1 || geometry.shape[axis] > kMostVoxelsOnAxis) {
+      throw Error(ErrorCode::invalid_image, name + ": expected 1 to " + std::to_string(kMostVoxelsOnAxis) + " voxels, found " +
+                                                std::to_string(geometry.shape[axis]));
+    }
+    if (!(geometry.spacing[axis] > 0) || !std::isfinite(geometry.spacing[axis])) {
+      throw Error(ErrorCode::invalid_image,
+                  name + ": expected a spacing in mm above 0, found " + std::to_string(geometry.spacing[axis]));
+    }
+  }
+  for (const double value : geometry.affine) {
+    if (!std::isfinite(value)) throw Error(ErrorCode::invalid_image, "geometry, affine: expected finite numbers, found another");
+  }
+}
+
+class KeepLabels : public streaming::LabelSink {
+ public:
+  KeepLabels(std::vector<std::uint16_t>& labels, const Shape& shape) : labels_(labels), slice_(shape[1] * shape[2]) {
+    labels_.resize(std::size_t(shape[0] * slice_));
+  }
+  void consume(std::int64_t first_slice, std::int64_t slices, const std::uint16_t* labels) override {
+    std::copy_n(labels, slices * slice_, labels_.begin() + first_slice * slice_);
+  }
+
+ private:
+  std::vector<std::uint16_t>& labels_;
+  std::int64_t slice_;
+};
+
+}  // namespace
+
+struct Segmenter::Implementation {
+  Implementation(const Model& model, const Options& wanted) : options(wanted), engine(model.network(), plan_options(wanted)) {}
+  Options options;
+  engine::Engine engine;
+};
+
+Segmenter::Segmenter(Model model, const Options& options)
+    : implementation_(std::make_unique<Implementation>(model, options)) {}
+Segmenter::~Segmenter() = default;
+Segmenter::Segmenter(Segmenter&&) noexcept = default;
+Segmenter& Segmenter::operator=(Segmenter&&) noexcept = default;
+
+Segmentation Segmenter::segment(const ImageView& image, const ProgressCallback& progress) {
+  const Options& options = implementation_->options;
+  const model::Configuration& configuration = implementation_->engine.network().configuration();
+  check_geometry(image.geometry);
+  std::vector<imaging::MemorySource> sources;
+  for (const float* channel : image.channels) {
+    if (!channel) throw Error(ErrorCode::invalid_image, "the image's channels: expected voxels, found a null pointer");
+    sources.emplace_back(channel, image.geometry.shape);
+  }
+  std::vector<imaging::SliceSource*> channels;
+  for (imaging::MemorySource& source : sources) channels.push_back(&source);
+
+  streaming::PipelineOptions pipeline;
+  pipeline.tiling.step = options.step;
+  if (options.mirror) pipeline.tiling.mirror_axes = configuration.mirror_axes;
+  pipeline.probabilities = options.probabilities;
+  pipeline.threads = implementation_->engine.plan().threads;
+  pipeline.largest_component = configuration.largest_component;
+  if (options.largest_component) {
+    pipeline.largest_component.clear();
+    for (const auto& [value, name] : configuration.labels) {
+      if (value != 0) pipeline.largest_component.push_back(value);
+    }
+  }
+  Segmentation segmentation;
+  segmentation.geometry = image.geometry;
+  KeepLabels keep(segmentation.labels, image.geometry.shape);
+  streaming::PipelineResult result =
+      streaming::segment_volume(implementation_->engine, image.geometry, channels, pipeline, keep, progress);
+  segmentation.probabilities = std::move(result.probabilities);
+  segmentation.empty_image = result.empty_image;
+  return segmentation;
+}
+
+void Segmenter::run_patch(const float* patch, float* logits) {
+  engine::Engine& engine = implementation_->engine;
+  const model::Triple& extent = engine.plan().patch;
+  kernels::PatchView view;
+  view.data = patch;
+  view.stride[0] = std::ptrdiff_t{extent[1]} * extent[2];
+  view.stride[1] = extent[2];
+  view.stride[2] = 1;
+  view.channel_stride = view.stride[0] * extent[0];
+  for (std::size_t axis = 0; axis < 3; ++axis) view.end[axis] = extent[axis];
+  engine::StoreLogits store(logits, engine.network().architecture().classes, extent);
+  engine.run(view, store);
+}
+
+std::int64_t Segmenter::planned_peak_bytes() const { return std::int64_t(implementation_->engine.plan().peak_bytes()); }
+
+}  // namespace e2enet

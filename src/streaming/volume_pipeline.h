@@ -1,0 +1,53 @@
+// A volume from its slices to its labels: survey, preprocess, tiles, export, with no probability volume in between.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "e2enet/segmenter.h"
+#include "engine/engine.h"
+#include "imaging/label_export.h"
+#include "imaging/preprocess.h"
+#include "streaming/sliding_window.h"
+
+namespace e2enet::streaming {
+
+imaging::PreprocessingConfiguration preprocessing_configuration(const model::Configuration& configuration);
+imaging::LabelRule label_rule(const model::Configuration& configuration);
+
+// The largest label value that the model can write.
+int largest_label(const model::Configuration& configuration);
+
+struct PipelineOptions {
+  TilingOptions tiling;
+  std::vector<int> largest_component;  // labels of which only the largest component is kept
+  std::optional<imaging::Box> region;  // only these voxels are segmented, in the file's frame D, H, W
+  bool probabilities = false;
+  int threads = 1;
+};
+
+// Takes the labels, slice after slice of the image from k = 0, on the calling thread; every voxel of the image is in it.
+class LabelSink {
+ public:
+  virtual ~LabelSink() = default;
+  virtual void consume(std::int64_t first_slice, std::int64_t slices, const std::uint16_t* labels) = 0;
+};
+
+struct PipelineResult {
+  bool empty_image = false;          // no voxel was not zero: all is background
+  Shape network_shape{0, 0, 0};      // of the preprocessed volume, in the network's frame
+  std::vector<float> probabilities;  // (classes, D, H, W) of the image, if asked for
+  std::int64_t runs = 0;             // of the network
+  double prepare_seconds = 0, network_seconds = 0, export_seconds = 0;
+};
+
+// `channels` are the image's, all of geometry.shape. Throws Error: invalid_image, invalid_argument, cancelled, out_of_memory.
+PipelineResult segment_volume(engine::Engine& engine, const Geometry& geometry,
+                              const std::vector<imaging::SliceSource*>& channels, const PipelineOptions& options,
+                              LabelSink& sink, const ProgressCallback& progress);
+
+}  // namespace e2enet::streaming
