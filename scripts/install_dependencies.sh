@@ -1,0 +1,82 @@
+#!/usr/bin/env bash
+# Installs the Debian packages that e2enet needs and that are not there yet. Nothing else is changed or downloaded.
+set -euo pipefail
+
+usage() {
+  cat <<'HELP'
+Installs the Debian or Ubuntu packages that e2enet needs; those already there are left alone.
+
+Usage: scripts/install_dependencies.sh [--list] [GROUP...]
+
+Groups (without any: build):
+  build      compiler, CMake and libraries to build the program
+  demo       build, and the Colin27 head with its atlas (mricron-data)
+  test       build and demo, and what the tests need: doctest, Google Benchmark, clang-format, Python with PyTorch
+  benchmark  build, and what benchmarks/compare_onnxruntime needs: Python with NumPy, Node.js with npm
+
+  --list     print the missing packages, one a line, and install nothing
+  --help     print this
+
+Uses sudo where the user is not root. Exit codes: 0 all there; 1 could not be installed; 2 the call was wrong.
+HELP
+}
+
+fail() {
+  echo "install_dependencies: error: $1" >&2
+  exit "${2:-1}"
+}
+
+# docs/dependencies.md says what each is for.
+BUILD=(build-essential cmake ninja-build libdnnl-dev libhwy-dev libeigen3-dev libnifti2-dev nlohmann-json3-dev libcli11-dev
+       libpng-dev zlib1g-dev)
+DEMO=(mricron-data)
+TEST=(doctest-dev libbenchmark-dev clang-format python3 python3-numpy python3-scipy python3-nibabel python3-torch)
+BENCHMARK=(python3 python3-numpy ca-certificates)
+
+wanted=()
+list_only=no
+for argument in "$@"; do
+  case "$argument" in
+    build) wanted+=("${BUILD[@]}") ;;
+    demo) wanted+=("${BUILD[@]}" "${DEMO[@]}") ;;
+    test) wanted+=("${BUILD[@]}" "${DEMO[@]}" "${TEST[@]}") ;;
+    benchmark)
+      wanted+=("${BUILD[@]}" "${BENCHMARK[@]}")
+      # Node.js often comes from elsewhere than Debian, with npm inside: then Debian's npm would be in its way.
+      command -v node >/dev/null || wanted+=(nodejs)
+      command -v npm >/dev/null || wanted+=(npm)
+      ;;
+    --list) list_only=yes ;;
+    --help | -h) usage; exit 0 ;;
+    *) usage >&2; fail "unknown group or option '$argument'" 2 ;;
+  esac
+done
+if [ ${#wanted[@]} -eq 0 ]; then wanted=("${BUILD[@]}"); fi
+
+if ! command -v apt-get >/dev/null || ! command -v dpkg-query >/dev/null; then
+  fail "this system has no apt-get: install what docs/dependencies.md lists by its own means (the names here are Debian 12's: ${wanted[*]})"
+fi
+
+missing=()
+for package in $(printf '%s\n' "${wanted[@]}" | sort -u); do
+  # The status of a package that dpkg has never heard of is an error, which is an answer too.
+  status=$(dpkg-query --show --showformat='${db:Status-Status}' "$package" 2>/dev/null || true)
+  if [ "$status" != installed ]; then missing+=("$package"); fi
+done
+
+if [ "$list_only" = yes ]; then
+  if [ ${#missing[@]} -gt 0 ]; then printf '%s\n' "${missing[@]}"; fi
+  exit 0
+fi
+if [ ${#missing[@]} -eq 0 ]; then exit 0; fi
+
+as_root=()
+if [ "$(id -u)" -ne 0 ]; then
+  command -v sudo >/dev/null || fail "not root, and no sudo: ask an administrator to install ${missing[*]}"
+  as_root=(sudo)
+fi
+
+echo "Installing ${missing[*]}"
+"${as_root[@]}" apt-get update -q
+"${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends "${missing[@]}" ||
+  fail "apt-get could not install ${missing[*]} (its own message is above)"
