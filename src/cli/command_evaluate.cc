@@ -1,0 +1,213 @@
+// e2enet evaluate: how well do predicted labels agree with reference labels?
+#include <algorithm>
+#include <cmath>
+#include <filesystem>
+#include <iostream>
+#include <memory>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "base/atomic_file.h"
+#include "cli/cases.h"
+#include "cli/commands.h"
+#include "cli/progress.h"
+#include "cli/scores_output.h"
+#include "e2enet/error.h"
+#include "evaluate/metrics.h"
+#include "imaging/nifti_reader.h"
+#include "model/model_file.h"
+
+namespace e2enet::cli {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr char kDescription[] =
+    "Compare predicted labels with reference labels\n"
+    "\n"
+    "Usage: e2enet evaluate -p PREDICTION -r REFERENCE [OPTIONS]\n"
+    "       e2enet evaluate -p FOLDER -r FOLDER [OPTIONS]\n"
+    "\n"
+    "Dice, normalised surface Dice (NSD), 95% Hausdorff distance (HD95) and volumes, per label and mean.\n"
+    "Of two folders, files with the same name belong together. A label that only one of the two files has\n"
+    "scores Dice 0, NSD 0 and an infinite HD95; one that neither has is not scored (docs/metrics.md).";
+
+constexpr char kFooter[] =
+    "Examples:\n"
+    "  e2enet evaluate -p labels.nii.gz -r reference.nii.gz\n"
+    "  e2enet evaluate -p predictions/ -r references/ --csv scores.csv\n"
+    "  e2enet evaluate -p predictions/ -r references/ --json | jq .mean_dice";
+
+struct Arguments {
+  CommonOptions common;
+  std::string prediction;
+  std::string reference;
+  std::string model;
+  std::string csv;
+  double tolerance = 1.0;
+  std::vector<int> labels;
+};
+
+struct Pair {
+  std::string name;
+  std::string prediction;
+  std::string reference;
+};
+
+std::vector<Pair> find_pairs(const Arguments& arguments, ProgressDisplay& display) {
+  const bool folder_p = fs::is_directory(arguments.prediction), folder_r = fs::is_directory(arguments.reference);
+  if (folder_p != folder_r && fs::exists(arguments.prediction) && fs::exists(arguments.reference)) {
+    throw UsageError("--prediction and --reference: expected two files or two folders, found one of each");
+  }
+  if (!folder_p) return {{image_stem(arguments.prediction), arguments.prediction, arguments.reference}};
+  std::vector<Pair> pairs;
+  const std::vector<Case> predictions = find_label_files(arguments.prediction);
+  const std::vector<Case> references = find_label_files(arguments.reference);
+  const auto find = [](const std::vector<Case>& cases, const std::string& name) {
+    return std::find_if(cases.begin(), cases.end(), [&](const Case& one) { return one.name == name; });
+  };
+  for (const Case& reference : references) {
+    const auto prediction = find(predictions, reference.name);
+    if (prediction == predictions.end()) {
+      // Leaving it out would make a program look better that failed on the hard cases.
+      throw Error(ErrorCode::cannot_read, arguments.prediction +
+                                              ": expected a prediction for every reference, found none for '" +
+                                              reference.name + "'");
+    }
+    pairs.push_back({reference.name, prediction->channels[0], reference.channels[0]});
+  }
+  for (const Case& prediction : predictions) {
+    if (find(references, prediction.name) == references.end()) {
+      display.remark("no reference for " + prediction.channels[0] + ": left out");
+    }
+  }
+  if (pairs.empty())
+    throw Error(ErrorCode::cannot_read, arguments.reference + ": no label files (.nii, .nii.gz) found");
+  return pairs;
+}
+
+evaluate::LabelView view_of(const imaging::LabelImage& image) {
+  return {image.labels.data(), image.geometry.shape, image.geometry.spacing};
+}
+
+// Scores need only the grid, but labels that lie elsewhere in space are most likely a mistake.
+bool same_place(const Geometry& a, const Geometry& b) {
+  for (std::size_t i = 0; i < a.affine.size(); ++i) {
+    if (std::fabs(a.affine[i] - b.affine[i]) > 1e-3 * std::max(1.0, std::fabs(b.affine[i]))) return false;
+  }
+  return true;
+}
+
+void require_same_shape(const Pair& pair, const Geometry& prediction, const Geometry& reference) {
+  const auto text = [](const Shape& s) {
+    return std::to_string(s[2]) + "x" + std::to_string(s[1]) + "x" + std::to_string(s[0]);
+  };
+  if (prediction.shape != reference.shape) {
+    throw Error(ErrorCode::invalid_image, pair.prediction + ": expected the shape of " + pair.reference + ", " +
+                                              text(reference.shape) + ", found " + text(prediction.shape));
+  }
+}
+
+int run(const Arguments& arguments) {
+  use_threads(arguments.common.threads);
+  ProgressDisplay display(ProgressDisplay::style_for(arguments.common.quiet));
+  std::map<int, std::string> names;
+  if (!arguments.model.empty()) names = model::load_model_file(arguments.model)->configuration().labels;
+  const std::vector<Pair> pairs = find_pairs(arguments, display);
+
+  std::set<int> asked(arguments.labels.begin(), arguments.labels.end());
+  for (const auto& [value, name] : names) {
+    if (arguments.labels.empty() && value != 0) asked.insert(value);
+  }
+  std::set<int> seen = asked;
+  std::vector<ScoredCase> cases;
+  for (std::size_t i = 0; i < pairs.size(); ++i) {
+    if (interrupted()) throw Error(ErrorCode::cancelled, "interrupted");
+    const Pair& pair = pairs[i];
+    display.update("comparing " + pair.name, static_cast<std::int64_t>(i), static_cast<std::int64_t>(pairs.size()), -1);
+    const imaging::LabelImage prediction = imaging::read_labels(pair.prediction);
+    const imaging::LabelImage reference = imaging::read_labels(pair.reference);
+    require_same_shape(pair, prediction.geometry, reference.geometry);
+    if (!same_place(prediction.geometry, reference.geometry)) {
+      display.remark("warning: " + pair.prediction + " and " + pair.reference +
+                     " lie at different places in space; voxels are compared, with the reference's spacing");
+    }
+    std::set<int> of_case = asked;
+    if (asked.empty()) {
+      for (const evaluate::LabelView& view : {view_of(prediction), view_of(reference)}) {
+        for (const int label : evaluate::labels_present(view)) of_case.insert(label);
+      }
+      seen.insert(of_case.begin(), of_case.end());
+    }
+    cases.push_back({pair.name, evaluate::score_case(view_of(prediction), view_of(reference),
+                                                     {of_case.begin(), of_case.end()}, arguments.tolerance)});
+  }
+  // A label that a case lacks on both sides is listed as not scored, so that all cases have the same rows.
+  for (ScoredCase& one : cases) {
+    for (const int label : seen) one.scores.emplace(label, evaluate::LabelScore{});
+  }
+  display.clear();
+
+  if (!arguments.csv.empty()) {
+    const std::string csv = scores_csv(cases, names);
+    AtomicFile file(arguments.csv);
+    file.write(csv.data(), csv.size());
+    file.commit();
+  }
+  if (arguments.common.json) {
+    nlohmann::ordered_json json = scores_json(cases, names);
+    json["tolerance_mm"] = arguments.tolerance;
+    std::cout << json.dump(2) << "\n";
+  } else {
+    std::cout << scores_table(cases, names);
+  }
+  return kDone;
+}
+
+}  // namespace
+
+void add_evaluate(CLI::App& program, Invocation& invocation) {
+  const auto arguments = std::make_shared<Arguments>();
+  CLI::App& command = *program.add_subcommand("evaluate", kDescription);
+  command.group("Main commands");
+  command.footer(kFooter);
+  command.add_option("-p,--prediction", arguments->prediction, "Label file, or folder of them, to be judged")
+      ->type_name("PATH")
+      ->required()
+      ->group("Input");
+  command.add_option("-r,--reference", arguments->reference, "Label file, or folder of them, that is right")
+      ->type_name("PATH")
+      ->required()
+      ->group("Input");
+  command.add_option("-m,--model", arguments->model, "Take labels and their names from this model file")
+      ->type_name("MODEL")
+      ->group("Input");
+  command.add_option("--tolerance", arguments->tolerance, "Deviation of the surface that NSD accepts, in mm")
+      ->type_name("MM")
+      ->capture_default_str()
+      ->group("Scores");
+  command
+      .add_option("--labels", arguments->labels,
+                  "Score these label values only, separated by commas; without it, all that occur")
+      ->type_name("N,N,...")
+      ->delimiter(',')
+      ->group("Scores");
+  command.add_option("--csv", arguments->csv, "Also write the scores of every case and label to this file")
+      ->type_name("FILE")
+      ->group("Output");
+  add_common_options(command, arguments->common, Json::yes);
+  command.final_callback([arguments, &invocation] {
+    if (!(arguments->tolerance >= 0) || !std::isfinite(arguments->tolerance)) {
+      throw UsageError("--tolerance: expected a number of mm >= 0, found " + std::to_string(arguments->tolerance));
+    }
+    for (const int label : arguments->labels) {
+      if (label < 0 || label > 65535) {
+        throw UsageError("--labels: expected values from 0 to 65535, found " + std::to_string(label));
+      }
+    }
+    invocation.run = [arguments] { return run(*arguments); };
+  });
+}
+
+}  // namespace e2enet::cli

@@ -1,0 +1,119 @@
+// e2enet forward: the bare network on one patch.
+#include <iostream>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "cli/commands.h"
+#include "cli/network_run.h"
+#include "cli/npy.h"
+#include "cli/text.h"
+#include "e2enet/error.h"
+#include "model/model_file.h"
+
+namespace e2enet::cli {
+namespace {
+
+constexpr char kDescription[] =
+    "Run the bare network on one patch\n"
+    "\n"
+    "Usage: e2enet forward -m MODEL -i X.npy -o Y.npy [OPTIONS]\n"
+    "\n"
+    "X.npy holds a prepared patch: float32, C order, (channels, D, H, W) or (D, H, W) for one channel. D, H\n"
+    "and W must be multiples of what the network's strides ask for. Y.npy gets the logits (classes, D, H, W)\n"
+    "or, with --node, the output of node x[I][J]: level I, stage J.";
+
+constexpr char kFooter[] =
+    "Examples:\n"
+    "  e2enet forward -m model.safetensors -i x.npy -o logits.npy\n"
+    "  e2enet forward -m model.safetensors -i x.npy -o node.npy --node 2,0";
+
+struct Arguments {
+  CommonOptions common;
+  NetworkOptions network;
+  std::string input;
+  std::string output;
+  std::string node;
+};
+
+int run(const Arguments& arguments) {
+  if (same_file(arguments.input, arguments.output)) {
+    throw UsageError("--output: expected another file than --input, found the same");
+  }
+  use_threads(arguments.common.threads);
+  const auto network = model::load_model_file(arguments.network.model);
+  const model::Architecture& architecture = network->architecture();
+  FloatArray input = read_npy(arguments.input);
+  if (input.shape.size() == 3 && architecture.input_channels == 1) input.shape.insert(input.shape.begin(), 1);
+  if (input.shape.size() != 4 || input.shape[0] != architecture.input_channels) {
+    throw Error(ErrorCode::invalid_image, arguments.input + ": shape: expected (" +
+                                              std::to_string(architecture.input_channels) + ", D, H, W), found (" +
+                                              shape_text(input.shape) + ")");
+  }
+  plan::PlanOptions options = plan_options(arguments.network, arguments.common.threads);
+  for (std::size_t axis = 0; axis < 3; ++axis) {
+    if (input.shape[axis + 1] < 1 || input.shape[axis + 1] > 65536) {
+      throw Error(ErrorCode::invalid_image,
+                  arguments.input + ": shape: expected extents from 1 to 65536, found " + shape_text(input.shape));
+    }
+    options.patch[axis] = static_cast<int>(input.shape[axis + 1]);
+  }
+  const auto voxels_of = [](const model::Triple& extent) {
+    return static_cast<std::size_t>(extent[0]) * static_cast<std::size_t>(extent[1]) *
+           static_cast<std::size_t>(extent[2]);
+  };
+
+  std::vector<std::int64_t> shape;
+  std::vector<float> values;
+  engine::Engine engine(network, options);
+  const kernels::PatchView patch = view_of(input.values.data(), options.patch);
+  if (arguments.node.empty()) {
+    shape = {architecture.classes, options.patch[0], options.patch[1], options.patch[2]};
+    values.resize(static_cast<std::size_t>(architecture.classes) * voxels_of(options.patch));
+    engine::StoreLogits sink(values.data(), architecture.classes, options.patch);
+    engine.run(patch, sink);
+  } else {
+    const std::array<int, 2> pair = parse_pair(arguments.node, "--node");
+    if (pair[0] + pair[1] > architecture.pooling_steps()) {
+      throw UsageError("--node: expected I,J with I + J at most " + std::to_string(architecture.pooling_steps()) +
+                       " in this network, found '" + arguments.node + "'");
+    }
+    const model::Node node{pair[0], pair[1]};
+    const model::Triple extent = architecture.extent(options.patch, node.level);
+    shape = {architecture.features(node.level), extent[0], extent[1], extent[2]};
+    values.resize(static_cast<std::size_t>(shape[0]) * voxels_of(extent));
+    engine.run_to_node(patch, node, values.data());
+  }
+  write_npy(arguments.output, shape, values.data());
+  if (!arguments.common.quiet) std::cout << arguments.output << ": " << shape_text(shape) << "\n";
+  return kDone;
+}
+
+}  // namespace
+
+void add_forward(CLI::App& program, Invocation& invocation) {
+  const auto arguments = std::make_shared<Arguments>();
+  CLI::App& command = *program.add_subcommand("forward", kDescription);
+  command.group("For development");
+  command.footer(kFooter);
+  command.add_option("-m,--model", arguments->network.model, "Model file (.safetensors)")
+      ->type_name("MODEL")
+      ->required()
+      ->group("Options");
+  command.add_option("-i,--input", arguments->input, "Patch to read")->type_name("X.npy")->required()->group("Options");
+  command.add_option("-o,--output", arguments->output, "Array to write")
+      ->type_name("Y.npy")
+      ->required()
+      ->group("Options");
+  command.add_option("--node", arguments->node, "Write this node's output instead of the logits")
+      ->type_name("I,J")
+      ->group("Options");
+  add_precision_option(command, arguments->network.precision, "Options");
+  add_common_options(command, arguments->common, Json::no);
+  command.final_callback([arguments, &invocation] {
+    if (!arguments->node.empty()) parse_pair(arguments->node, "--node");
+    invocation.run = [arguments] { return run(*arguments); };
+  });
+}
+
+}  // namespace e2enet::cli

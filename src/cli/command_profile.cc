@@ -1,0 +1,138 @@
+// e2enet profile: where does the time of a patch go?
+#include <algorithm>
+#include <iostream>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+#include "cli/commands.h"
+#include "cli/network_run.h"
+#include "cli/text.h"
+#include "model/flops.h"
+#include "model/model_file.h"
+
+namespace e2enet::cli {
+namespace {
+
+constexpr char kDescription[] =
+    "Run one patch and show each layer: kernel, density, FLOPs, time, speed, bytes\n"
+    "\n"
+    "Usage: e2enet profile -m MODEL [--patch D,H,W] [OPTIONS]\n"
+    "\n"
+    "FLOPs are counted in two conventions (docs/flops.md). `paper`: that of the published figures, with\n"
+    "biases, and transposed convolutions at their output's size. `executed`: the multiply-adds of the kept\n"
+    "kernels. GFLOP/s and totals of time use `executed`. Bytes are what a layer must read and write at\n"
+    "least once. Times are those of the second of two runs.";
+
+constexpr char kFooter[] =
+    "Examples:\n"
+    "  e2enet profile -m models/hippocampus.safetensors\n"
+    "  e2enet profile -m model.safetensors --patch 64,160,160 --json";
+
+struct Arguments {
+  CommonOptions common;
+  NetworkOptions network;
+};
+
+int run(const Arguments& arguments) {
+  const plan::PlanOptions options = plan_options(arguments.network, arguments.common.threads);
+  use_threads(arguments.common.threads);
+  const auto network = model::load_model_file(arguments.network.model);
+  engine::Engine engine(network, options);
+  const model::Triple patch = engine.plan().patch;
+  const std::vector<float> input = noise_patch(network->architecture().input_channels, patch);
+  DropLogits sink;
+  engine.run(view_of(input.data(), patch), sink);  // touches all memory for the first time
+  engine.run(view_of(input.data(), patch), sink);
+  const std::vector<engine::StepTime> steps = engine.step_times();
+  const model::Flops flops = model::count_flops(*network, patch);
+  const std::int64_t peak = peak_resident_bytes();
+  const auto planned = static_cast<std::int64_t>(engine.plan().peak_bytes());
+  double seconds = 0, bytes = 0;
+  for (const engine::StepTime& step : steps) {
+    seconds += step.seconds;
+    bytes += step.bytes;
+  }
+
+  if (arguments.common.json) {
+    nlohmann::ordered_json json;
+    json["patch"] = patch;
+    json["threads"] = engine.plan().threads;
+    json["precision"] = arguments.network.precision;
+    json["instruction_set"] = kernels::instruction_set();
+    json["parameters"] = model::count_parameters(*network);
+    json["flops_paper"] = flops.paper;
+    json["flops_executed"] = flops.executed;
+    json["seconds"] = seconds;
+    json["bytes"] = bytes;
+    json["peak_bytes"] = peak;
+    json["planned_peak_bytes"] = planned;
+    json["layers"] = nlohmann::ordered_json::array();
+    for (const engine::StepTime& step : steps) {
+      nlohmann::ordered_json layer;
+      layer["name"] = step.name;
+      layer["kernel"] = step.kernel;
+      if (!step.reason.empty()) layer["reason"] = step.reason;
+      layer["density"] = step.density;
+      layer["flops_paper"] = step.flops_paper;
+      layer["flops_executed"] = step.flops_executed;
+      layer["seconds"] = step.seconds;
+      layer["bytes"] = step.bytes;
+      json["layers"].push_back(std::move(layer));
+    }
+    std::cout << json.dump(2) << "\n";
+    return kDone;
+  }
+
+  Table table({{"layer", Align::left},
+               {"kernel", Align::left},
+               {"density"},
+               {"paper GFLOP"},
+               {"executed GFLOP"},
+               {"ms"},
+               {"share"},
+               {"GFLOP/s"},
+               {"MiB"}});
+  const auto giga = [](double value) { return value > 0 ? fixed(value * 1e-9, 3) : std::string(); };
+  for (const engine::StepTime& step : steps) {
+    table.add({step.name, step.kernel, step.flops_executed > 0 ? fixed(step.density, 3) : "", giga(step.flops_paper),
+               giga(step.flops_executed), fixed(step.seconds * 1e3, 2), fixed(100 * step.seconds / seconds, 1) + "%",
+               step.flops_executed > 0 && step.seconds > 0 ? fixed(step.flops_executed / step.seconds * 1e-9, 1) : "",
+               step.bytes > 0 ? fixed(step.bytes / 1048576, 1) : ""});
+  }
+  table.add_rule();
+  table.add({"total", "", "", giga(flops.paper), giga(flops.executed), fixed(seconds * 1e3, 2), "100%",
+             fixed(flops.executed / seconds * 1e-9, 1), fixed(bytes / 1048576, 1)});
+  std::cout << table.text() << "\n"
+            << "patch        " << triple_text(patch) << ", " << arguments.network.precision << ", "
+            << engine.plan().threads << (engine.plan().threads == 1 ? " thread, " : " threads, ")
+            << kernels::instruction_set() << "\n"
+            << "parameters   " << count_text(static_cast<double>(model::count_parameters(*network))) << "\n"
+            << "FLOPs        " << count_text(flops.paper) << " paper, " << count_text(flops.executed) << " executed\n"
+            << "peak memory  " << bytes_text(peak) << " of the process, " << bytes_text(planned)
+            << " planned for the network\n";
+  return kDone;
+}
+
+}  // namespace
+
+void add_profile(CLI::App& program, Invocation& invocation) {
+  const auto arguments = std::make_shared<Arguments>();
+  CLI::App& command = *program.add_subcommand("profile", kDescription);
+  command.group("Models");
+  command.footer(kFooter);
+  command.add_option("-m,--model", arguments->network.model, "Model file (.safetensors)")
+      ->type_name("MODEL")
+      ->required()
+      ->group("Options");
+  add_patch_option(command, arguments->network.patch, "Options");
+  add_precision_option(command, arguments->network.precision, "Options");
+  add_common_options(command, arguments->common, Json::yes);
+  command.final_callback([arguments, &invocation] {
+    if (!arguments->network.patch.empty()) parse_triple(arguments->network.patch, "--patch");
+    invocation.run = [arguments] { return run(*arguments); };
+  });
+}
+
+}  // namespace e2enet::cli

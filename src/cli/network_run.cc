@@ -1,0 +1,77 @@
+#include "cli/network_run.h"
+
+#include <sys/resource.h>
+
+#include <cmath>
+#include <random>
+
+#include "base/parallel.h"
+#include "cli/arguments.h"
+#include "cli/text.h"
+
+namespace e2enet::cli {
+
+void add_precision_option(CLI::App& command, std::string& precision, const std::string& group) {
+  command
+      .add_option("--precision", precision,
+                  "How features are stored: f32, or bf16 (half the memory, three decimal digits; arithmetic stays "
+                  "float32)")
+      ->type_name("f32|bf16")
+      ->capture_default_str()
+      ->check([](const std::string& text) {
+        return text == "f32" || text == "bf16" ? std::string() : "expected f32 or bf16, found '" + text + "'";
+      })
+      ->group(group);
+}
+
+void add_patch_option(CLI::App& command, std::string& patch, const std::string& group) {
+  command.add_option("--patch", patch, "Size of the patch in voxels; without it, the model's own")
+      ->type_name("D,H,W")
+      ->group(group);
+}
+
+plan::PlanOptions plan_options(const NetworkOptions& options, int threads) {
+  plan::PlanOptions result;
+  if (!options.patch.empty()) result.patch = parse_triple(options.patch, "--patch");
+  result.threads = threads > 0 ? threads : available_threads();
+  result.storage = options.precision == "bf16" ? kernels::Element::bf16 : kernels::Element::f32;
+  return result;
+}
+
+model::Triple patch_of(const model::Network& network, const plan::PlanOptions& options) {
+  return options.patch == model::Triple{0, 0, 0} ? network.architecture().patch_size : options.patch;
+}
+
+kernels::PatchView view_of(const float* values, const model::Triple& patch) {
+  kernels::PatchView view;
+  view.data = values;
+  view.stride[2] = 1;
+  view.stride[1] = patch[2];
+  view.stride[0] = std::ptrdiff_t{patch[1]} * patch[2];
+  view.channel_stride = view.stride[0] * patch[0];
+  for (std::size_t axis = 0; axis < 3; ++axis) view.end[axis] = patch[axis];
+  return view;
+}
+
+std::vector<float> noise_patch(int channels, const model::Triple& patch) {
+  std::vector<float> values(static_cast<std::size_t>(channels) * static_cast<std::size_t>(patch[0]) *
+                            static_cast<std::size_t>(patch[1]) * static_cast<std::size_t>(patch[2]));
+  std::mt19937 random(1);
+  constexpr double kScale = 1.0 / 4294967296.0;
+  for (float& value : values) {  // the sum of four uniform numbers is near enough to normal, and exact everywhere
+    double sum = 0;
+    for (int i = 0; i < 4; ++i) sum += random() * kScale;
+    value = static_cast<float>((sum - 2.0) * std::sqrt(3.0));
+  }
+  return values;
+}
+
+std::int64_t peak_resident_bytes() {
+  rusage usage{};
+  getrusage(RUSAGE_SELF, &usage);
+  return std::int64_t{usage.ru_maxrss} * 1024;
+}
+
+std::string triple_text(const model::Triple& triple) { return shape_text({triple[0], triple[1], triple[2]}); }
+
+}  // namespace e2enet::cli

@@ -1,0 +1,50 @@
+// What info, profile, bench and forward share: options of a bare network run, a patch to run it on, memory used.
+#pragma once
+
+#include <CLI/CLI.hpp>
+#include <array>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "engine/engine.h"
+#include "model/network.h"
+#include "plan/plan.h"
+
+namespace e2enet::cli {
+
+struct NetworkOptions {
+  std::string model;
+  std::string patch;  // D,H,W; empty: the model's own
+  std::string precision = "f32";
+};
+
+// --precision f32|bf16
+void add_precision_option(CLI::App& command, std::string& precision, const std::string& group);
+// --patch D,H,W
+void add_patch_option(CLI::App& command, std::string& patch, const std::string& group);
+
+plan::PlanOptions plan_options(const NetworkOptions& options, int threads);
+
+// The patch that a plan will really use.
+model::Triple patch_of(const model::Network& network, const plan::PlanOptions& options);
+
+// Contiguous values in (channels, D, H, W) order as the engine wants to see them.
+kernels::PatchView view_of(const float* values, const model::Triple& patch);
+
+// The same noise on every machine: normally distributed, as a normalised image roughly is.
+std::vector<float> noise_patch(int channels, const model::Triple& patch);
+
+// Throws away logits as they come, so that only the network is measured.
+class DropLogits : public engine::LogitsSink {
+ public:
+  void consume(int, float*) override {}
+};
+
+// Largest resident memory of this process so far.
+std::int64_t peak_resident_bytes();
+
+std::string triple_text(const model::Triple& triple);  // 128 x 128 x 128
+
+}  // namespace e2enet::cli

@@ -1,0 +1,367 @@
+#include "cli/preview.h"
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <set>
+#include <vector>
+
+#include "cli/canvas.h"
+#include "cli/stroke_font.h"
+#include "cli/text.h"
+
+namespace e2enet::cli {
+namespace {
+
+constexpr Color kBackground{17, 19, 23};
+constexpr Color kText{232, 234, 237};
+constexpr Color kFaint{150, 156, 166};
+
+// Distinguishable with every form of colour blindness: the palette of Okabe and Ito (2008) without black, then hues of
+// Paul Tol's "muted" scheme, in the order in which neighbours differ most.
+constexpr Color kPalette[] = {{230, 159, 0},   {86, 180, 233}, {0, 158, 115},  {240, 228, 66},
+                              {204, 121, 167}, {213, 94, 0},   {0, 114, 178},  {136, 204, 238},
+                              {204, 102, 119}, {153, 153, 51}, {170, 68, 153}, {68, 170, 153},
+                              {221, 204, 119}, {136, 34, 85},  {17, 119, 51},  {110, 100, 200}};
+
+// The volume seen along anatomical axes: 0 runs to the right, 1 to the front, 2 upwards, as in NIfTI's space.
+struct AnatomicalView {
+  std::array<int, 3> file_axis{0, 1, 2};  // i, j or k
+  std::array<bool, 3> flipped{false, false, false};
+  std::array<std::int64_t, 3> extent{0, 0, 0};
+  std::array<double, 3> spacing{1, 1, 1};
+  std::array<std::int64_t, 3> stride{0, 0, 0};
+  std::int64_t origin = 0;
+
+  explicit AnatomicalView(const Geometry& geometry) {
+    std::array<bool, 3> file_taken{}, space_taken{};
+    for (int round = 0; round < 3; ++round) {
+      double best = -1;
+      int best_file = 0, best_space = 0;
+      for (int file = 0; file < 3; ++file) {
+        double norm = 0;
+        for (int space = 0; space < 3; ++space) norm += std::pow(element(geometry, space, file), 2);
+        norm = norm > 0 ? std::sqrt(norm) : 1;
+        for (int space = 0; space < 3; ++space) {
+          if (file_taken[std::size_t(file)] || space_taken[std::size_t(space)]) continue;
+          const double cosine = std::fabs(element(geometry, space, file)) / norm;
+          if (cosine > best) {
+            best = cosine;
+            best_file = file;
+            best_space = space;
+          }
+        }
+      }
+      file_taken[std::size_t(best_file)] = space_taken[std::size_t(best_space)] = true;
+      file_axis[std::size_t(best_space)] = best_file;
+      flipped[std::size_t(best_space)] = element(geometry, best_space, best_file) < 0;
+    }
+    const std::array<std::int64_t, 3> strides{1, geometry.shape[2], geometry.shape[1] * geometry.shape[2]};
+    for (std::size_t axis = 0; axis < 3; ++axis) {
+      const auto file = static_cast<std::size_t>(file_axis[axis]);
+      extent[axis] = geometry.shape[2 - file];
+      spacing[axis] = geometry.spacing[2 - file];
+      stride[axis] = flipped[axis] ? -strides[file] : strides[file];
+      if (flipped[axis]) origin += strides[file] * (extent[axis] - 1);
+    }
+  }
+
+  // Index along the file's axis of position `at` along the anatomical one.
+  std::int64_t file_index(std::size_t axis, std::int64_t at) const {
+    return flipped[axis] ? extent[axis] - 1 - at : at;
+  }
+
+ private:
+  static double element(const Geometry& geometry, int space, int file) {
+    const double value = geometry.affine[static_cast<std::size_t>(space * 4 + file)];
+    return std::isfinite(value) ? value : 0;
+  }
+};
+
+// What one panel shows: across and down are anatomical axes, both run against their anatomical direction on the screen
+// (to the patient's left or back, and down).
+struct Panel {
+  const char* name;
+  std::size_t across, down, through;
+  char left, right, top, bottom;
+  std::int64_t slice = 0;
+  int x = 0, y = 0, width = 0, height = 0;
+};
+
+struct Window {
+  double low = 0, high = 1;
+  double grey(double value) const { return std::clamp((value - low) / (high - low), 0.0, 1.0) * 255; }
+};
+
+// From the 1st to the 99th percentile, so that a few bright voxels do not darken everything.
+Window robust_window(const PreviewInput& input) {
+  const std::int64_t count = input.geometry.voxels();
+  const std::int64_t every = std::max<std::int64_t>(1, count / 2000000);
+  std::vector<float> sample;
+  sample.reserve(static_cast<std::size_t>(count / every + 1));
+  for (std::int64_t i = 0; i < count; i += every) {
+    if (std::isfinite(input.image[i])) sample.push_back(input.image[i]);
+  }
+  Window window;
+  if (sample.empty()) return window;
+  const auto at = [&](double fraction) {
+    const auto rank = static_cast<std::ptrdiff_t>(fraction * static_cast<double>(sample.size() - 1));
+    std::nth_element(sample.begin(), sample.begin() + rank, sample.end());
+    return static_cast<double>(sample[static_cast<std::size_t>(rank)]);
+  };
+  window.low = at(0.01);
+  window.high = at(0.99);
+  if (window.high <= window.low) {
+    window.low = *std::min_element(sample.begin(), sample.end());
+    window.high = *std::max_element(sample.begin(), sample.end());
+  }
+  if (window.high <= window.low) window.high = window.low + 1;
+  return window;
+}
+
+// For each anatomical axis the slice with most labelled voxels.
+std::array<std::int64_t, 3> largest_sections(const PreviewInput& input, const AnatomicalView& view, bool& any) {
+  std::array<std::vector<std::int64_t>, 3> counts;
+  for (std::size_t axis = 0; axis < 3; ++axis) counts[axis].assign(static_cast<std::size_t>(view.extent[axis]), 0);
+  any = false;
+  for (std::int64_t z = 0; z < view.extent[2]; ++z) {
+    for (std::int64_t y = 0; y < view.extent[1]; ++y) {
+      for (std::int64_t x = 0; x < view.extent[0]; ++x) {
+        if (input.labels[view.origin + x * view.stride[0] + y * view.stride[1] + z * view.stride[2]] == 0) continue;
+        any = true;
+        ++counts[0][static_cast<std::size_t>(x)];
+        ++counts[1][static_cast<std::size_t>(y)];
+        ++counts[2][static_cast<std::size_t>(z)];
+      }
+    }
+  }
+  std::array<std::int64_t, 3> slices{};
+  for (std::size_t axis = 0; axis < 3; ++axis) {
+    slices[axis] =
+        any ? std::max_element(counts[axis].begin(), counts[axis].end()) - counts[axis].begin() : view.extent[axis] / 2;
+  }
+  return slices;
+}
+
+// The label at a point between voxel centres: the one with the largest bilinear weight, so that enlarged outlines are
+// smooth.
+int smooth_label(const std::array<int, 4>& labels, const std::array<double, 4>& weights) {
+  int best = labels[0];
+  double best_weight = -1;
+  for (std::size_t i = 0; i < 4; ++i) {
+    double weight = 0;
+    for (std::size_t j = 0; j < 4; ++j) {
+      if (labels[j] == labels[i]) weight += weights[j];
+    }
+    if (weight > best_weight) {
+      best = labels[i];
+      best_weight = weight;
+    }
+  }
+  return best;
+}
+
+void draw_panel(Canvas& canvas, const PreviewInput& input, const AnatomicalView& view, const Window& window,
+                const Panel& panel, const std::map<int, Color>& colors) {
+  constexpr int kSamples = 3;  // a pixel is the mean of 3 x 3 points
+  const int fine_width = panel.width * kSamples, fine_height = panel.height * kSamples;
+  const std::size_t fine_size = static_cast<std::size_t>(fine_width) * static_cast<std::size_t>(fine_height);
+  std::vector<int> label(fine_size);
+  std::vector<float> grey(fine_size);
+  const std::int64_t start = view.origin + panel.slice * view.stride[panel.through];
+  const auto clamp_to = [](std::int64_t value, std::int64_t extent) {
+    return std::clamp<std::int64_t>(value, 0, extent - 1);
+  };
+  for (int y = 0; y < fine_height; ++y) {
+    const double down = (fine_height - y - 0.5) / fine_height * static_cast<double>(view.extent[panel.down]) - 0.5;
+    const auto v = static_cast<std::int64_t>(std::floor(down));
+    const double fv = down - static_cast<double>(v);
+    for (int x = 0; x < fine_width; ++x) {
+      const double across = (fine_width - x - 0.5) / fine_width * static_cast<double>(view.extent[panel.across]) - 0.5;
+      const auto u = static_cast<std::int64_t>(std::floor(across));
+      const double fu = across - static_cast<double>(u);
+      const std::array<double, 4> weights{(1 - fu) * (1 - fv), fu * (1 - fv), (1 - fu) * fv, fu * fv};
+      std::array<int, 4> labels{};
+      double value = 0;
+      for (int corner = 0; corner < 4; ++corner) {
+        const std::int64_t at = start +
+                                clamp_to(u + corner % 2, view.extent[panel.across]) * view.stride[panel.across] +
+                                clamp_to(v + corner / 2, view.extent[panel.down]) * view.stride[panel.down];
+        labels[static_cast<std::size_t>(corner)] = input.labels[at];
+        const double voxel = std::isnan(input.image[at]) ? 0.0 : static_cast<double>(input.image[at]);
+        value += weights[static_cast<std::size_t>(corner)] * window.grey(voxel);
+      }
+      const std::size_t to =
+          static_cast<std::size_t>(y) * static_cast<std::size_t>(fine_width) + static_cast<std::size_t>(x);
+      label[to] = smooth_label(labels, weights);
+      grey[to] = static_cast<float>(value);
+    }
+  }
+  constexpr int kOutline = 5;  // thickness in points
+  const auto label_at = [&](int x, int y) {
+    return label[static_cast<std::size_t>(std::clamp(y, 0, fine_height - 1)) * static_cast<std::size_t>(fine_width) +
+                 static_cast<std::size_t>(std::clamp(x, 0, fine_width - 1))];
+  };
+  const auto on_outline = [&](int x, int y, int own) {
+    for (const auto& [dx, dy] : {std::pair{1, 0}, {-1, 0}, {0, 1}, {0, -1}, {1, 1}, {1, -1}, {-1, 1}, {-1, -1}}) {
+      const int reach = dx != 0 && dy != 0 ? kOutline * 7 / 10 : kOutline;
+      if (label_at(x + dx * reach, y + dy * reach) != own) return true;
+    }
+    return false;
+  };
+  for (int y = 0; y < panel.height; ++y) {
+    for (int x = 0; x < panel.width; ++x) {
+      Color sum;
+      for (int sy = y * kSamples; sy < (y + 1) * kSamples; ++sy) {
+        for (int sx = x * kSamples; sx < (x + 1) * kSamples; ++sx) {
+          const double g =
+              grey[static_cast<std::size_t>(sy) * static_cast<std::size_t>(fine_width) + static_cast<std::size_t>(sx)];
+          Color color{g, g, g};
+          const int own = label_at(sx, sy);
+          if (own != 0) color = mixed(color, colors.at(own), on_outline(sx, sy, own) ? 0.95 : 0.32);
+          sum = {sum.red + color.red, sum.green + color.green, sum.blue + color.blue};
+        }
+      }
+      constexpr double n = kSamples * kSamples;
+      canvas.blend(panel.x + x, panel.y + y, {sum.red / n, sum.green / n, sum.blue / n}, 1);
+    }
+  }
+}
+
+void draw_letters(Canvas& canvas, const Panel& panel) {
+  constexpr double size = 13;
+  const double middle_x = panel.x + panel.width / 2.0, middle_y = panel.y + panel.height / 2.0 + size / 2;
+  canvas.text(std::string(1, panel.left), panel.x + 9, middle_y, size, kText, Canvas::Anchor::left, true);
+  canvas.text(std::string(1, panel.right), panel.x + panel.width - 9, middle_y, size, kText, Canvas::Anchor::right,
+              true);
+  canvas.text(std::string(1, panel.top), middle_x, panel.y + 9 + size, size, kText, Canvas::Anchor::center, true);
+  canvas.text(std::string(1, panel.bottom), middle_x, panel.y + panel.height - 10, size, kText, Canvas::Anchor::center,
+              true);
+}
+
+// A round length of about a fifth of the panel.
+void draw_scale_bar(Canvas& canvas, const Panel& panel, double pixels_per_mm) {
+  const double wanted = 0.28 * panel.width / pixels_per_mm;
+  double length = 0;
+  for (const double candidate : {1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0}) {
+    if (candidate <= wanted) length = candidate;
+  }
+  if (length == 0) return;
+  const double x0 = panel.x + 14, y = panel.y + panel.height - 14;
+  const double x1 = x0 + length * pixels_per_mm;
+  canvas.line(x0, y, x1, y, 5, {0, 0, 0}, 0.65);
+  canvas.line(x0, y, x1, y, 2, kText);
+  canvas.text(fixed(length, 0) + " mm", (x0 + x1) / 2, y - 8, 10, kText, Canvas::Anchor::center, true);
+}
+
+struct LegendEntry {
+  Color color;
+  std::string name;
+  std::string volume;
+};
+
+}  // namespace
+
+void write_preview(const std::string& path, const PreviewInput& input) {
+  const AnatomicalView view(input.geometry);
+  bool any = false;
+  const std::array<std::int64_t, 3> slices = largest_sections(input, view, any);
+  const Window window = robust_window(input);
+
+  std::map<int, std::int64_t> voxels;
+  for (const auto& [value, name] : input.names) {
+    if (value != 0) voxels[value] = 0;
+  }
+  for (std::int64_t i = 0, count = input.geometry.voxels(); i < count; ++i) {
+    if (input.labels[i] != 0) ++voxels[input.labels[i]];
+  }
+  std::map<int, Color> colors;
+  for (const auto& [value, count] : voxels) colors[value] = kPalette[colors.size() % std::size(kPalette)];
+
+  // One scale for the three panels, so that lengths compare.
+  constexpr int kMargin = 22, kHead = 64, kTitle = 30, kLargestWidth = 1500, kLargestHeight = 560;
+  std::array<double, 3> size{};
+  for (std::size_t axis = 0; axis < 3; ++axis) size[axis] = static_cast<double>(view.extent[axis]) * view.spacing[axis];
+  const double scale =
+      std::min((kLargestWidth - 4.0 * kMargin) / (2 * size[0] + size[1]), kLargestHeight / std::max(size[1], size[2]));
+  std::array<Panel, 3> panels{{{"Axial", 0, 1, 2, 'R', 'L', 'A', 'P'},
+                               {"Coronal", 0, 2, 1, 'R', 'L', 'S', 'I'},
+                               {"Sagittal", 1, 2, 0, 'A', 'P', 'S', 'I'}}};
+  int x = kMargin, tallest = 0;
+  for (Panel& panel : panels) {
+    panel.slice = slices[panel.through];
+    panel.width = std::max(2, static_cast<int>(std::lround(size[panel.across] * scale)));
+    panel.height = std::max(2, static_cast<int>(std::lround(size[panel.down] * scale)));
+    panel.x = x;
+    x += panel.width + kMargin;
+    tallest = std::max(tallest, panel.height);
+  }
+  const int width = std::max(x, 760);
+  const int shift = (width - x) / 2;  // few and small panels stand in the middle
+  for (Panel& panel : panels) {
+    panel.x += shift;
+    panel.y = kHead + kTitle + (tallest - panel.height) / 2;
+  }
+
+  std::vector<LegendEntry> legend;
+  double widest = 0;
+  constexpr double kLegendSize = 12;
+  const double voxel_ml = input.geometry.spacing[0] * input.geometry.spacing[1] * input.geometry.spacing[2] / 1000.0;
+  for (const auto& [value, count] : voxels) {
+    const auto name = input.names.find(value);
+    const double ml = static_cast<double>(count) * voxel_ml;
+    legend.push_back({colors[value], name != input.names.end() ? name->second : "label " + std::to_string(value),
+                      fixed(ml, ml < 10    ? 2
+                                : ml < 100 ? 1
+                                           : 0) +
+                          " mL"});
+    widest = std::max(widest, text_width(legend.back().name + "   " + legend.back().volume));
+  }
+  const double cell = widest * kLegendSize / kCapitalHeight + 22 + 40;
+  const int columns = std::max(1, static_cast<int>((width - 2 * kMargin) / cell));
+  const int rows = (static_cast<int>(legend.size()) + columns - 1) / columns;
+  constexpr int kRow = 26;
+  const int legend_y = kHead + kTitle + tallest + 20;
+  const int height = legend_y + std::max(rows, 1) * kRow + 14;
+
+  Canvas canvas(width, height, kBackground);
+  canvas.text(input.title, kMargin, 36, 15, kText);
+  const std::string convention = "radiological view: the patient's right is on the left";
+  const double title_end = kMargin + text_width(input.title) * 1.5;
+  const double convention_width = text_width(convention) * 1.05;
+  if (title_end + convention_width + 3 * kMargin < width) {
+    canvas.text(convention, width - kMargin, 36, 10.5, kFaint, Canvas::Anchor::right);
+  } else {
+    canvas.text(convention, kMargin, 58, 10.5, kFaint);
+  }
+  for (const Panel& panel : panels) {
+    const char file_axis = "ijk"[view.file_axis[panel.through]];
+    const std::string where =
+        std::string("slice ") + file_axis + " = " + std::to_string(view.file_index(panel.through, panel.slice));
+    canvas.text(panel.name, panel.x, kHead + kTitle + (tallest - panel.height) / 2 - 10, 12, kText);
+    if (panel.width > 190) {
+      canvas.text(where, panel.x + panel.width, kHead + kTitle + (tallest - panel.height) / 2 - 10, 10.5, kFaint,
+                  Canvas::Anchor::right);
+    }
+    draw_panel(canvas, input, view, window, panel, colors);
+    draw_letters(canvas, panel);
+  }
+  draw_scale_bar(canvas, panels[0], scale);
+
+  if (!any) {
+    canvas.text("no label found", kMargin, legend_y + 14, kLegendSize, kFaint);
+  } else {
+    for (std::size_t i = 0; i < legend.size(); ++i) {
+      const int column = static_cast<int>(i) % columns, row = static_cast<int>(i) / columns;
+      const double left = kMargin + column * cell;
+      const int base = legend_y + row * kRow + 14;
+      canvas.fill(static_cast<int>(left), base - 12, 13, 13, legend[i].color);
+      canvas.text(legend[i].name, left + 22, base, kLegendSize, kText);
+      canvas.text(legend[i].volume, left + 22 + (text_width(legend[i].name) + 5) * kLegendSize / kCapitalHeight + 4,
+                  base, kLegendSize, kFaint);
+    }
+  }
+  canvas.save_png(path);
+}
+
+}  // namespace e2enet::cli

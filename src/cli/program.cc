@@ -1,0 +1,154 @@
+#include "cli/program.h"
+
+#include <algorithm>
+#include <exception>
+#include <iostream>
+#include <memory>
+#include <new>
+#include <string>
+#include <vector>
+
+#include "cli/arguments.h"
+#include "cli/commands.h"
+#include "cli/help.h"
+#include "e2enet/error.h"
+
+namespace e2enet::cli {
+namespace {
+
+constexpr char kDescription[] =
+    "e2enet segments 3D medical images with E2ENet networks, on machines without a GPU.\n"
+    "\n"
+    "Usage: e2enet COMMAND [OPTIONS]";
+
+constexpr char kFooter[] =
+    "Examples:\n"
+    "  Segment a volume and look at the result:\n"
+    "    e2enet segment -m models/hippocampus.safetensors -i head.nii.gz -o labels.nii.gz --preview labels.png\n"
+    "  How good are the labels of a folder of cases?\n"
+    "    e2enet evaluate -p predictions/ -r references/\n"
+    "\n"
+    "`e2enet COMMAND --help` tells more about a command. Exit codes: 0 done, 1 failed, 2 the call was wrong.";
+
+// One line, so that scripts can show it; libraries' messages may have more.
+std::string one_line(std::string text) {
+  std::replace(text.begin(), text.end(), '\n', ' ');
+  while (!text.empty() && text.back() == ' ') text.pop_back();
+  return text;
+}
+
+int report(const std::string& program, const std::string& message, int code) {
+  std::cout.flush();
+  std::cerr << program << ": error: " << one_line(message) << std::endl;
+  return code;
+}
+
+std::string joined(const std::vector<std::string>& words) {
+  std::string text;
+  for (const std::string& word : words) text += (text.empty() ? "" : " ") + word;
+  return text;
+}
+
+// CLI11's own wording names types and internals; people want to know what to type.
+std::string explanation(const CLI::ParseError& error, const CLI::App& command, const std::string& name) {
+  std::string text;
+  if (dynamic_cast<const CLI::ExtrasError*>(&error) != nullptr) {
+    const std::vector<std::string> extras = command.remaining(true);
+    const std::string first = extras.empty() ? std::string() : extras.front();
+    if (first.size() > 1 && first[0] == '-') {
+      const std::string option = first.substr(0, first.find('='));
+      text = "unknown option '" + option + "'";
+      const std::string near = option.rfind("--", 0) == 0 ? nearest_name(command, option) : std::string();
+      if (!near.empty()) text += "; did you mean '" + near + "'?";
+    } else {
+      text = "unexpected argument '" + joined(extras) + "'";
+    }
+  } else if (dynamic_cast<const CLI::RequiredError*>(&error) != nullptr) {
+    std::string what = error.what();
+    const std::string suffix = " is required";
+    if (what.size() > suffix.size() && what.compare(what.size() - suffix.size(), suffix.size(), suffix) == 0) {
+      what.resize(what.size() - suffix.size());
+    }
+    text = "missing option: " + what;
+  } else {
+    text = error.what();
+  }
+  return text + " (see '" + name + " --help')";
+}
+
+}  // namespace
+
+int run_program(int argc, char** argv) {
+  const std::string version = "e2enet " E2ENET_VERSION;
+  CLI::App program(kDescription, "e2enet");
+  program.formatter(std::make_shared<HelpFormatter>());
+  program.set_help_flag("-h,--help", "Show this help and exit")->group("Options");
+  program.set_version_flag("-V,--version", version, "Show the version and exit")->group("Options");
+  program.footer(kFooter);
+
+  Invocation invocation;
+  //add_segment(program, invocation);
+  add_evaluate(program, invocation);
+  add_info(program, invocation);
+  add_profile(program, invocation);
+  add_bench(program, invocation);
+  //add_tradeoff(program, invocation);
+  add_forward(program, invocation);
+  //add_preprocess(program, invocation);
+  add_random(program, invocation);
+
+  if (argc < 2) {
+    std::cerr << program.help();
+    return kWrongCall;
+  }
+  const CLI::App& constant_program = program;
+  const CLI::App* command = &program;
+  std::string name = "e2enet";
+  const std::string first = argv[1];
+  if (!first.empty() && first[0] != '-') {
+    const auto found =
+        constant_program.get_subcommands([&](const CLI::App* candidate) { return candidate->get_name() == first; });
+    if (found.empty()) {
+      const std::string near = nearest_name(program, first);
+      return report(name,
+                    "unknown command '" + first + "'" + (near.empty() ? "" : "; did you mean '" + near + "'?") +
+                        " (see 'e2enet --help')",
+                    kWrongCall);
+    }
+    command = found.front();
+    name += " " + first;
+  }
+
+  try {
+    program.parse(argc, argv);
+  } catch (const CLI::CallForHelp&) {
+    std::cout << command->help();
+    return kDone;
+  } catch (const CLI::CallForVersion&) {
+    std::cout << version << std::endl;
+    return kDone;
+  } catch (const CLI::ParseError& error) {
+    return report(name, explanation(error, *command, name), kWrongCall);
+  } catch (const UsageError& error) {
+    return report(name, error.what(), kWrongCall);
+  }
+  if (!invocation.run) return report(name, "no command given (see 'e2enet --help')", kWrongCall);
+
+  catch_interrupts();
+  try {
+    const int code = invocation.run();
+    std::cout.flush();
+    if (!std::cout) return report(name, "standard output: cannot be written", kFailed);
+    return code;
+  } catch (const UsageError& error) {
+    return report(name, error.what(), kWrongCall);
+  } catch (const Error& error) {
+    return report(name, error.what(), kFailed);
+  } catch (const std::bad_alloc&) {
+    return report(name, "the system gave no memory", kFailed);
+  } catch (const std::exception& error) {
+    return report(name, error.what(), kFailed);
+  }
+}
+
+}  // namespace e2enet::cli

@@ -1,0 +1,43 @@
+// Numbers and tables as people read them.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace e2enet::cli {
+
+std::string fixed(double value, int decimals);
+std::string bytes_text(std::int64_t bytes);  // 1.4 GiB
+std::string count_text(double count);        // 23.90 M, 969.54 G
+std::string duration_text(double seconds);   // 0.42 s, 7.3 s, 2:05 min, 1:02:05 h
+
+enum class Align { left, right };
+
+// A table in plain text: two spaces between columns, a rule below the head.
+class Table {
+ public:
+  struct Column {
+    std::string head;
+    Align align = Align::right;
+  };
+  explicit Table(std::vector<Column> columns) : columns_(std::move(columns)) {}
+  void add(std::vector<std::string> cells);
+  void add_rule() { rows_.emplace_back(); }
+  std::string text() const;
+
+ private:
+  std::vector<Column> columns_;
+  std::vector<std::vector<std::string>> rows_;  // an empty row is a rule
+};
+
+// Length on a terminal: UTF-8 continuation bytes take no room.
+std::size_t display_width(const std::string& text);
+
+// A CSV field, quoted where it has to be (RFC 4180).
+std::string csv_field(const std::string& text);
+
+// One JSON-style list of numbers: 128 x 128 x 128.
+std::string shape_text(const std::vector<std::int64_t>& shape);
+
+}  // namespace e2enet::cli
