@@ -328,14 +328,14 @@ def _heads_in(names, levels):
 
 
 def _fewest_tensors(levels):
-    # Cheap to compute for any L, so that a file which claims a million pooling steps is refused before they are listed.
+    # Cheap for any L, so that a file which claims a million pooling steps is refused before their tensors are listed.
     return 8 * (levels + 1) + 7 * levels * (levels + 1) // 2 + 5 * levels + 1
 
 
 def validate_tensors(configuration, tensors, where="model"):
     """Raises ModelFileError unless `tensors` are exactly those of the (valid) configuration, well-formed and finite."""
     levels = len(configuration["pool_strides"])
-    if len(tensors) < _fewest_tensors(levels):
+    if _fewest_tensors(levels) > 2 * len(tensors) + 100:
         raise ModelFileError(f"{where}: tensors: expected at least {_fewest_tensors(levels)} for {levels} pooling steps, "
                              f"found {len(tensors)}")
     expected = tensor_shapes(configuration, _heads_in(tensors, levels))
