@@ -14,7 +14,8 @@ int Architecture::features(int level) const {
 Triple Architecture::extent(const Triple& patch, int level) const {
   Triple extent = patch;
   for (int i = 0; i < level; ++i) {
-    for (int axis = 0; axis < 3; ++axis) extent[axis] = (extent[axis] + pool_strides[i][axis] - 1) / pool_strides[i][axis];
+    for (int axis = 0; axis < 3; ++axis)
+      extent[axis] = (extent[axis] + pool_strides[i][axis] - 1) / pool_strides[i][axis];
   }
   return extent;
 }
@@ -60,11 +61,11 @@ std::vector<LayerDescription> describe_layers(const Architecture& architecture, 
       layer.block = block;
       layer.outputs = features;
       if (block == 1) {
-        layer.source_channels = {features};
+        layer.source_channels = std::vector<int>{features};
       } else if (level == 0) {
-        layer.source_channels = {architecture.input_channels};
+        layer.source_channels = std::vector<int>{architecture.input_channels};
       } else {
-        layer.source_channels = {architecture.features(level - 1)};
+        layer.source_channels = std::vector<int>{architecture.features(level - 1)};
         layer.stride = architecture.pool_strides[level - 1];
       }
       layer.name = name("backbone", layer.node, false) + "." + std::to_string(block);
@@ -78,7 +79,7 @@ std::vector<LayerDescription> describe_layers(const Architecture& architecture, 
       up.kind = LayerKind::upward_transposed;
       up.node = {level, stage};
       up.outputs = features;
-      up.source_channels = {architecture.features(level + 1)};
+      up.source_channels = std::vector<int>{architecture.features(level + 1)};
       up.stride = architecture.pool_strides[level];
       up.name = name("up", up.node, true);
       layers.push_back(up);
@@ -90,7 +91,7 @@ std::vector<LayerDescription> describe_layers(const Architecture& architecture, 
         fusion.node = {level, stage};
         fusion.block = block;
         fusion.outputs = features;
-        fusion.source_channels = {features};
+        fusion.source_channels = std::vector<int>{features};
         if (block == 0) {
           fusion.source_channels.push_back(features);
           if (level > 0) fusion.source_channels.push_back(architecture.features(level - 1));
@@ -105,7 +106,7 @@ std::vector<LayerDescription> describe_layers(const Architecture& architecture, 
     head.kind = LayerKind::head;
     head.node = {level, depth - level};
     head.outputs = architecture.classes;
-    head.source_channels = {architecture.features(level)};
+    head.source_channels = std::vector<int>{architecture.features(level)};
     head.name = name("head", head.node, false);
     layers.push_back(head);
   }

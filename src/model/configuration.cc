@@ -7,6 +7,7 @@
 #include <set>
 
 #include "e2enet/error.h"
+#include "model/json_text.h"
 
 namespace e2enet::model {
 namespace {
@@ -22,10 +23,12 @@ std::string shortened(const Json& value) {
 // A value of the configuration together with its path, so that every complaint can name where it stands.
 class Field {
  public:
-  Field(const Json& value, std::string path, const std::string& source) : value_(value), path_(std::move(path)), source_(source) {}
+  Field(const Json& value, std::string path, const std::string& source)
+      : value_(value), path_(std::move(path)), source_(source) {}
 
   [[noreturn]] void refuse(const std::string& expected) const {
-    throw Error(ErrorCode::invalid_model, source_ + ": " + path_ + ": expected " + expected + ", found " + shortened(value_));
+    throw Error(ErrorCode::invalid_model,
+                source_ + ": " + path_ + ": expected " + expected + ", found " + shortened(value_));
   }
 
   bool has(const char* key) const {
@@ -122,11 +125,16 @@ Architecture read_architecture(const Field& root) {
 Normalization read_normalization(const Field& field) {
   Normalization normalization;
   const std::string scheme = field.at("scheme").text();
-  if (scheme == "CT") normalization.scheme = NormalizationScheme::ct;
-  else if (scheme == "CT2") normalization.scheme = NormalizationScheme::ct2;
-  else if (scheme == "nonCT") normalization.scheme = NormalizationScheme::non_ct;
-  else if (scheme == "noNorm") normalization.scheme = NormalizationScheme::none;
-  else field.at("scheme").refuse("CT, CT2, nonCT or noNorm");
+  if (scheme == "CT")
+    normalization.scheme = NormalizationScheme::ct;
+  else if (scheme == "CT2")
+    normalization.scheme = NormalizationScheme::ct2;
+  else if (scheme == "nonCT")
+    normalization.scheme = NormalizationScheme::non_ct;
+  else if (scheme == "noNorm")
+    normalization.scheme = NormalizationScheme::none;
+  else
+    field.at("scheme").refuse("CT, CT2, nonCT or noNorm");
 
   if (scheme == "CT" || scheme == "CT2") {
     const Field clip = field.at("clip");
@@ -192,12 +200,7 @@ Preprocessing read_preprocessing(const Field& root, int channels) {
 }  // namespace
 
 Configuration parse_configuration(const std::string& json_text, const std::string& source, bool needs_format_version) {
-  Json json;
-  try {
-    json = Json::parse(json_text);
-  } catch (const Json::exception& problem) {
-    throw Error(ErrorCode::invalid_model, source + ": the configuration is not JSON: " + problem.what());
-  }
+  const Json json = parse_json(json_text, source + ": e2enet");
   const Field root(json, "e2enet", source);
   if (!json.is_object()) root.refuse("an object");
   if (needs_format_version || root.has("format_version")) {
@@ -210,8 +213,10 @@ Configuration parse_configuration(const std::string& json_text, const std::strin
   const int classes = configuration.architecture.classes;
   if (root.has("output")) {
     const std::string kind = root.at("output").text();
-    if (kind == "sigmoid") configuration.output = OutputKind::sigmoid;
-    else if (kind != "softmax") root.at("output").refuse("softmax or sigmoid");
+    if (kind == "sigmoid")
+      configuration.output = OutputKind::sigmoid;
+    else if (kind != "softmax")
+      root.at("output").refuse("softmax or sigmoid");
   }
   if (configuration.output == OutputKind::sigmoid) {
     const Field order = root.at("region_order");
@@ -231,11 +236,14 @@ Configuration parse_configuration(const std::string& json_text, const std::strin
     const Field labels = root.at("labels");
     if (!labels.value().is_object()) labels.refuse("an object of label value and name");
     for (const auto& [key, name] : labels.value().items()) {
-      const Field field(name, "e2enet.labels." + key, source);
-      const bool digits = !key.empty() && key.size() <= 5 && std::all_of(key.begin(), key.end(), [](char c) { return c >= '0' && c <= '9'; });
-      const int value = digits ? std::stoi(key) : -1;
+      const Field field(name, "e2enet.labels." + printable(key), source);
+      const bool digits = !key.empty() && key.size() <= 5 &&
+                          std::all_of(key.begin(), key.end(), [](char c) { return c >= '0' && c <= '9'; });
+      // One spelling a value: "1" and "01" would name the same label twice.
+      const int value = digits && (key == "0" || key[0] != '0') ? std::stoi(key) : -1;
       if (value < 0 || value > kLargestLabel || (!regions && value >= classes)) {
-        field.refuse(regions ? "a label value from 0 to 32767 as the key" : "a label value below the number of classes as the key");
+        field.refuse(regions ? "a label value from 0 to 32767 as the key"
+                             : "a label value below the number of classes as the key");
       }
       configuration.labels[value] = field.text();
     }
@@ -254,7 +262,8 @@ Configuration parse_configuration(const std::string& json_text, const std::strin
   if (root.has("postprocessing") && root.at("postprocessing").has("largest_component")) {
     const Field list = root.at("postprocessing").at("largest_component");
     const std::size_t count = list.list_size(0, kLargestLabel);
-    for (std::size_t i = 0; i < count; ++i) configuration.largest_component.push_back(list.at(i).integer(1, kLargestLabel));
+    for (std::size_t i = 0; i < count; ++i)
+      configuration.largest_component.push_back(list.at(i).integer(1, kLargestLabel));
   }
   configuration.provenance = "{}";
   if (root.has("provenance")) {
@@ -292,10 +301,18 @@ std::string configuration_text(const Configuration& configuration) {
   for (const Normalization& channel : source.normalization) {
     Json entry;
     switch (channel.scheme) {
-      case NormalizationScheme::ct: entry["scheme"] = "CT"; break;
-      case NormalizationScheme::ct2: entry["scheme"] = "CT2"; break;
-      case NormalizationScheme::non_ct: entry["scheme"] = "nonCT"; break;
-      case NormalizationScheme::none: entry["scheme"] = "noNorm"; break;
+      case NormalizationScheme::ct:
+        entry["scheme"] = "CT";
+        break;
+      case NormalizationScheme::ct2:
+        entry["scheme"] = "CT2";
+        break;
+      case NormalizationScheme::non_ct:
+        entry["scheme"] = "nonCT";
+        break;
+      case NormalizationScheme::none:
+        entry["scheme"] = "noNorm";
+        break;
     }
     if (channel.scheme == NormalizationScheme::ct || channel.scheme == NormalizationScheme::ct2) {
       entry["clip"] = {channel.clip_low, channel.clip_high};
@@ -307,7 +324,8 @@ std::string configuration_text(const Configuration& configuration) {
     entry["use_mask"] = channel.use_mask;
     preprocessing["normalization"].push_back(entry);
   }
-  if (!configuration.largest_component.empty()) json["postprocessing"]["largest_component"] = configuration.largest_component;
+  if (!configuration.largest_component.empty())
+    json["postprocessing"]["largest_component"] = configuration.largest_component;
   json["provenance"] = Json::parse(configuration.provenance);
   return json.dump();
 }

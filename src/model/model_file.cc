@@ -7,18 +7,22 @@
 #include <cstring>
 #include <filesystem>
 #include <fstream>
-#include <functional>
 #include <map>
-#include <nlohmann/json.hpp>
+#include <new>
 #include <set>
 
 #include "base/atomic_file.h"
 #include "e2enet/error.h"
+#include "model/json_text.h"
 
 namespace e2enet::model {
 namespace {
 
-using Json = nlohmann::ordered_json;
+using Json = nlohmann::json;
+
+#if defined(__BYTE_ORDER__) && __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
+#error "Model files are little endian and are read in place; a big-endian machine needs a swap here."
+#endif
 
 constexpr std::uint64_t kLargestHeader = 100'000'000;  // the safetensors format's own limit
 
@@ -43,11 +47,14 @@ std::string shape_text(const std::vector<std::int64_t>& shape) {
 
 class Reader {
  public:
-  explicit Reader(const std::string& path) : path_(path), file_(path, std::ios::binary) {
+  explicit Reader(const std::string& path) : path_(path) {
     std::error_code problem;
-    if (std::filesystem::is_directory(path, problem)) {
-      throw Error(ErrorCode::cannot_read, path + ": expected a model file, found a folder");
+    const std::filesystem::file_status status = std::filesystem::status(path, problem);
+    if (std::filesystem::exists(status) && !std::filesystem::is_regular_file(status)) {
+      throw Error(ErrorCode::cannot_read, path + ": expected a model file, found a " +
+                                              (std::filesystem::is_directory(status) ? "folder" : "device or pipe"));
     }
+    file_.open(path, std::ios::binary);
     if (!file_) throw Error(ErrorCode::cannot_read, path + ": cannot open the model file: " + std::strerror(errno));
     file_.seekg(0, std::ios::end);
     const auto size = file_.tellg();
@@ -59,8 +66,8 @@ class Reader {
   void read(void* into, std::uint64_t bytes, const char* what) {
     file_.read(static_cast<char*>(into), static_cast<std::streamsize>(bytes));
     if (static_cast<std::uint64_t>(file_.gcount()) != bytes) {
-      throw Error(ErrorCode::cannot_read, path_ + ": " + what + ": expected " + std::to_string(bytes) + " bytes, found " +
-                                              std::to_string(file_.gcount()));
+      throw Error(ErrorCode::cannot_read, path_ + ": " + what + ": expected " + std::to_string(bytes) +
+                                              " bytes, found " + std::to_string(file_.gcount()));
     }
   }
   std::uint64_t size() const { return size_; }
@@ -76,40 +83,20 @@ std::string read_header_text(Reader& reader, const std::string& path) {
   std::uint64_t length = 0;
   reader.read(&length, 8, "length of the header");
   if (length > kLargestHeader || length > reader.size() - 8) {
-    refuse(path, "length of the header", "at most " + std::to_string(std::min(kLargestHeader, reader.size() - 8)) +
-           " bytes (is this a .safetensors file?)", std::to_string(length));
+    refuse(path, "length of the header",
+           "at most " + std::to_string(std::min(kLargestHeader, reader.size() - 8)) +
+               " bytes (is this a .safetensors file?)",
+           std::to_string(length));
   }
   std::string text(length, '\0');
   reader.read(text.data(), length, "header");
   return text;
 }
 
-Json parse_header(const std::string& text, const std::string& path) {
-  // JSON leaves open what a key twice means; a file that holds one means to be read two ways.
-  std::vector<std::set<std::string>> seen;
-  std::string repeated;
-  const Json::parser_callback_t watch = [&](int, Json::parse_event_t event, Json& value) {
-    if (event == Json::parse_event_t::object_start) seen.emplace_back();
-    if (event == Json::parse_event_t::object_end) seen.pop_back();
-    if (event == Json::parse_event_t::key && !seen.back().insert(value.get<std::string>()).second) {
-      repeated = value.get<std::string>();
-    }
-    return true;
-  };
-  Json header;
-  try {
-    header = Json::parse(text, watch);
-  } catch (const Json::exception& problem) {
-    throw Error(ErrorCode::invalid_model, path + ": the header is not JSON: " + problem.what());
-  }
-  if (!repeated.empty()) refuse(path, "header", "each key once", "\"" + repeated + "\" twice");
-  if (!header.is_object()) refuse(path, "header", "a JSON object", header.type_name());
-  return header;
-}
-
 std::uint64_t read_count(const Json& value, const std::string& path, const std::string& what) {
   if (!value.is_number_unsigned() || value.get<std::uint64_t>() > (std::uint64_t{1} << 40)) {
-    refuse(path, what, "a whole number from 0 to 2^40", value.dump(-1, ' ', true, Json::error_handler_t::replace).substr(0, 60));
+    refuse(path, what, "a whole number from 0 to 2^40",
+           value.dump(-1, ' ', true, Json::error_handler_t::replace).substr(0, 60));
   }
   return value.get<std::uint64_t>();
 }
@@ -118,35 +105,40 @@ std::map<std::string, TensorEntry> read_entries(const Json& header, const std::s
   std::map<std::string, TensorEntry> entries;
   for (const auto& [name, value] : header.items()) {
     if (name == "__metadata__") continue;
-    const std::string what = "tensor \"" + name.substr(0, 80) + "\"";
+    const std::string what = "tensor \"" + printable(name) + "\"";
     if (!value.is_object()) refuse(path, what, "an object", value.type_name());
     for (const char* key : {"dtype", "shape", "data_offsets"}) {
       if (!value.contains(key)) refuse(path, what, std::string("the key \"") + key + "\"", "none");
     }
     TensorEntry entry;
     entry.name = name;
-    const std::string type = value["dtype"].is_string() ? value["dtype"].get<std::string>() : value["dtype"].type_name();
+    const std::string type =
+        value["dtype"].is_string() ? value["dtype"].get<std::string>() : value["dtype"].type_name();
     entry.integers = type == "I32";
-    if (type != "F32" && type != "I32") refuse(path, what + " dtype", "F32 or I32", type.substr(0, 40));
+    if (type != "F32" && type != "I32") refuse(path, what + " dtype", "F32 or I32", printable(type));
     const Json& shape = value["shape"];
     if (!shape.is_array() || shape.size() > 4) refuse(path, what + " shape", "a list of at most 4", shape.type_name());
     std::uint64_t count = 1;
     for (const Json& dimension : shape) {
       const std::uint64_t length = read_count(dimension, path, what + " shape");
-      if (length && count > (std::uint64_t{1} << 40) / length) refuse(path, what + " shape", "at most 2^40 values", "more");
+      if (length && count > (std::uint64_t{1} << 40) / length)
+        refuse(path, what + " shape", "at most 2^40 values", "more");
       count *= length;
       entry.shape.push_back(static_cast<std::int64_t>(length));
     }
     const Json& offsets = value["data_offsets"];
-    if (!offsets.is_array() || offsets.size() != 2) refuse(path, what + " data_offsets", "[begin, end]", offsets.type_name());
+    if (!offsets.is_array() || offsets.size() != 2)
+      refuse(path, what + " data_offsets", "[begin, end]", offsets.type_name());
     entry.begin = read_count(offsets[0], path, what + " data_offsets");
     entry.end = read_count(offsets[1], path, what + " data_offsets");
     const std::string range = "[" + std::to_string(entry.begin) + ", " + std::to_string(entry.end) + ")";
     if (entry.begin > entry.end || entry.end > data_bytes) {
-      refuse(path, what + " data_offsets", "a range within the file's " + std::to_string(data_bytes) + " bytes of data", range);
+      refuse(path, what + " data_offsets", "a range within the file's " + std::to_string(data_bytes) + " bytes of data",
+             range);
     }
     if (entry.end - entry.begin != count * 4) {
-      refuse(path, what + " data_offsets", std::to_string(count * 4) + " bytes for shape " + shape_text(entry.shape), range);
+      refuse(path, what + " data_offsets", std::to_string(count * 4) + " bytes for shape " + shape_text(entry.shape),
+             range);
     }
     entries[name] = entry;
   }
@@ -159,8 +151,9 @@ std::map<std::string, TensorEntry> read_entries(const Json& header, const std::s
   std::uint64_t reached = 0;
   for (const TensorEntry* entry : by_offset) {
     if (entry->begin != reached) {
-      refuse(path, "tensor \"" + entry->name + "\" data_offsets", "a begin at byte " + std::to_string(reached) +
-             ", where the tensor before it ends", std::to_string(entry->begin));
+      refuse(path, "tensor \"" + printable(entry->name) + "\" data_offsets",
+             "a begin at byte " + std::to_string(reached) + ", where the tensor before it ends",
+             std::to_string(entry->begin));
     }
     reached = entry->end;
   }
@@ -170,11 +163,11 @@ std::map<std::string, TensorEntry> read_entries(const Json& header, const std::s
   return entries;
 }
 
-// Takes the tensors that the architecture asks for out of the file, one by one.
+// Hands out the tensors that the architecture asks for, one by one, and knows which were never asked for.
 class TensorTable {
  public:
-  TensorTable(const std::string& path, std::map<std::string, TensorEntry> entries, const AlignedBuffer& data)
-      : path_(path), entries_(std::move(entries)), data_(data) {}
+  TensorTable(const std::string& path, std::map<std::string, TensorEntry> entries)
+      : path_(path), entries_(std::move(entries)) {}
 
   bool has(const std::string& name) const { return entries_.count(name) != 0; }
 
@@ -183,34 +176,22 @@ class TensorTable {
     const auto at = entries_.find(name);
     if (at == entries_.end()) refuse(path_, "tensors", "a tensor \"" + name + "\"", "none of that name");
     const TensorEntry& entry = at->second;
-    if (entry.integers != integers) refuse(path_, "tensor \"" + name + "\" dtype", integers ? "I32" : "F32", integers ? "F32" : "I32");
+    const std::string what = "tensor \"" + name + "\"";
+    if (entry.integers != integers) refuse(path_, what + " dtype", integers ? "I32" : "F32", integers ? "F32" : "I32");
     bool fits = entry.shape.size() == shape.size();
     for (std::size_t i = 0; fits && i < shape.size(); ++i) fits = shape[i] < 0 || shape[i] == entry.shape[i];
     if (!fits) {
       std::string expected = shape_text(shape);
       if (const auto any = expected.find("-1"); any != std::string::npos) expected.replace(any, 2, "any");
-      refuse(path_, "tensor \"" + name + "\" shape", expected, shape_text(entry.shape));
+      refuse(path_, what + " shape", expected, shape_text(entry.shape));
     }
     taken_.insert(name);
     return entry;
   }
-  const float* floats(const std::string& name, const std::vector<std::int64_t>& shape) {
-    const TensorEntry& entry = take(name, false, shape);
-    const auto* values = reinterpret_cast<const float*>(data_.data() + entry.begin);
-    const std::uint64_t count = (entry.end - entry.begin) / 4;
-    for (std::uint64_t i = 0; i < count; ++i) {
-      if (!std::isfinite(values[i])) {
-        refuse(path_, "tensor \"" + name + "\" value " + std::to_string(i), "a finite number", std::to_string(values[i]));
-      }
-    }
-    return values;
-  }
-  const std::int32_t* integers(const TensorEntry& entry) const {
-    return reinterpret_cast<const std::int32_t*>(data_.data() + entry.begin);
-  }
   void expect_all_taken() const {
     for (const auto& [name, entry] : entries_) {
-      if (!taken_.count(name)) refuse(path_, "tensors", "only those of the architecture", "\"" + name.substr(0, 80) + "\"");
+      if (!taken_.count(name))
+        refuse(path_, "tensors", "only those of the architecture", "\"" + printable(name) + "\"");
     }
   }
   const std::string& path() const { return path_; }
@@ -218,7 +199,6 @@ class TensorTable {
  private:
   const std::string& path_;
   std::map<std::string, TensorEntry> entries_;
-  const AlignedBuffer& data_;
   std::set<std::string> taken_;
 };
 
@@ -227,34 +207,93 @@ std::vector<std::int64_t> kernel_shape(const LayerDescription& layer) {
   return {3, 3};
 }
 
-void read_connectivity(TensorTable& table, const std::string& name, Layer& layer) {
-  const LayerDescription& description = layer.description;
-  const TensorEntry& entry = table.take(name, true, {-1, 2});
-  const std::int32_t* pairs = table.integers(entry);
-  const std::int64_t count = entry.shape[0];
+// Where a layer's tensors lie in the file; shapes and types are right, values are not yet read.
+struct LayerTensors {
+  const TensorEntry* values = nullptr;
+  const TensorEntry* connectivity = nullptr;  // sparse layers only
+  const TensorEntry* bias = nullptr;          // convolutions only, as the two below
+  const TensorEntry* norm_weight = nullptr;
+  const TensorEntry* norm_bias = nullptr;
+};
+
+LayerTensors find_tensors(TensorTable& table, const LayerDescription& description) {
+  const std::int64_t outputs = description.outputs;
   const std::int64_t inputs = description.inputs();
-  if (count > inputs * description.outputs) {
-    refuse(table.path(), "tensor \"" + name + "\" shape", "at most " + std::to_string(inputs * description.outputs) + " pairs",
-           std::to_string(count));
-  }
-  layer.input.resize(static_cast<std::size_t>(count));
-  std::int64_t before = -1;
-  for (std::int64_t k = 0; k < count; ++k) {
-    const std::int64_t output = pairs[2 * k];
-    const std::int64_t input = pairs[2 * k + 1];
-    const std::string row = "tensor \"" + name + "\" row " + std::to_string(k);
-    const std::string found = "(" + std::to_string(output) + ", " + std::to_string(input) + ")";
-    if (output < 0 || output >= description.outputs || input < 0 || input >= inputs) {
-      refuse(table.path(), row, "output below " + std::to_string(description.outputs) + " and input below " + std::to_string(inputs),
-             found);
+  const std::string& name = description.name;
+  LayerTensors tensors;
+  if (description.sparse()) {
+    tensors.connectivity = &table.take(name + ".connectivity", true, {-1, 2});
+    const std::int64_t kept = tensors.connectivity->shape[0];
+    if (kept > inputs * outputs) {
+      refuse(table.path(), "tensor \"" + tensors.connectivity->name + "\" shape",
+             "at most " + std::to_string(inputs * outputs) + " pairs", std::to_string(kept));
     }
-    if (output * inputs + input <= before) refuse(table.path(), row, "pairs in increasing order, each once", found);
-    before = output * inputs + input;
-    layer.row_begin[static_cast<std::size_t>(output) + 1] = static_cast<std::int32_t>(k + 1);
-    layer.input[static_cast<std::size_t>(k)] = static_cast<std::int32_t>(input);
+    std::vector<std::int64_t> shape = kernel_shape(description);
+    shape.insert(shape.begin(), kept);
+    tensors.values = &table.take(name + ".kernels", false, shape);
+  } else if (description.kind == LayerKind::head) {
+    tensors.values = &table.take(name + ".weight", false, {outputs, inputs});
+  } else {
+    tensors.values = &table.take(name + ".weight", false, {outputs, inputs, 3, 3});
   }
-  for (std::size_t o = 1; o < layer.row_begin.size(); ++o) layer.row_begin[o] = std::max(layer.row_begin[o], layer.row_begin[o - 1]);
+  if (description.convolution()) {
+    tensors.bias = &table.take(name + ".bias", false, {outputs});
+    tensors.norm_weight = &table.take(name + ".norm_weight", false, {outputs});
+    tensors.norm_bias = &table.take(name + ".norm_bias", false, {outputs});
+  }
+  return tensors;
 }
+
+// Checks and hands out the values of tensors.
+class TensorData {
+ public:
+  TensorData(const std::string& path, const AlignedBuffer& data) : path_(path), data_(data) {}
+
+  const float* floats(const TensorEntry* entry) const {
+    if (!entry) return nullptr;
+    const auto* values = reinterpret_cast<const float*>(data_.data() + entry->begin);
+    const std::uint64_t count = (entry->end - entry->begin) / 4;
+    for (std::uint64_t i = 0; i < count; ++i) {
+      if (!std::isfinite(values[i])) {
+        refuse(path_, "tensor \"" + entry->name + "\" value " + std::to_string(i), "a finite number",
+               std::to_string(values[i]));
+      }
+    }
+    return values;
+  }
+
+  void read_connectivity(const TensorEntry& entry, Layer& layer) const {
+    const auto* pairs = reinterpret_cast<const std::int32_t*>(data_.data() + entry.begin);
+    const std::int64_t count = entry.shape[0];
+    const std::int64_t outputs = layer.description.outputs;
+    const std::int64_t inputs = layer.description.inputs();
+    layer.input.resize(static_cast<std::size_t>(count));
+    std::int64_t before = -1;
+    for (std::int64_t k = 0; k < count; ++k) {
+      const std::int64_t output = pairs[2 * k];
+      const std::int64_t input = pairs[2 * k + 1];
+      const auto refuse_row = [&](const std::string& expected) {
+        refuse(path_, "tensor \"" + entry.name + "\" row " + std::to_string(k), expected,
+               "(" + std::to_string(output) + ", " + std::to_string(input) + ")");
+      };
+      if (output < 0 || output >= outputs || input < 0 || input >= inputs) {
+        refuse_row("output below " + std::to_string(outputs) + " and input below " + std::to_string(inputs));
+      }
+      if (output * inputs + input <= before) refuse_row("pairs in increasing order, each once");
+      before = output * inputs + input;
+      layer.row_begin[static_cast<std::size_t>(output) + 1] = static_cast<std::int32_t>(k + 1);
+      layer.input[static_cast<std::size_t>(k)] = static_cast<std::int32_t>(input);
+    }
+    // Outputs without a kernel begin where the one before them ends.
+    for (std::size_t o = 1; o < layer.row_begin.size(); ++o) {
+      layer.row_begin[o] = std::max(layer.row_begin[o], layer.row_begin[o - 1]);
+    }
+  }
+
+ private:
+  const std::string& path_;
+  const AlignedBuffer& data_;
+};
 
 void keep_everything(Layer& layer) {
   const int inputs = layer.description.inputs();
@@ -264,58 +303,65 @@ void keep_everything(Layer& layer) {
   }
 }
 
-Layer read_layer(TensorTable& table, const LayerDescription& description) {
+Layer read_layer(const TensorData& data, const LayerDescription& description, const LayerTensors& tensors) {
   Layer layer;
   layer.description = description;
   layer.row_begin.assign(static_cast<std::size_t>(description.outputs) + 1, 0);
-  const std::int64_t outputs = description.outputs;
-  if (description.kind == LayerKind::head) {
-    layer.values = table.floats(description.name + ".weight", {outputs, description.inputs()});
-    keep_everything(layer);
-    return layer;
-  }
-  if (description.sparse()) {
-    read_connectivity(table, description.name + ".connectivity", layer);
-    std::vector<std::int64_t> shape = kernel_shape(description);
-    shape.insert(shape.begin(), layer.kept());
-    layer.values = table.floats(description.name + ".kernels", shape);
+  if (tensors.connectivity) {
+    data.read_connectivity(*tensors.connectivity, layer);
   } else {
-    layer.values = table.floats(description.name + ".weight", {outputs, description.inputs(), 3, 3});
     keep_everything(layer);
   }
-  if (description.convolution()) {
-    layer.bias = table.floats(description.name + ".bias", {outputs});
-    layer.norm_weight = table.floats(description.name + ".norm_weight", {outputs});
-    layer.norm_bias = table.floats(description.name + ".norm_bias", {outputs});
-  }
+  layer.values = data.floats(tensors.values);
+  layer.bias = data.floats(tensors.bias);
+  layer.norm_weight = data.floats(tensors.norm_weight);
+  layer.norm_bias = data.floats(tensors.norm_bias);
   return layer;
+}
+
+std::shared_ptr<const Network> read_model_file(const std::string& path) {
+  Reader reader(path);
+  const std::string header_text = read_header_text(reader, path);
+  const std::uint64_t data_bytes = reader.size() - 8 - header_text.size();
+  const Json header = parse_json(header_text, path + ": header");
+  if (!header.is_object()) refuse(path, "header", "a JSON object", header.type_name());
+  const auto metadata = header.find("__metadata__");
+  if (metadata == header.end() || !metadata->is_object() || !metadata->contains("e2enet") ||
+      !(*metadata)["e2enet"].is_string()) {
+    refuse(path, "header.__metadata__", "a text under the key \"e2enet\" (an E2ENet model file)", "none");
+  }
+  Configuration configuration = parse_configuration((*metadata)["e2enet"].get<std::string>(), path, true);
+
+  // All that the header says is checked against the architecture first: only a file that adds up is read into memory.
+  TensorTable table(path, read_entries(header, path, data_bytes));
+  int heads = 1;
+  while (heads < largest_head_count(configuration.architecture) &&
+         table.has("head." + std::to_string(heads) + ".weight")) {
+    ++heads;
+  }
+  const std::vector<LayerDescription> descriptions = describe_layers(configuration.architecture, heads);
+  std::vector<LayerTensors> tensors;
+  for (const LayerDescription& description : descriptions) tensors.push_back(find_tensors(table, description));
+  table.expect_all_taken();
+
+  AlignedBuffer storage(data_bytes, "the model's weights");
+  reader.read(storage.data(), data_bytes, "tensor data");
+  const TensorData data(path, storage);
+  std::vector<Layer> layers;
+  for (std::size_t i = 0; i < descriptions.size(); ++i) {
+    layers.push_back(read_layer(data, descriptions[i], tensors[i]));
+  }
+  return std::make_shared<const Network>(std::move(configuration), std::move(layers), std::move(storage));
 }
 
 }  // namespace
 
 std::shared_ptr<const Network> load_model_file(const std::string& path) {
-  Reader reader(path);
-  const std::string header_text = read_header_text(reader, path);
-  const std::uint64_t data_bytes = reader.size() - 8 - header_text.size();
-  const Json header = parse_header(header_text, path);
-  const auto metadata = header.find("__metadata__");
-  if (metadata == header.end() || !metadata->is_object() || !metadata->contains("e2enet") || !(*metadata)["e2enet"].is_string()) {
-    refuse(path, "__metadata__", "a text under the key \"e2enet\" (an E2ENet model file)", "none");
+  try {
+    return read_model_file(path);
+  } catch (const std::bad_alloc&) {
+    throw Error(ErrorCode::out_of_memory, path + ": no memory for a model of this size");
   }
-  Configuration configuration = parse_configuration((*metadata)["e2enet"].get<std::string>(), path, true);
-  std::map<std::string, TensorEntry> entries = read_entries(header, path, data_bytes);
-
-  AlignedBuffer data(data_bytes, "the model's weights");
-  reader.read(data.data(), data_bytes, "tensor data");
-  TensorTable table(path, std::move(entries), data);
-  int heads = 1;
-  while (heads < largest_head_count(configuration.architecture) && table.has("head." + std::to_string(heads) + ".weight")) ++heads;
-  std::vector<Layer> layers;
-  for (const LayerDescription& description : describe_layers(configuration.architecture, heads)) {
-    layers.push_back(read_layer(table, description));
-  }
-  table.expect_all_taken();
-  return std::make_shared<const Network>(std::move(configuration), std::move(layers), std::move(data));
 }
 
 void write_model_file(const std::string& path, const Configuration& configuration, int heads,
@@ -326,15 +372,16 @@ void write_model_file(const std::string& path, const Configuration& configuratio
   };
   std::vector<Piece> pieces;
   std::uint64_t offset = 0;
-  Json header;
+  nlohmann::ordered_json header;  // tensors in the order of their data
   header["__metadata__"] = {{"e2enet", configuration_text(configuration)}};
-  const auto add = [&](const std::string& name, const char* type, const std::vector<std::int64_t>& shape, const void* data,
-                       std::size_t bytes) {
+  const auto add = [&](const std::string& name, const char* type, const std::vector<std::int64_t>& shape,
+                       const void* data, std::size_t bytes) {
     header[name] = {{"dtype", type}, {"shape", shape}, {"data_offsets", {offset, offset + bytes}}};
     pieces.push_back({data, bytes});
     offset += bytes;
   };
-  const auto add_floats = [&](const std::string& name, std::vector<std::int64_t> shape, const std::vector<float>& values) {
+  const auto add_floats = [&](const std::string& name, std::vector<std::int64_t> shape,
+                              const std::vector<float>& values) {
     add(name, "F32", shape, values.data(), values.size() * sizeof(float));
   };
 
@@ -348,7 +395,8 @@ void write_model_file(const std::string& path, const Configuration& configuratio
       std::vector<std::int64_t> shape = kernel_shape(description);
       shape.insert(shape.begin(), kept);
       add_floats(description.name + ".kernels", shape, layer.values);
-      add(description.name + ".connectivity", "I32", {kept, 2}, layer.connectivity.data(), layer.connectivity.size() * 4);
+      add(description.name + ".connectivity", "I32", {kept, 2}, layer.connectivity.data(),
+          layer.connectivity.size() * 4);
     } else if (description.kind == LayerKind::head) {
       add_floats(description.name + ".weight", {outputs, description.inputs()}, layer.values);
     } else {

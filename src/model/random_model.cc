@@ -2,10 +2,10 @@
 
 #include <cmath>
 #include <map>
-#include <nlohmann/json.hpp>
 #include <random>
 
 #include "e2enet/error.h"
+#include "model/json_text.h"
 #include "model/model_file.h"
 
 namespace e2enet::model {
@@ -24,7 +24,8 @@ class Random {
 
 double read_density(const nlohmann::json& value, const std::string& source, const std::string& key) {
   if (!value.is_number() || !(value.get<double>() >= 0 && value.get<double>() <= 1)) {
-    throw Error(ErrorCode::invalid_model, source + ": " + key + ": expected a number from 0 to 1, found " + value.dump());
+    throw Error(ErrorCode::invalid_model,
+                source + ": " + key + ": expected a number from 0 to 1, found " + value.dump());
   }
   return value.get<double>();
 }
@@ -35,19 +36,20 @@ struct Densities {
 };
 
 Densities read_densities(const std::string& text, const std::string& source, int levels) {
-  const nlohmann::json json = nlohmann::json::parse(text);
+  const nlohmann::json json = parse_json(text, source);
   Densities densities;
   if (json.contains("density")) densities.all = read_density(json["density"], source, "density");
   if (json.contains("fusion_density_by_level")) {
     const nlohmann::json& by_level = json["fusion_density_by_level"];
     for (const auto& [key, value] : by_level.items()) {
-      const std::string name = "fusion_density_by_level." + key;
-      const bool is_level = by_level.is_object() && key.size() == 1 && key[0] >= '0' && key[0] - '0' < levels;
-      if (!is_level) {
+      const std::string name = "fusion_density_by_level." + printable(key);
+      int level = 0;
+      while (level < levels && std::to_string(level) != key) ++level;
+      if (!by_level.is_object() || level == levels) {
         throw Error(ErrorCode::invalid_model, source + ": " + name + ": expected a level from 0 to " +
-                                                  std::to_string(levels - 1) + " as the key, found " + key);
+                                                  std::to_string(levels - 1) + " as the key, found " + printable(key));
       }
-      densities.fusion_by_level[key[0] - '0'] = read_density(value, source, name);
+      densities.fusion_by_level[level] = read_density(value, source, name);
     }
   }
   return densities;
@@ -96,7 +98,8 @@ void write_random_model(const std::string& configuration_text, const std::string
   for (const LayerDescription& description : describe_layers(architecture, heads)) {
     double density = densities.all;
     const auto special = densities.fusion_by_level.find(description.node.level);
-    if (description.kind == LayerKind::fusion_convolution && special != densities.fusion_by_level.end()) density = special->second;
+    if (description.kind == LayerKind::fusion_convolution && special != densities.fusion_by_level.end())
+      density = special->second;
     layers.push_back(make_layer(description, density, random));
   }
   write_model_file(path, configuration, heads, layers);
