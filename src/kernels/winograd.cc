@@ -80,12 +80,6 @@ struct InputRows {
   bool all_inside;
 };
 
-// A column of the stage: where pixel 4 * tile + phase of this tile row goes.
-struct StageColumn {
-  float* first = nullptr;   // as phase 0..3 of its tile
-  float* second = nullptr;  // as phase 4 or 5 of the tile before
-};
-
 // Lanes [first, last) from memory, 0 elsewhere; nothing else is read.
 template <typename T>
 HWY_INLINE FloatVector load_lanes(Floats d, const T* from, int first, int last) {
@@ -100,19 +94,29 @@ HWY_INLINE FloatVector load_lanes(Floats d, const float* from, int first, int la
 }
 #endif
 
+// Six vectors to one column of the stage.
+HWY_INLINE void store_column(const FloatVector (&t)[kPatch], float* to, std::size_t row_stride) {
+  const Floats d;
+  E2ENET_UNROLL(6)
+  for (int i = 0; i < kPatch; ++i) hn::StoreU(t[i], d, to + i * row_stride);
+}
+
 // Transforms vector `part` of each pixel's depth segment along H.
 // kWhole: all rows and all lanes are inside the patch.
-template <typename T, bool kActivate, bool kWhole>
+template <typename T, bool kActivate, bool kWhole, bool kFlat>
 HWY_INLINE void stage_part(const Plan& plan, const ItemRegion& region, int tile_row, int part, int shift,
-                           const InputRows<T>& rows, const ActivationVectors& activate, int first_lane, int last_lane,
+                           const InputRows<T>& rows, const ActivationVectors& activation, int first_lane, int last_lane,
                            float* stage) {
   const Floats d;
   const int lanes = plan.unit.lanes;
-  const int depth = plan.shape.input.depth;
-  const int width = plan.shape.input.width;
+  const std::ptrdiff_t depth = plan.shape.input.depth;
   const int columns = kTile * plan.tiling.tiles + kPatch - kTile;
-  const int segment = plan.tiling.depth_segment;
+  const int first_column = region.first_tile == 0 ? 1 : 0;
+  const int end_column = std::min(columns, plan.shape.input.width + 1 - kTile * region.first_tile);
   const std::size_t row_stride = plan.stage_row_stride;
+  const std::uint32_t* first_place = plan.stage_column.data();
+  const std::uint32_t* second_place = first_place + columns;
+  float* const to = stage + std::size_t(tile_row) * plan.tiling.tiles * plan.tiling.depth_segment + part * lanes;
 
   FloatVector inside[kPatch];
   if constexpr (!kWhole) {
@@ -123,45 +127,70 @@ HWY_INLINE void stage_part(const Plan& plan, const ItemRegion& region, int tile_
   }
   const bool all_lanes = first_lane == 0 && last_lane == lanes;
 
-  for (int column = 0; column < columns; ++column) {
-    const int phase = column % kTile;
-    const int tile = column / kTile;
-    const std::size_t lane = std::size_t(tile_row * plan.tiling.tiles + tile) * segment + part * lanes;
-    const bool has_first = !plan.tiling.flat || tile < plan.tiling.tiles;
-    const bool has_second = plan.tiling.flat && phase < kPatch - kTile && tile > 0;
-    FloatVector t[kPatch];
+  // Copies, since the compiler must assume that storing vectors may change the originals.
+  const ActivationVectors activate = activation;
+  const std::ptrdiff_t begin =
+      (kTile * region.first_tile - 1) * depth + region.first_depth + std::ptrdiff_t{part} * lanes - shift;
+  const T* const row0 = rows.row[0] + begin;
+  const T* const row1 = rows.row[1] + begin;
+  const T* const row2 = rows.row[2] + begin;
+  const T* const row3 = rows.row[3] + begin;
+  const T* const row4 = rows.row[4] + begin;
+  const T* const row5 = rows.row[5] + begin;
+  const T* const next[kPatch] = {rows.next[0] + begin, rows.next[1] + begin, rows.next[2] + begin,
+                                 rows.next[3] + begin, rows.next[4] + begin, rows.next[5] + begin};
+  // A shifted segment of whole cache lines reads one line more.
+  const bool last_line = shift != 0 && (part + 1) * lanes == plan.tiling.depth_segment;
 
-    const int pixel = kTile * region.first_tile - 1 + column;
-    if (pixel < 0 || pixel >= width) {
-      for (int i = 0; i < kPatch; ++i) t[i] = hn::Zero(d);
-    } else {
-      const std::ptrdiff_t at = std::ptrdiff_t{pixel} * depth + region.first_depth + part * lanes - shift;
-      FloatVector x[kPatch];
+  const auto store = [&](const FloatVector(&t)[kPatch], int column) HWY_ATTR {
+    if (!kFlat || first_place[column] != Plan::kNowhere) store_column(t, to + first_place[column], row_stride);
+    if (kFlat && second_place[column] != Plan::kNowhere) store_column(t, to + second_place[column], row_stride);
+  };
+  FloatVector t[kPatch];
+  for (int column = 0; column < first_column; ++column) {
+    for (int i = 0; i < kPatch; ++i) t[i] = hn::Zero(d);
+    store(t, column);
+  }
+  for (int column = first_column; column < end_column; ++column) {
+    const std::ptrdiff_t at = column * depth;
+    const T* const from[kPatch] = {row0 + at, row1 + at, row2 + at, row3 + at, row4 + at, row5 + at};
+    E2ENET_UNROLL(6)
+    for (int i = 0; i < kPatch; ++i) hwy::Prefetch(next[i] + at);
+    if (last_line) {
       E2ENET_UNROLL(6)
-      for (int i = 0; i < kPatch; ++i) {
-        hwy::Prefetch(rows.next[i] + at);
-        if constexpr (kWhole) {
-          x[i] = load_elements(d, rows.row[i] + at);
-          if constexpr (kActivate) x[i] = activate(x[i]);
-        } else {
-          x[i] =
-              all_lanes ? load_elements(d, rows.row[i] + at) : load_lanes(d, rows.row[i] + at, first_lane, last_lane);
-          if constexpr (kActivate) x[i] = activate(x[i]);
-          x[i] = hn::And(x[i], inside[i]);
-        }
+      for (int i = 0; i < kPatch; ++i) hwy::Prefetch(next[i] + at + lanes - 1);
+    }
+    FloatVector x[kPatch];
+    E2ENET_UNROLL(6)
+    for (int i = 0; i < kPatch; ++i) {
+      if constexpr (kWhole) {
+        x[i] = load_elements(d, from[i]);
+        if constexpr (kActivate) x[i] = activate(x[i]);
+      } else {
+        x[i] = all_lanes ? load_elements(d, from[i]) : load_lanes(d, from[i], first_lane, last_lane);
+        if constexpr (kActivate) x[i] = activate(x[i]);
+        x[i] = hn::And(x[i], inside[i]);
       }
-      transform_input(x[0], x[1], x[2], x[3], x[4], x[5], t);
     }
-    if (has_first) {
-      float* to = stage + plan.stage_phase[phase] + lane;
-      E2ENET_UNROLL(6)
-      for (int i = 0; i < kPatch; ++i) hn::StoreU(t[i], d, to + i * row_stride);
-    }
-    if (has_second) {
-      float* to = stage + plan.stage_phase[kTile + phase] + lane - segment;
-      E2ENET_UNROLL(6)
-      for (int i = 0; i < kPatch; ++i) hn::StoreU(t[i], d, to + i * row_stride);
-    }
+    transform_input(x[0], x[1], x[2], x[3], x[4], x[5], t);
+    store(t, column);
+  }
+  for (int column = end_column; column < columns; ++column) {
+    for (int i = 0; i < kPatch; ++i) t[i] = hn::Zero(d);
+    store(t, column);
+  }
+}
+
+template <typename T, bool kActivate, bool kWhole>
+void stage_part_of(const Plan& plan, const ItemRegion& region, int tile_row, int part, int shift,
+                   const InputRows<T>& rows, const ActivationVectors& activation, int first_lane, int last_lane,
+                   float* stage) {
+  if (plan.tiling.flat) {
+    stage_part<T, kActivate, kWhole, true>(plan, region, tile_row, part, shift, rows, activation, first_lane, last_lane,
+                                           stage);
+  } else {
+    stage_part<T, kActivate, kWhole, false>(plan, region, tile_row, part, shift, rows, activation, first_lane,
+                                            last_lane, stage);
   }
 }
 
@@ -178,10 +207,10 @@ void stage_rows(const Plan& plan, const ItemRegion& region, int tile_row, int sh
     const int first_lane = std::clamp(shift - first_depth, 0, lanes);
     const int last_lane = std::clamp(depth - first_depth + std::min(shift, 0), first_lane, lanes);
     if (rows.all_inside && first_lane == 0 && last_lane == lanes) {
-      stage_part<T, kActivate, true>(plan, region, tile_row, part, shift, rows, activate, 0, lanes, stage);
+      stage_part_of<T, kActivate, true>(plan, region, tile_row, part, shift, rows, activate, 0, lanes, stage);
     } else {
-      stage_part<T, kActivate, false>(plan, region, tile_row, part, shift, rows, activate, first_lane, last_lane,
-                                      stage);
+      stage_part_of<T, kActivate, false>(plan, region, tile_row, part, shift, rows, activate, first_lane, last_lane,
+                                         stage);
     }
   }
 }
@@ -576,8 +605,12 @@ void store_flat_tiles(const OutputItem& item, const Feature& output, int channel
   }
 }
 
+// Past the caches.
+HWY_INLINE void stream_elements(Floats d, FloatVector value, float* to) { hn::Stream(value, d, to); }
+HWY_INLINE void stream_elements(Floats d, FloatVector value, std::uint16_t* to) { store_elements(d, value, to); }
+
 // Stores one vector of tiles whose lanes lie within one pixel.
-template <typename T>
+template <typename T, bool kStream>
 HWY_INLINE void store_tile_vector(const OutputItem& item, T* const* rows, int vector, const TileVectors& y) {
   const Floats d;
   const Plan& plan = *item.plan;
@@ -590,7 +623,12 @@ HWY_INLINE void store_tile_vector(const OutputItem& item, T* const* rows, int ve
   if (item.whole) {
     E2ENET_UNROLL(16)
     for (int i = 0; i < kTile * kTile; ++i) {
-      store_elements(d, y[i], rows[i / kTile] + at + std::ptrdiff_t{i % kTile} * depth);
+      T* to = rows[i / kTile] + at + std::ptrdiff_t{i % kTile} * depth;
+      if constexpr (kStream) {
+        stream_elements(d, y[i], to);
+      } else {
+        store_elements(d, y[i], to);
+      }
     }
     return;
   }
@@ -723,6 +761,16 @@ void store_pooled(const OutputItem& item, const PlanePooling& pooling, const Fea
   }
 }
 
+// Whether an output is so large that no reader will find it in a cache, and all its vectors are whole cache lines.
+bool streams(const Plan& plan, const Feature& output) {
+  constexpr std::ptrdiff_t kLarge = 16 << 20;
+  const std::size_t vector_bytes = sizeof(float) * plan.unit.lanes;
+  return output.element == Element::f32 && !plan.tiling.flat && vector_bytes == 64 &&
+         plan.shape.input.depth % plan.unit.lanes == 0 && output.channel_stride * sizeof(float) % vector_bytes == 0 &&
+         reinterpret_cast<std::uintptr_t>(output.data) % vector_bytes == 0 &&
+         output.channels * output.channel_stride * std::ptrdiff_t{sizeof(float)} >= kLarge;
+}
+
 template <typename T, bool kStatistics>
 void finish_outputs(const OutputItem& item, const ConvolutionArguments& arguments, std::int64_t slot, float* scratch) {
   const Floats d;
@@ -735,6 +783,7 @@ void finish_outputs(const OutputItem& item, const ConvolutionArguments& argument
     pooling = {plan.shape.input.height / to.height, plan.shape.input.width / to.width,
                plan.shape.input.depth / to.depth};
   }
+  const bool stream = item.whole && streams(plan, arguments.output);
   for (int o = 0; o < plan.outputs; ++o) {
     const FloatVector bias = hn::Set(d, arguments.bias ? arguments.bias[o] : 0.0f);
     const bool minimum = pooling.height != 0 && arguments.pooled.take_minimum && arguments.pooled.take_minimum[o];
@@ -753,7 +802,11 @@ void finish_outputs(const OutputItem& item, const ConvolutionArguments& argument
         E2ENET_UNROLL(16)
         for (int i = 0; i < kTile * kTile; ++i) hn::Store(y[i], d, tiles + i * item.item_lanes);
       } else {
-        store_tile_vector<T>(item, rows, v, y);
+        if (stream) {
+          store_tile_vector<T, true>(item, rows, v, y);
+        } else {
+          store_tile_vector<T, false>(item, rows, v, y);
+        }
       }
       if constexpr (kStatistics) {
         if (item.whole) {
@@ -784,6 +837,7 @@ void finish_outputs(const OutputItem& item, const ConvolutionArguments& argument
       }
     }
   }
+  if (stream) hwy::FlushStream();
 }
 
 }  // namespace winograd_kernels

@@ -170,6 +170,18 @@ void Plan::lay_out_scratch() {
     for (int p = kTile; p < kPatch; ++p) stage_phase[p] = stage_phase[p - kTile] + depth;
   }
   stage_row_stride = row;
+  const int columns = kTile * tiling.tiles + kPatch - kTile;
+  for (int column = 0; column < columns; ++column) {
+    const bool somewhere = !tiling.flat || column < kTile * tiling.tiles;
+    stage_column.push_back(somewhere ? static_cast<std::uint32_t>(stage_phase[column % kTile] + column / kTile * depth)
+                                     : kNowhere);
+  }
+  for (int column = 0; column < columns; ++column) {
+    const bool somewhere = tiling.flat && column >= kTile && column % kTile < kPatch - kTile;
+    stage_column.push_back(
+        somewhere ? static_cast<std::uint32_t>(stage_phase[kTile + column % kTile] + (column / kTile - 1) * depth)
+                  : kNowhere);
+  }
   stage_offset = place(kPatch * stage_row_stride);
   tile_offset = place(kTile * kTile * item_lanes + lanes);
   pooled_offset = place(kTile * kTile * item_lanes + lanes);

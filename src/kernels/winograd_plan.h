@@ -78,6 +78,10 @@ struct Plan {
   std::size_t stage_offset = 0;
   std::size_t stage_row_stride = 0;
   std::size_t stage_phase[kPatch] = {};
+  // Where the item's pixel columns go in a row of the stage: as phase 0..3 of their tile, then (flat tilings only) as
+  // phase 4 or 5 of the tile before.
+  static constexpr std::uint32_t kNowhere = 0xFFFFFFFF;
+  std::vector<std::uint32_t> stage_column;
   std::size_t tile_offset = 0;      // finished output tiles as [pixel of the tile][lane], before they are cut into rows
   std::size_t pooled_offset = 0;    // the same for pooled pixels
   std::size_t validity_offset = 0;  // 1 where a lane's pixel is inside the output, as [pixel of the tile][lane]
