@@ -94,9 +94,7 @@ TEST_CASE("probabilities and labels over a volume equal the original's") {
       {"one_input.npy", "one_nomirror", plain, 1},       {"one_input.npy", "one_mirror02", mirrored02, 1},
   };
   const auto network = e2enet::model::load_model_file(e2enet::test::source_path("tests/data/networks/net_A.safetensors"));
-  e2enet::plan::PlanOptions options;
-  options.threads = 2;
-  Engine engine(network, options);
+  Engine engine(network, {});
   for (const GoldenRun& golden : runs) {
     CAPTURE(std::string(golden.name));
     const std::string folder = e2enet::test::shared_path("golden/slide/");
