@@ -5,11 +5,14 @@ namespace {
 
 // Of a cache of 1 MiB a core the staged inputs may take about half; weights and outputs pass through the rest.
 // Processors with less find the remainder in their shared cache.
-constexpr std::size_t kStageBytes = 560 << 10;
+constexpr std::size_t kStageBytes = 600 << 10;
 
 // Lanes of one item and output channel: the outputs of a register block (6 of them) should stay in the L1 cache until
 // their statistics are taken.
 constexpr int kItemLanes = 1024;
+
+// An output of more bytes is gone from any cache before the next layer reads it.
+constexpr std::size_t kCachedBytes = std::size_t{48} << 20;
 
 // Items that a band should have, so that several threads share it.
 constexpr int kItemsPerBand = 8;
@@ -31,9 +34,9 @@ void lay_out(DirectPlan* plan) {
     slot_pixels += plan->phase_pixels.back();
   }
   const std::ptrdiff_t depth = plan->output.depth;
-  // One vector more than is used: the last vector of a tap and of the staging may reach over the end.
-  const std::ptrdiff_t wanted = slot_pixels * depth + plan->lanes;
-  plan->slot_pitch = (wanted + plan->lanes - 1) / plan->lanes * plan->lanes;
+  // No padding: where a vector reaches over a slot's end, reading finds lanes that nobody wants, and staging writes
+  // what the next slot, staged later, writes over.
+  plan->slot_pitch = slot_pixels * depth;
   plan->channel_pitch = plan->slot_pitch * plan->row_slots;
   for (int a = 0; a < 3; ++a) {
     for (int b = 0; b < 3; ++b) {
@@ -70,7 +73,8 @@ void pack(DirectPlan* plan, int block_outputs) {
 
 }  // namespace
 
-DirectPlan plan_direct(const ConvolutionShape& shape, const SparseKernels& kernels, int lanes, int block_outputs) {
+DirectPlan plan_direct(const ConvolutionShape& shape, const SparseKernels& kernels, Element element, int lanes,
+                       int block_outputs, int block_vectors) {
   DirectPlan plan;
   plan.shape = shape;
   plan.kernels = kernels;
@@ -78,18 +82,29 @@ DirectPlan plan_direct(const ConvolutionShape& shape, const SparseKernels& kerne
   plan.lanes = lanes;
   plan.dense = kernels.outputs > 0 && kernels.count() == std::int64_t{kernels.outputs} * kernels.inputs;
 
-  // Rows share what they read with their neighbours only where the stride is below the kernel's height.
-  plan.rows = std::min(plan.output.height, shape.stride.height == 1 ? 4 : 2);
+  // Rows share what they read with their neighbours only where the stride is below the kernel's height; narrow rows
+  // come together until they fill a register block.
+  const int wanted_rows = shape.stride.height == 1 ? 4 : 2;
+  const int row_lanes = plan.output.width * plan.output.depth;
+  const int filling_rows = (block_vectors * lanes + row_lanes - 1) / row_lanes;
+  plan.rows = std::min(plan.output.height, std::max(wanted_rows, filling_rows));
   plan.pixels = std::clamp(kItemLanes / (plan.rows * plan.output.depth), 1, plan.output.width);
   lay_out(&plan);
-  while (plan.stage_floats() * sizeof(float) > kStageBytes && (plan.pixels > 1 || plan.rows > 1)) {
-    // Halve what leaves the larger part of a block of lanes to share its neighbours' inputs.
-    if (plan.rows > 1 && plan.pixels * plan.output.depth <= 4 * lanes) {
-      plan.rows = (plan.rows + 1) / 2;
-    } else if (plan.pixels > 1) {
-      plan.pixels = (plan.pixels + 1) / 2;
+  const auto fills_block = [&](int rows, int pixels) {
+    return rows * pixels * plan.output.depth >= block_vectors * lanes;
+  };
+  while (plan.stage_floats() * sizeof(float) > kStageBytes) {
+    const int fewer_rows = (plan.rows + 1) / 2;
+    const int fewer_pixels = (plan.pixels + 1) / 2;
+    // Pixels first, as long as a row alone fills a block; never less than a block.
+    if (plan.pixels > 1 && fills_block(1, fewer_pixels)) {
+      plan.pixels = fewer_pixels;
+    } else if (plan.rows > 1 && fills_block(fewer_rows, plan.pixels)) {
+      plan.rows = fewer_rows;
+    } else if (plan.pixels > 1 && fills_block(plan.rows, fewer_pixels)) {
+      plan.pixels = fewer_pixels;
     } else {
-      plan.rows = (plan.rows + 1) / 2;
+      break;
     }
     lay_out(&plan);
   }
@@ -103,6 +118,9 @@ DirectPlan plan_direct(const ConvolutionShape& shape, const SparseKernels& kerne
   }
   lay_out(&plan);
 
+  const std::size_t output_bytes =
+      static_cast<std::size_t>(kernels.outputs * plan.output.voxels()) * element_bytes(element);
+  plan.stream_output = output_bytes > kCachedBytes;
   if (plan.dense) pack(&plan, block_outputs);
   plan.output_groups =
       std::clamp(std::min((kItemsPerBand + plan.segments - 1) / plan.segments, kernels.outputs / kOutputsPerGroup), 1,

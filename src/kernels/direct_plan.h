@@ -42,15 +42,22 @@ struct DirectPlan {
   std::ptrdiff_t tap_offset[9] = {};
   int row_vectors = 1;  // vectors of one output row of an item
 
+  // Whether outputs go past the caches: they are more than a cache holds until someone reads them.
+  bool stream_output = false;
+
   // Dense kernels: outputs cut into register blocks, block b being outputs [block_begin[b], block_begin[b + 1]).
   bool dense = false;
   std::vector<int> block_begin;
   std::vector<float> packed;
 
   int bands() const { return (output.height + rows - 1) / rows; }
+  // The last vectors of a tap and of the staging reach over the end, by less than two vectors.
   std::size_t stage_floats() const {
-    return static_cast<std::size_t>(kernels.inputs) * static_cast<std::size_t>(channel_pitch);
+    return (static_cast<std::size_t>(kernels.inputs * channel_pitch) + 3 * static_cast<std::size_t>(lanes) - 1) /
+           static_cast<std::size_t>(lanes) * static_cast<std::size_t>(lanes);
   }
+  // Results of one output channel of an item: [row][vector].
+  std::ptrdiff_t tile_floats() const { return std::ptrdiff_t{rows} * row_vectors * lanes; }
   // The first of the register blocks (dense) or outputs (sparse) of an output group.
   int group_begin(int group) const {
     const int units = dense ? static_cast<int>(block_begin.size()) - 1 : kernels.outputs;
@@ -58,7 +65,8 @@ struct DirectPlan {
   }
 };
 
-// Lays the layer out for vectors of `lanes` floats and register blocks of up to `block_outputs` outputs.
-DirectPlan plan_direct(const ConvolutionShape& shape, const SparseKernels& kernels, int lanes, int block_outputs);
+// Lays the layer out for vectors of `lanes` floats and register blocks of up to `block_outputs` x `block_vectors`.
+DirectPlan plan_direct(const ConvolutionShape& shape, const SparseKernels& kernels, Element element, int lanes,
+                       int block_outputs, int block_vectors);
 
 }  // namespace e2enet::kernels

@@ -37,8 +37,8 @@ void PoolRow(const Source& source, const Feature& output, Stride stride, int cha
   const auto from_row = [&](int a) {
     return static_cast<const T*>(source.feature.row(channel, row * stride.height + a));
   };
-  pool_pixels(from_row, source.feature.extent.depth, stride, activation_of(d, source.activation, channel), 1.0f,
-              output.extent.width, output.extent.depth, static_cast<T*>(output.row(channel, row)));
+  pool_pixels<T>(from_row, source.feature.extent.depth, stride, activation_of(d, source.activation, channel), 1.0f,
+                 output.extent.width, output.extent.depth, static_cast<T*>(output.row(channel, row)));
 }
 
 void PoolRowF32(const Source& source, const Feature& output, Stride stride, int channel, int row) {

@@ -20,7 +20,7 @@ namespace HWY_NAMESPACE {
 // to[pixel][d] = sign * the largest activate(x) over stride.height rows x stride.width pixels x stride.depth depths,
 // for `pixels` pooled pixels of `pooled_depth` depths. Row a of the block of pooled pixel 0 begins at from_row(a); an
 // input pixel has `depth` elements.
-template <typename T, typename FromRow>
+template <typename From, typename T, typename FromRow>
 HWY_INLINE void pool_pixels(const FromRow& from_row, int depth, Stride stride, const ActivationVectors& activate,
                             float sign, int pixels, int pooled_depth, T* to) {
   const Floats d;
@@ -30,7 +30,7 @@ HWY_INLINE void pool_pixels(const FromRow& from_row, int depth, Stride stride, c
   const auto best_at = [&](int pixel, int i, int count) HWY_ATTR {
     FloatVector best = hn::Set(d, -HUGE_VALF);
     for (int a = 0; a < stride.height; ++a) {
-      const T* from = from_row(a) + std::ptrdiff_t{pixel} * stride.width * depth + i;
+      const From* from = from_row(a) + std::ptrdiff_t{pixel} * stride.width * depth + i;
       for (int b = 0; b < stride.width; ++b, from += depth) {
         best = hn::Max(best, activate(count == lanes ? load_elements(d, from)
                                                      : load_some(d, from, static_cast<std::size_t>(count))));

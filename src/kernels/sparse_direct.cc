@@ -15,6 +15,7 @@
 #define HWY_TARGET_INCLUDE "kernels/sparse_direct.cc"
 #include <hwy/foreach_target.h>
 // After foreach_target.h, which includes this file once for each target.
+#include <hwy/cache_control.h>
 #include <hwy/highway.h>
 
 #include "kernels/direct_staging-inl.h"
@@ -28,13 +29,6 @@ namespace e2enet::kernels {
 
 // Outputs of a register block: with 4 vectors (2 where there are 16 registers) it leaves room for inputs and a weight.
 constexpr int kDirectBlockOutputs = 6;
-
-// Where one vector of an item is read and written.
-struct DirectVector {
-  std::ptrdiff_t staged;  // from the stage's begin, of tap 0 and channel 0
-  std::ptrdiff_t output;  // from the output channel's begin
-  std::ptrdiff_t count;   // lanes that are output voxels
-};
 
 }  // namespace e2enet::kernels
 #endif
@@ -52,35 +46,20 @@ constexpr int kRowVectors = 8;  // of a sparse output: enough accumulators for 2
 
 int VectorLanes() { return static_cast<int>(hn::Lanes(Floats())); }
 
-HWY_INLINE void store_output(FloatVector value, const Feature& output, int o, const DirectVector& vector) {
-  const Floats d;
-  const std::ptrdiff_t lanes = static_cast<std::ptrdiff_t>(hn::Lanes(d));
-  const std::ptrdiff_t at = o * output.channel_stride + vector.output;
-  const auto store = [&](auto* to) HWY_ATTR {
-    if (HWY_LIKELY(vector.count == lanes)) {
-      store_elements(d, value, to);
-    } else {
-      store_some(d, value, to, static_cast<std::size_t>(vector.count));
-    }
-  };
-  if (output.element == Element::f32) {
-    store(static_cast<float*>(output.data) + at);
-  } else {
-    store(static_cast<std::uint16_t*>(output.data) + at);
-  }
-}
+int BlockVectors() { return kBlockVectors; }
 
-// kOutputs dense outputs from `first`, for kVectors vectors.
+// kOutputs dense outputs from `first`, for kVectors vectors whose first taps are staged at stage + vectors[v]. Results
+// go to tile + o * tile_floats.
 template <int kOutputs, int kVectors>
-HWY_NOINLINE void dense_block(const DirectPlan& plan, const ConvolutionArguments& arguments, const float* packed,
-                              int first, const DirectVector* vectors, const float* stage) {
+HWY_NOINLINE void dense_block(const DirectPlan& plan, const float* bias, const float* packed, int first,
+                              const std::ptrdiff_t* vectors, const float* stage, float* tile) {
   const Floats d;
   const float* x[kVectors];
-  for (int v = 0; v < kVectors; ++v) x[v] = stage + vectors[v].staged;
+  for (int v = 0; v < kVectors; ++v) x[v] = stage + vectors[v];
   FloatVector sums[kOutputs][kVectors];
   for (int o = 0; o < kOutputs; ++o) {
-    const FloatVector bias = hn::Set(d, arguments.bias != nullptr ? arguments.bias[first + o] : 0.0f);
-    for (int v = 0; v < kVectors; ++v) sums[o][v] = bias;
+    const FloatVector start = hn::Set(d, bias != nullptr ? bias[first + o] : 0.0f);
+    for (int v = 0; v < kVectors; ++v) sums[o][v] = start;
   }
   std::ptrdiff_t channel = 0;
   for (int c = 0; c < plan.kernels.inputs; ++c, channel += plan.channel_pitch) {
@@ -94,27 +73,30 @@ HWY_NOINLINE void dense_block(const DirectPlan& plan, const ConvolutionArguments
       }
     }
   }
-  for (int o = 0; o < kOutputs; ++o) {
-    for (int v = 0; v < kVectors; ++v) store_output(sums[o][v], arguments.output, first + o, vectors[v]);
+  const std::ptrdiff_t lanes = static_cast<std::ptrdiff_t>(hn::Lanes(d));
+  for (int o = 0; o < kOutputs; ++o, tile += plan.tile_floats()) {
+    for (int v = 0; v < kVectors; ++v) hn::Store(sums[o][v], d, tile + v * lanes);
   }
 }
 
 template <int kOutputs>
-HWY_INLINE void dense_outputs(const DirectPlan& plan, const ConvolutionArguments& arguments, int first,
-                              const DirectVector* vectors, int count, const float* stage) {
+HWY_INLINE void dense_outputs(const DirectPlan& plan, const float* bias, int first, const std::ptrdiff_t* vectors,
+                              int count, const float* stage, float* tile) {
   // Blocks are packed one after the other, so all outputs before this one's first have had their weights.
   const float* packed = plan.packed.data() + std::ptrdiff_t{first} * plan.kernels.inputs * 9;
-  int v = 0;
-  for (; v + kBlockVectors <= count; v += kBlockVectors) {
-    dense_block<kOutputs, kBlockVectors>(plan, arguments, packed, first, vectors + v, stage);
+  while (count >= kBlockVectors) {
+    dense_block<kOutputs, kBlockVectors>(plan, bias, packed, first, vectors, stage, tile);
+    vectors += kBlockVectors;
+    count -= kBlockVectors;
+    tile += kBlockVectors * plan.lanes;
   }
-  switch (count - v) {
+  switch (count) {
     case 3:
-      return dense_block<kOutputs, 3>(plan, arguments, packed, first, vectors + v, stage);
+      return dense_block<kOutputs, 3>(plan, bias, packed, first, vectors, stage, tile);
     case 2:
-      return dense_block<kOutputs, 2>(plan, arguments, packed, first, vectors + v, stage);
+      return dense_block<kOutputs, 2>(plan, bias, packed, first, vectors, stage, tile);
     case 1:
-      return dense_block<kOutputs, 1>(plan, arguments, packed, first, vectors + v, stage);
+      return dense_block<kOutputs, 1>(plan, bias, packed, first, vectors, stage, tile);
     default:
       return;
   }
@@ -122,14 +104,14 @@ HWY_INLINE void dense_outputs(const DirectPlan& plan, const ConvolutionArguments
 
 // One sparse output, for kVectors vectors: each kept kernel is 9 weights, broadcast, times kVectors loads.
 template <int kVectors>
-HWY_NOINLINE void sparse_block(const DirectPlan& plan, const ConvolutionArguments& arguments, int o,
-                               const DirectVector* vectors, const float* stage) {
+HWY_NOINLINE void sparse_block(const DirectPlan& plan, const float* bias, int o, const std::ptrdiff_t* vectors,
+                               const float* stage, float* tile) {
   const Floats d;
   const SparseKernels& kernels = plan.kernels;
   const float* x[kVectors];
-  for (int v = 0; v < kVectors; ++v) x[v] = stage + vectors[v].staged;
+  for (int v = 0; v < kVectors; ++v) x[v] = stage + vectors[v];
   FloatVector sums[kVectors];
-  for (int v = 0; v < kVectors; ++v) sums[v] = hn::Set(d, arguments.bias != nullptr ? arguments.bias[o] : 0.0f);
+  for (int v = 0; v < kVectors; ++v) sums[v] = hn::Set(d, bias != nullptr ? bias[o] : 0.0f);
   const std::int32_t end = kernels.row_begin[o + 1];
   for (std::int32_t k = kernels.row_begin[o]; k < end; ++k) {
     const std::ptrdiff_t channel = kernels.input[k] * plan.channel_pitch;
@@ -140,46 +122,63 @@ HWY_NOINLINE void sparse_block(const DirectPlan& plan, const ConvolutionArgument
       for (int v = 0; v < kVectors; ++v) sums[v] = hn::MulAdd(hn::LoadU(d, x[v] + at), weight, sums[v]);
     }
   }
-  for (int v = 0; v < kVectors; ++v) store_output(sums[v], arguments.output, o, vectors[v]);
+  const std::ptrdiff_t lanes = static_cast<std::ptrdiff_t>(hn::Lanes(d));
+  for (int v = 0; v < kVectors; ++v) hn::Store(sums[v], d, tile + v * lanes);
 }
 
-HWY_INLINE void sparse_output(const DirectPlan& plan, const ConvolutionArguments& arguments, int o,
-                              const DirectVector* vectors, int count, const float* stage) {
-  int v = 0;
-  for (; v + kRowVectors <= count; v += kRowVectors) sparse_block<kRowVectors>(plan, arguments, o, vectors + v, stage);
-  switch (count - v) {
+HWY_INLINE void sparse_output(const DirectPlan& plan, const float* bias, int o, const std::ptrdiff_t* vectors,
+                              int count, const float* stage, float* tile) {
+  while (count >= kRowVectors) {
+    sparse_block<kRowVectors>(plan, bias, o, vectors, stage, tile);
+    vectors += kRowVectors;
+    count -= kRowVectors;
+    tile += kRowVectors * plan.lanes;
+  }
+  switch (count) {
     case 7:
-      return sparse_block<7>(plan, arguments, o, vectors + v, stage);
+      return sparse_block<7>(plan, bias, o, vectors, stage, tile);
     case 6:
-      return sparse_block<6>(plan, arguments, o, vectors + v, stage);
+      return sparse_block<6>(plan, bias, o, vectors, stage, tile);
     case 5:
-      return sparse_block<5>(plan, arguments, o, vectors + v, stage);
+      return sparse_block<5>(plan, bias, o, vectors, stage, tile);
     case 4:
-      return sparse_block<4>(plan, arguments, o, vectors + v, stage);
+      return sparse_block<4>(plan, bias, o, vectors, stage, tile);
     case 3:
-      return sparse_block<3>(plan, arguments, o, vectors + v, stage);
+      return sparse_block<3>(plan, bias, o, vectors, stage, tile);
     case 2:
-      return sparse_block<2>(plan, arguments, o, vectors + v, stage);
+      return sparse_block<2>(plan, bias, o, vectors, stage, tile);
     case 1:
-      return sparse_block<1>(plan, arguments, o, vectors + v, stage);
+      return sparse_block<1>(plan, bias, o, vectors, stage, tile);
     default:
       return;
   }
 }
 
-// What follows the arithmetic of output channel o, on values that are still in the cache.
+// The part of the output that an item covers.
+struct ItemExtent {
+  int first_row;
+  int rows;
+  int first_pixel;
+  int pixels;
+  std::ptrdiff_t pitch;  // of a row in the tile
+};
+
+// From the tile of output channel o to the output: values, statistics and pooled values.
 template <typename T>
-HWY_INLINE void finish_output(const DirectPlan& plan, const ConvolutionArguments& arguments, int o, int band, int rows,
-                              int first_pixel, int pixels, PartialStatistics* statistics) {
+HWY_INLINE void finish_output(const DirectPlan& plan, const ConvolutionArguments& arguments, int o,
+                              const ItemExtent& item, const float* tile, PartialStatistics* statistics) {
   const Floats d;
-  const Feature& output = arguments.output;
-  const int first_row = band * plan.rows;
-  const auto from_row = [&](int r) {
-    return static_cast<const T*>(output.row(o, first_row + r)) + std::ptrdiff_t{first_pixel} * plan.output.depth;
-  };
-  if (statistics != nullptr) {
-    statistics[o] = statistics_of<T>(from_row, rows, std::ptrdiff_t{pixels} * plan.output.depth);
-  }
+  const std::ptrdiff_t first = std::ptrdiff_t{item.first_pixel} * plan.output.depth;
+  const std::ptrdiff_t count = std::ptrdiff_t{item.pixels} * plan.output.depth;
+  const auto to_row = [&](int r) { return static_cast<T*>(arguments.output.row(o, item.first_row + r)) + first; };
+  // A store past the caches needs whole aligned vectors; rows keep the alignment of the first where depths do.
+  const std::size_t vector_bytes = hn::Lanes(d) * sizeof(float);
+  const bool stream = plan.stream_output && plan.output.depth % plan.lanes == 0 &&
+                      reinterpret_cast<std::uintptr_t>(to_row(0)) % vector_bytes == 0;
+  const PartialStatistics found = stream ? copy_with_statistics<true, T>(tile, item.pitch, item.rows, count, to_row)
+                                         : copy_with_statistics<false, T>(tile, item.pitch, item.rows, count, to_row);
+  if (statistics != nullptr) statistics[o] = found;
+
   const Feature& pooled = arguments.pooled.feature;
   if (pooled.data == nullptr) return;
   const Stride stride = pooling_stride(plan.output, pooled.extent);
@@ -187,35 +186,38 @@ HWY_INLINE void finish_output(const DirectPlan& plan, const ConvolutionArguments
   const bool minimum = arguments.pooled.take_minimum != nullptr && arguments.pooled.take_minimum[o] != 0;
   const float sign = minimum ? -1.0f : 1.0f;
   const ActivationVectors take{hn::Set(d, sign), hn::Zero(d), hn::Set(d, 1.0f)};
-  const int first_pooled = first_pixel / stride.width;
-  const int pooled_pixels = std::min((first_pixel + pixels) / stride.width, pooled.extent.width) - first_pooled;
-  const int last_row = std::min((first_row + rows) / stride.height, pooled.extent.height);
-  for (int row = first_row / stride.height; row < last_row; ++row) {
-    const auto from_block = [&](int a) { return from_row(row * stride.height - first_row + a); };
+  const int first_pooled = item.first_pixel / stride.width;
+  const int pooled_pixels =
+      std::min((item.first_pixel + item.pixels) / stride.width, pooled.extent.width) - first_pooled;
+  const int last_row = std::min((item.first_row + item.rows) / stride.height, pooled.extent.height);
+  for (int row = item.first_row / stride.height; row < last_row; ++row) {
+    const auto from_row = [&](int a) { return tile + (row * stride.height - item.first_row + a) * item.pitch; };
     T* to = static_cast<T*>(pooled.row(o, row)) + std::ptrdiff_t{first_pooled} * pooled.extent.depth;
-    pool_pixels(from_block, plan.output.depth, stride, take, sign, pooled_pixels, pooled.extent.depth, to);
+    pool_pixels<float>(from_row, plan.output.depth, stride, take, sign, pooled_pixels, pooled.extent.depth, to);
   }
 }
 
-void RunDirectItem(const DirectPlan& plan, const ConvolutionArguments& arguments, int band, int item, void* scratch) {
-  const int segment = item % plan.segments;
-  const int group = item / plan.segments;
-  const int rows = std::min(plan.rows, plan.output.height - band * plan.rows);
-  const int first_pixel = segment * plan.pixels;
-  const int pixels = std::min(plan.pixels, plan.output.width - first_pixel);
+void RunDirectItem(const DirectPlan& plan, const ConvolutionArguments& arguments, int band, int item_index,
+                   void* scratch) {
+  const int segment = item_index % plan.segments;
+  const int group = item_index / plan.segments;
+  ItemExtent item;
+  item.first_row = band * plan.rows;
+  item.rows = std::min(plan.rows, plan.output.height - item.first_row);
+  item.first_pixel = segment * plan.pixels;
+  item.pixels = std::min(plan.pixels, plan.output.width - item.first_pixel);
+  const std::ptrdiff_t row_lanes = std::ptrdiff_t{item.pixels} * plan.output.depth;
+  item.pitch = (row_lanes + plan.lanes - 1) / plan.lanes * plan.lanes;
 
   float* stage = static_cast<float*>(scratch);
-  stage_item(plan, arguments.sources, band, rows, first_pixel, pixels, stage);
+  stage_item(plan, arguments.sources, band, item.rows, item.first_pixel, item.pixels, stage);
 
-  DirectVector* vectors = reinterpret_cast<DirectVector*>(stage + plan.stage_floats());
+  float* tile = stage + plan.stage_floats();
+  std::ptrdiff_t* vectors = reinterpret_cast<std::ptrdiff_t*>(tile + kDirectBlockOutputs * plan.tile_floats());
   int count = 0;
-  const std::ptrdiff_t row_lanes = std::ptrdiff_t{pixels} * plan.output.depth;
-  for (int r = 0; r < rows; ++r) {
-    const std::ptrdiff_t output =
-        arguments.output.element_offset(0, band * plan.rows + r) + std::ptrdiff_t{first_pixel} * plan.output.depth;
+  for (int r = 0; r < item.rows; ++r) {
     for (std::ptrdiff_t lane = 0; lane < row_lanes; lane += plan.lanes) {
-      vectors[count++] = {r * plan.slots_per_row * plan.slot_pitch + lane, output + lane,
-                          std::min<std::ptrdiff_t>(plan.lanes, row_lanes - lane)};
+      vectors[count++] = r * plan.slots_per_row * plan.slot_pitch + lane;
     }
   }
 
@@ -225,44 +227,45 @@ void RunDirectItem(const DirectPlan& plan, const ConvolutionArguments& arguments
     statistics = arguments.statistics +
                  (std::ptrdiff_t{band} * plan.segments * plan.output_groups + segment) * plan.kernels.outputs;
   }
-  const auto finish = [&](int o) HWY_ATTR {
+  const auto finish = [&](int o, const float* from) HWY_ATTR {
     if (arguments.output.element == Element::f32) {
-      finish_output<float>(plan, arguments, o, band, rows, first_pixel, pixels, statistics);
+      finish_output<float>(plan, arguments, o, item, from, statistics);
     } else {
-      finish_output<std::uint16_t>(plan, arguments, o, band, rows, first_pixel, pixels, statistics);
+      finish_output<std::uint16_t>(plan, arguments, o, item, from, statistics);
     }
   };
   const int end = plan.group_begin(group + 1);
   for (int unit = plan.group_begin(group); unit < end; ++unit) {
     if (!plan.dense) {
-      sparse_output(plan, arguments, unit, vectors, count, stage);
-      finish(unit);
+      sparse_output(plan, arguments.bias, unit, vectors, count, stage, tile);
+      finish(unit, tile);
       continue;
     }
     const int first = plan.block_begin[static_cast<std::size_t>(unit)];
     const int last = plan.block_begin[static_cast<std::size_t>(unit) + 1];
     switch (last - first) {
       case 6:
-        dense_outputs<6>(plan, arguments, first, vectors, count, stage);
+        dense_outputs<6>(plan, arguments.bias, first, vectors, count, stage, tile);
         break;
       case 5:
-        dense_outputs<5>(plan, arguments, first, vectors, count, stage);
+        dense_outputs<5>(plan, arguments.bias, first, vectors, count, stage, tile);
         break;
       case 4:
-        dense_outputs<4>(plan, arguments, first, vectors, count, stage);
+        dense_outputs<4>(plan, arguments.bias, first, vectors, count, stage, tile);
         break;
       case 3:
-        dense_outputs<3>(plan, arguments, first, vectors, count, stage);
+        dense_outputs<3>(plan, arguments.bias, first, vectors, count, stage, tile);
         break;
       case 2:
-        dense_outputs<2>(plan, arguments, first, vectors, count, stage);
+        dense_outputs<2>(plan, arguments.bias, first, vectors, count, stage, tile);
         break;
       default:
-        dense_outputs<1>(plan, arguments, first, vectors, count, stage);
+        dense_outputs<1>(plan, arguments.bias, first, vectors, count, stage, tile);
         break;
     }
-    for (int o = first; o < last; ++o) finish(o);
+    for (int o = first; o < last; ++o) finish(o, tile + (o - first) * plan.tile_floats());
   }
+  if (plan.stream_output) hwy::FlushStream();  // other threads see the item's output as after any store
 }
 
 }  // namespace HWY_NAMESPACE
@@ -274,13 +277,15 @@ namespace e2enet::kernels {
 namespace {
 
 HWY_EXPORT(VectorLanes);
+HWY_EXPORT(BlockVectors);
 HWY_EXPORT(RunDirectItem);
 
 class SparseDirect final : public Convolution {
  public:
   SparseDirect(const ConvolutionShape& shape, const SparseKernels& kernels, Element element)
       : run_item_(&HWY_DYNAMIC_DISPATCH(RunDirectItem)),
-        plan_(plan_direct(shape, kernels, HWY_DYNAMIC_DISPATCH(VectorLanes)(), kDirectBlockOutputs)) {
+        plan_(plan_direct(shape, kernels, element, HWY_DYNAMIC_DISPATCH(VectorLanes)(), kDirectBlockOutputs,
+                          HWY_DYNAMIC_DISPATCH(BlockVectors)())) {
     name_ = std::string(plan_.dense ? "dense_direct_" : "sparse_direct_") +
             (element == Element::f32 ? "f32_" : "bf16_") + instruction_set();
   }
@@ -304,8 +309,9 @@ class SparseDirect final : public Convolution {
 
   std::size_t packed_bytes() const override { return plan_.packed.size() * sizeof(float); }
   std::size_t scratch_bytes() const override {
-    return plan_.stage_floats() * sizeof(float) +
-           static_cast<std::size_t>(plan_.rows) * static_cast<std::size_t>(plan_.row_vectors) * sizeof(DirectVector);
+    const std::size_t tiles = static_cast<std::size_t>(kDirectBlockOutputs * plan_.tile_floats());
+    const std::size_t vectors = static_cast<std::size_t>(plan_.rows) * static_cast<std::size_t>(plan_.row_vectors);
+    return (plan_.stage_floats() + tiles) * sizeof(float) + vectors * sizeof(std::ptrdiff_t);
   }
 
   void run(const ConvolutionArguments& arguments, int band, int item, void* scratch) const override {

@@ -290,7 +290,7 @@ HWY_EXPORT(RunTransposedBf16);
 // Items that a row should have, so that several threads share it; fewer outputs or lanes would not pay for the staging.
 constexpr int kItemsPerRow = 8;
 constexpr int kVectorsPerItem = 12;
-constexpr int kOutputsPerGroup = 24;
+constexpr int kOutputsPerGroup = 16;
 constexpr std::size_t kStageBytes = 512 << 10;
 
 TransposedPlan plan_transposed(const TransposedConvolutionShape& shape, const SparseKernels& kernels, int lanes) {
@@ -300,8 +300,7 @@ TransposedPlan plan_transposed(const TransposedConvolutionShape& shape, const Sp
   plan.lanes = lanes;
   const int depth = shape.input.depth;
   const int width = shape.input.width;
-  const int wanted = std::clamp(width * depth / kItemsPerRow, lanes, kVectorsPerItem * lanes);
-  const int least = std::clamp(wanted / depth, 1, width);
+  const int least = std::clamp(kVectorsPerItem * lanes / depth, 1, width);
   // Up to twice as many pixels, where that leaves fewer lanes of the last vector empty.
   plan.pixels = least;
   const auto waste = [&](int pixels) {
@@ -316,7 +315,8 @@ TransposedPlan plan_transposed(const TransposedConvolutionShape& shape, const Sp
     plan.pixels = (plan.pixels + 1) / 2;
   }
   plan.segments = (width + plan.pixels - 1) / plan.pixels;
-  plan.output_groups = std::clamp(kItemsPerRow / plan.segments, 1, std::max(1, kernels.outputs / kOutputsPerGroup));
+  plan.output_groups = std::clamp((kItemsPerRow + plan.segments - 1) / plan.segments, 1,
+                                  std::max(1, kernels.outputs / kOutputsPerGroup));
   plan.pitch = (std::ptrdiff_t{plan.pixels} * depth + lanes - 1) / lanes * lanes;
   const int plane = shape.stride.height * shape.stride.width;
   plan.interleaved = shape.stride.depth == 1 || (shape.stride.depth == 2 && (plane == 1 || plane == 2 || plane == 4));

@@ -181,6 +181,14 @@ inline ConvolutionResult run_convolution(const ConvolutionCase& one, const Convo
   const auto convolution = make(shape, kernel_memory.view(), one.output_element);
   REQUIRE(convolution != nullptr);
 
+  int most_rows = 0;  // that a band reads, so that a ring must hold them
+  for (int band = 0; band < convolution->bands(); ++band) {
+    const int begin = band * convolution->rows_per_band();
+    const int end = std::min(begin + convolution->rows_per_band(), shape.output().height);
+    const kernels::RowRange read = kernels::rows_read(shape, begin, end);
+    most_rows = std::max(most_rows, read.end - read.begin);
+  }
+
   std::mt19937 random(one.seed + 1000);
   std::normal_distribution<float> normal;
   std::vector<FeatureMemory> memories;
@@ -188,7 +196,7 @@ inline ConvolutionResult run_convolution(const ConvolutionCase& one, const Convo
   std::vector<std::vector<float>> scales, offsets;
   std::vector<kernels::Source> sources;
   for (int channels : one.source_channels) {
-    const int stored = rings && one.ring_rows > 0 ? std::min(one.ring_rows, one.input.height) : 0;
+    const int stored = rings && one.ring_rows > 0 ? std::min(std::max(one.ring_rows, most_rows), one.input.height) : 0;
     memories.emplace_back(channels, one.input, one.source_element, stored);
     values.emplace_back(static_cast<std::size_t>(channels * one.input.voxels()));
     for (float& value : values.back()) value = one.source_mean + normal(random);
