@@ -43,6 +43,8 @@ def parse(arguments):
     add_data(plan)
     train = commands.add_parser("train", help="plan, train (or continue) and write OUTPUT/model.safetensors")
     add_data(train)
+    train.add_argument("--from", dest="initial_model", type=Path, metavar="MODEL",
+                       help="start from this model file's weights and masks (its densities count, not --density)")
     length = train.add_mutually_exclusive_group(required=True)
     length.add_argument("--iterations", type=int, help="250000 in the paper's schedule")
     length.add_argument("--hours", type=float, help="schedules follow the time spent training, whatever the speed")
@@ -104,7 +106,8 @@ def settings_of(options, device) -> trainer.Settings:
         density=options.density, layer_density=layers, update_interval=options.update_interval,
         drop_first=options.drop_first, drop_last=options.drop_last, learning_rate=options.learning_rate,
         momentum=options.momentum, weight_decay=options.weight_decay, mirror_axes=axes,
-        validation_cases=options.validation_cases, precision=precision)
+        validation_cases=options.validation_cases, precision=precision,
+        initial_model=str(options.initial_model) if options.initial_model else None)
 
 
 def plan(options) -> int:
@@ -125,7 +128,7 @@ def train(options) -> int:
     values = json.loads(json.dumps(trainer.asdict(settings)))
     if settings_path.exists():
         old = json.loads(settings_path.read_text(encoding="utf-8"))
-        changed = [key for key in values if old.get(key) != values[key]]
+        changed = [key for key in values if key in old and old[key] != values[key]]
         if changed:
             raise ValueError(f"{settings_path}: {changed[0]}: this run began with {old.get(changed[0])!r}, now asked for "
                              f"{values[changed[0]]!r}; use the same value or another folder")

@@ -27,6 +27,7 @@ from typing import Dict, List, Optional
 
 import numpy
 import torch
+from e2enet_model_file import read_model
 from torch.utils.data import DataLoader
 
 from . import dataset, dsff, export, inference, loss as losses, planning, preprocess
@@ -58,6 +59,7 @@ class Settings:
     mirror_axes: List[int] = field(default_factory=lambda: [0, 1, 2])
     validation_cases: int = 20
     precision: str = "float32"
+    initial_model: Optional[str] = None
 
     def __post_init__(self):
         if (self.iterations is None) == (self.hours is None):
@@ -172,6 +174,17 @@ class Training:
         self.iteration = 0
         self.seconds = 0.0
         self.best_dice = -1.0
+
+    def start_from(self, model) -> None:
+        """Weights and masks of a model file of the same architecture instead of random ones."""
+        own, given = self.network.architecture, export.network_of(model).architecture
+        for key in ("input_channels", "classes", "base_features", "max_features", "pool_strides", "groups"):
+            if getattr(own, key) != getattr(given, key):
+                raise ValueError(f"initial model: {key}: expected {getattr(own, key)}, found {getattr(given, key)}")
+        self.network.load_state_dict(export.network_of(model).state_dict())
+        masks = export.masks_of(model)
+        for name, mask in self.masks.items():
+            mask.copy_(masks[name])
 
     @property
     def progress(self) -> float:
@@ -294,6 +307,9 @@ class Run:
             self.training.load_state(torch.load(self.checkpoint, map_location=device))
             report(f"continuing at iteration {self.training.iteration}, "
                    f"{self.training.seconds / 3600:.2f} hours trained")
+        elif settings.initial_model:
+            self.training.start_from(read_model(settings.initial_model))
+            report(f"starting from {settings.initial_model}")
         self.log = Log(self.folder / "log.csv", self.training.iteration)
 
     @property
@@ -377,8 +393,9 @@ class Run:
         measured = {"validation_dice": {"mean": float(numpy.mean(scores)), **dict(zip(names, scores))}} if scores else {}
         total = sum(mask.numel() for mask in training.masks.values())
         kept = sum(int(mask.sum()) for mask in training.masks.values())
+        initial = self.settings.initial_model
         provenance = {"data": self.description.provenance,
-                      "training": {**asdict(self.settings), "recipe": "e2enet_train", "torch": torch.__version__,
+                      "training": {**asdict(self.settings), "initial_model": Path(initial).name if initial else None, "recipe": "e2enet_train", "torch": torch.__version__,
                                    "iterations_done": training.iteration, "progress": training.progress,
                                    "hours_trained": round(training.seconds / 3600, 3),
                                    "training_cases": len(self.training_names), "validation_cases": self.validation_names,

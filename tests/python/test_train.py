@@ -475,6 +475,13 @@ class WholeRuns(unittest.TestCase):
         masks = export.masks_of(again)
         for key, mask in training.masks.items():
             self.assertTrue(torch.equal(mask, masks[key]), key)
+        other = trainer.Training(small_architecture(), trainer.Settings(iterations=5, density=0.9, seed=8))
+        other.start_from(again)
+        for key, mask in training.masks.items():
+            self.assertTrue(torch.equal(mask, other.masks[key]), key)
+        self.assertTrue(all(torch.equal(a, b) for a, b in zip(training.network.parameters(), other.network.parameters())))
+        with self.assertRaisesRegex(ValueError, "base_features"):
+            trainer.Training(small_architecture(base_features=5), trainer.Settings(iterations=5)).start_from(again)
         net = export.network_of(again)
         for (key, a), b in zip(training.network.named_parameters(), net.parameters()):
             self.assertTrue(torch.equal(a, b), key)
