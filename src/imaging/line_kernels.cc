@@ -7,7 +7,7 @@
 // One compiled copy an instruction set, chosen by the loader. Sanitizers do not bear the loader's choice.
 #if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) && defined(__linux__) && \
     !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
-#define E2ENET_CLONES __attribute__((target_clones("avx512f", "avx2", "default")))
+#define E2ENET_CLONES __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
 #else
 #define E2ENET_CLONES
 #endif
