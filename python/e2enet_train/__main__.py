@@ -61,7 +61,8 @@ def parse(arguments):
     train.add_argument("--learning-rate", type=float, default=defaults.learning_rate)
     train.add_argument("--momentum", type=float, default=defaults.momentum)
     train.add_argument("--weight-decay", type=float, default=defaults.weight_decay)
-    train.add_argument("--mirror-axes", default="0,1,2", help="axes to flip, of 0,1,2 (depth, height, width); '' for none")
+    train.add_argument("--mirror-axes", default="0,1,2",
+                       help="axes to flip, of 0,1,2 (depth, height, width); '' for none")
     train.add_argument("--validation-cases", type=int, default=defaults.validation_cases)
     train.add_argument("--precision", choices=["auto", "float32", "bfloat16"], default="auto",
                        help="of the activations; auto: bfloat16 where the processor multiplies it")
@@ -130,15 +131,15 @@ def train(options) -> int:
         old = json.loads(settings_path.read_text(encoding="utf-8"))
         changed = [key for key in values if key in old and old[key] != values[key]]
         if changed:
-            raise ValueError(f"{settings_path}: {changed[0]}: this run began with {old.get(changed[0])!r}, now asked for "
+            raise ValueError(f"{settings_path}: {changed[0]}: this run began with {old[changed[0]]!r}, now asked for "
                              f"{values[changed[0]]!r}; use the same value or another folder")
     else:
         trainer.write_json(settings_path, values)
     run = trainer.Run(options.output, options.data, description, network_plan, settings, device, options.workers,
                       before_iteration=cores.follow)
     parameters = sum(p.numel() for p in run.training.network.parameters())
-    print(f"{parameters} parameters dense, {len(run.training_names)} training and {len(run.validation_names)} validation "
-          f"cases, {settings.precision}, {'up to ' if cores.adaptive else ''}{cores.most} threads on {device}", flush=True)
+    print(f"{parameters} parameters dense, {len(run.training_names)} training and {len(run.validation_names)} "
+          f"validation cases, {settings.precision}, {'up to ' if cores.adaptive else ''}{cores.most} threads on {device}", flush=True)
     run.report = lambda text: print(text, flush=True)
     if not run.run(validate_every=options.validate_every, checkpoint_minutes=options.checkpoint_minutes):
         return 1

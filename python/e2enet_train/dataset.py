@@ -19,6 +19,7 @@ from typing import Dict, List
 import numpy
 
 FILE_ENDINGS = (".nii.gz", ".nii")
+PROVENANCE_KEYS = ("name", "description", "reference", "licence", "release")
 
 
 class DatasetError(ValueError):
@@ -51,8 +52,10 @@ def read_description(path: Path) -> Description:
     except json.JSONDecodeError as error:
         raise DatasetError(f"{path}: not JSON: {error}") from error
     channels = values.get("channel_names", values.get("modality"))
-    if not isinstance(channels, dict) or sorted(channels) != sorted(str(i) for i in range(len(channels))) or not channels:
-        raise DatasetError(f'{path}: channel_names: expected an object {{"0": NAME, "1": NAME, ...}}, found {channels!r}')
+    if (not isinstance(channels, dict) or not channels
+            or set(channels) != {str(index) for index in range(len(channels))}):
+        raise DatasetError(f'{path}: channel_names: expected an object {{"0": NAME, "1": NAME, ...}}, '
+                           f"found {channels!r}")
     entries = values.get("labels")
     if not isinstance(entries, dict):
         raise DatasetError(f"{path}: labels: expected an object, found {entries!r}")
@@ -62,10 +65,11 @@ def read_description(path: Path) -> Description:
         try:
             labels[int(number)] = str(name)
         except (TypeError, ValueError):
-            raise DatasetError(f"{path}: labels: expected names and whole numbers (no regions), found {key!r}: {value!r}")
+            raise DatasetError(f"{path}: labels: expected names and whole numbers (no regions), "
+                               f"found {key!r}: {value!r}") from None
     if sorted(labels) != list(range(len(labels))) or len(labels) < 2:
         raise DatasetError(f"{path}: labels: expected the values 0 to {len(labels) - 1}, found {sorted(labels)}")
-    provenance = {key: values[key] for key in ("name", "description", "reference", "licence", "release") if key in values}
+    provenance = {key: values[key] for key in PROVENANCE_KEYS if key in values}
     return Description([str(channels[str(i)]) for i in range(len(channels))], dict(sorted(labels.items())), provenance)
 
 
@@ -83,7 +87,7 @@ def find_cases(folder: Path, channels: int) -> List[Case]:
         if (folder / images).is_dir() and (folder / labels).is_dir():
             break
     else:
-        raise DatasetError(f"{folder}: expected the folders imagesTr and labelsTr (or images and labels), found neither")
+        raise DatasetError(f"{folder}: expected folders imagesTr and labelsTr, or images and labels, found neither")
     found = {_strip_ending(path): path for path in (folder / images).iterdir() if _strip_ending(path)}
     cases = []
     for label in sorted((folder / labels).iterdir()):
@@ -95,7 +99,8 @@ def find_cases(folder: Path, channels: int) -> List[Case]:
             wanted = [name]
         missing = [item for item in wanted if item not in found]
         if missing:
-            raise DatasetError(f"{folder / images}: expected an image {missing[0]} for the label {label.name}, found none")
+            raise DatasetError(f"{folder / images}: expected an image {missing[0]} for the label {label.name}, "
+                               "found none")
         cases.append(Case(name, [found[item] for item in wanted], label))
     if not cases:
         raise DatasetError(f"{folder / labels}: expected labels (*.nii.gz), found none")

@@ -34,7 +34,8 @@ def evaluate_cases(model, cases, mirroring=True, step=0.5, report=lambda text: N
         volume = preprocess.read_volume(case.images, preprocessing["orientation"])
         reference = preprocess.read_volume([case.label], preprocessing["orientation"]).data[0].astype(numpy.uint8)
         data, _, geometry = preprocess.preprocess(volume, preprocessing)
-        probabilities = inference.predict(lambda x: network(x, heads=1)[0], data, configuration["patch_size"], step, axes)
+        probabilities = inference.predict(lambda x: network(x, heads=1)[0], data, configuration["patch_size"], step,
+                                          axes)
         prediction = preprocess.labels_to_volume(probabilities.numpy(), geometry, preprocessing)
         scores[case.name] = {label: inference.dice(prediction, reference, label)
                              for label in range(1, configuration["classes"])}

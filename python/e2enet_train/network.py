@@ -150,10 +150,11 @@ def convolution_1x3x3(x, weight, stride_hw):
 def norm_and_activation(x, gamma, beta):
     """LeakyReLU(InstanceNorm(x)). The batch norm of one sample with folded depth is its instance norm, and of all
     norms of PyTorch it alone has a fast channels-last kernel. That kernel's float32 statistics lose up to three digits
-    on a bottleneck of a few voxels, which training does not notice; without gradients the plain instance norm is used."""
+    on a bottleneck of a few voxels, which training does not notice; without gradients the plain norm is used."""
     if not torch.is_grad_enabled():
         wide = x.permute(0, 4, 1, 2, 3).contiguous().to(gamma.dtype)
-        y = functional.leaky_relu_(functional.instance_norm(wide, weight=gamma, bias=beta, eps=NORM_EPSILON), NEGATIVE_SLOPE)
+        y = functional.instance_norm(wide, weight=gamma, bias=beta, eps=NORM_EPSILON)
+        y = functional.leaky_relu_(y, NEGATIVE_SLOPE)
         return y.permute(0, 2, 3, 4, 1).contiguous().to(x.dtype)
     samples = []
     for sample in x.unbind(0):
@@ -163,7 +164,8 @@ def norm_and_activation(x, gamma, beta):
 
 
 def transposed_convolution(x, weight):
-    """Kernel = stride: every input voxel makes its own block of outputs. x (B, D, H, W, C), weight (O, C, sd, sh, sw)."""
+    """Kernel = stride: every input voxel makes its own block of outputs. x (B, D, H, W, C), weight (O, C, sd, sh, sw).
+    """
     outputs, inputs, sd, sh, sw = weight.shape
     batch, depth, height, width, _ = x.shape
     flat = weight.permute(1, 2, 3, 4, 0).reshape(inputs, -1).to(x.dtype)

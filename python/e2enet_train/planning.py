@@ -108,7 +108,8 @@ def make_plan(cases: List[Case], description: Description, base_features: int, g
     if target[worst] > ANISOTROPY_THRESHOLD * numpy.delete(target, worst).min():
         order = [worst] + [axis for axis in range(3) if axis != worst]
     target = target[order]
-    resampled = numpy.array([new_shape(shape[order], spacing[order], target) for shape, spacing in zip(shapes, spacings)])
+    resampled = numpy.array([new_shape(shape[order], spacing[order], target)
+                             for shape, spacing in zip(shapes, spacings)])
     median_shape = numpy.median(resampled, axis=0)
     most_poolings = MOST_POOLINGS if poolings is None else poolings
     if patch is None:

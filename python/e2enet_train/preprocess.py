@@ -73,7 +73,7 @@ def new_shape(shape, spacing, target) -> Tuple[int, int, int]:
 
 
 def separate_axis(spacing, target) -> Optional[int]:
-    """The axis that is resampled apart, because its spacing is more than three times another's; None if there is none."""
+    """The axis that is resampled apart, its spacing more than three times another's; None if there is none."""
     for candidate in (spacing, target):
         if max(candidate) / min(candidate) > ANISOTROPY_THRESHOLD:
             axes = [axis for axis in range(3) if candidate[axis] == max(candidate)]

