@@ -46,6 +46,18 @@ const int registered = [] {
             ->UseRealTime();
       }
     }
+    for (const Layer& layer : kStrided) {
+      benchmark::RegisterBenchmark(
+          (layer_name("dense_onednn", layer.sources, layer.outputs, layer.input, 1, threads, Element::f32) +
+           "/stride:" + std::to_string(layer.stride.depth))
+              .c_str(),
+          [=](benchmark::State& state) {
+            run_convolution(state, kernels::make_dense_onednn, layer.sources, layer.outputs, layer.input, layer.stride,
+                            1.0, threads, Element::f32);
+          })
+          ->Unit(benchmark::kMillisecond)
+          ->UseRealTime();
+    }
     for (const Layer& layer : kFusion) {
       for (double density : {0.1, 0.2, 0.3}) {
         benchmark::RegisterBenchmark(
