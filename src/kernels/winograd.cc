@@ -94,6 +94,15 @@ HWY_INLINE FloatVector load_lanes(Floats d, const float* from, int first, int la
 }
 #endif
 
+// Into the second-level cache: the first is too small, and rows that lie a power of two apart share its sets.
+HWY_INLINE void prefetch_far(const void* address) {
+#if HWY_COMPILER_GCC || HWY_COMPILER_CLANG
+  __builtin_prefetch(address, 0, 2);
+#else
+  hwy::Prefetch(static_cast<const char*>(address));
+#endif
+}
+
 // Six vectors to one column of the stage.
 HWY_INLINE void store_column(const FloatVector (&t)[kPatch], float* to, std::size_t row_stride) {
   const Floats d;
@@ -108,7 +117,7 @@ HWY_INLINE void stage_part(const Plan& plan, const ItemRegion& region, int tile_
                            const InputRows<T>& rows, const ActivationVectors& activation, int first_lane, int last_lane,
                            float* stage) {
   const Floats d;
-  const int lanes = plan.unit.lanes;
+  const int lanes = static_cast<int>(hn::Lanes(Floats()));
   const std::ptrdiff_t depth = plan.shape.input.depth;
   const int columns = kTile * plan.tiling.tiles + kPatch - kTile;
   const int first_column = region.first_tile == 0 ? 1 : 0;
@@ -155,10 +164,10 @@ HWY_INLINE void stage_part(const Plan& plan, const ItemRegion& region, int tile_
     const std::ptrdiff_t at = column * depth;
     const T* const from[kPatch] = {row0 + at, row1 + at, row2 + at, row3 + at, row4 + at, row5 + at};
     E2ENET_UNROLL(6)
-    for (int i = 0; i < kPatch; ++i) hwy::Prefetch(next[i] + at);
+    for (int i = 0; i < kPatch; ++i) prefetch_far(next[i] + at);
     if (last_line) {
       E2ENET_UNROLL(6)
-      for (int i = 0; i < kPatch; ++i) hwy::Prefetch(next[i] + at + lanes - 1);
+      for (int i = 0; i < kPatch; ++i) prefetch_far(next[i] + at + lanes - 1);
     }
     FloatVector x[kPatch];
     E2ENET_UNROLL(6)
@@ -197,7 +206,7 @@ void stage_part_of(const Plan& plan, const ItemRegion& region, int tile_row, int
 template <typename T, bool kActivate>
 void stage_rows(const Plan& plan, const ItemRegion& region, int tile_row, int shift, const InputRows<T>& rows,
                 const ActivationVectors& activate, float* stage) {
-  const int lanes = plan.unit.lanes;
+  const int lanes = static_cast<int>(hn::Lanes(Floats()));
   const int depth = plan.shape.input.depth;
   const int parts = (plan.tiling.depth_segment + lanes - 1) / lanes;
   // From the last part to the first: where a pixel's depth does not fill its vectors, the last one writes into the
@@ -218,7 +227,7 @@ void stage_rows(const Plan& plan, const ItemRegion& region, int tile_row, int sh
 // From the stage along W into the slab, at `slab` for position 0.
 HWY_INLINE void transform_stage(const Plan& plan, const float* stage, float* slab) {
   const Floats d;
-  const int lanes = plan.unit.lanes;
+  const int lanes = static_cast<int>(hn::Lanes(Floats()));
   const std::size_t stride = plan.region_stride;
   for (int v = 0; v < plan.tiling.vectors; ++v) {
     for (int i = 0; i < kPatch; ++i) {
@@ -266,14 +275,49 @@ void transform_channel(const Plan& plan, const ItemRegion& region, const Source*
 
 // --- Step 2: products ---
 
+// Four weights in each block of four lanes, and the choice of one of them for all lanes. A load broadcasts a single
+// weight just as well, but loads are what the sparse product is short of; the shuffle is free.
+#if HWY_TARGET == HWY_SCALAR
+struct FourWeights {
+  const float* weights;
+};
+HWY_INLINE FourWeights load_four(const float* weights) { return {weights}; }
+template <int kWhich>
+HWY_INLINE FloatVector one_weight(FourWeights four) {
+  return hn::Set(Floats(), four.weights[kWhich]);
+}
+#else
+using FourWeights = FloatVector;
+HWY_INLINE FourWeights load_four(const float* weights) {
+  const Floats d;
+  return hn::LoadDup128(d, weights);
+}
+template <int kWhich>
+HWY_INLINE FloatVector one_weight(FourWeights four) {
+  return hn::Broadcast<kWhich>(four);
+}
+#endif
+
+template <int kWhich, int kVectors>
+HWY_INLINE void multiply_add(const float* HWY_RESTRICT from, FourWeights four, FloatVector (&sum)[kVectors]) {
+  const Floats d;
+  const FloatVector weight = one_weight<kWhich>(four);
+  E2ENET_UNROLL(8)
+  for (int v = 0; v < kVectors; ++v) {
+    sum[v] = hn::MulAdd(hn::Load(d, from + v * static_cast<int>(hn::Lanes(d))), weight, sum[v]);
+  }
+}
+
 // One position: products[o] = sum over kept (o, c) of weight * inputs[c].
 template <int kVectors>
 void sparse_product(const Plan& plan, const float* HWY_RESTRICT inputs, const float* HWY_RESTRICT weights,
                     float* HWY_RESTRICT products) {
   const Floats d;
-  const int lanes = plan.unit.lanes;
+  const int lanes = static_cast<int>(hn::Lanes(Floats()));
   const std::uint32_t* HWY_RESTRICT offset = plan.input_offset.data();
   const int rows = plan.outputs * plan.chunks;
+  // Two sets of sums hide the latency of a multiply-add better, where registers allow.
+  constexpr bool kTwoSets = 2 * kVectors + 4 <= kRegisters;
   for (int r = 0; r < rows; ++r) {
     float* HWY_RESTRICT to = products + std::size_t{plan.row_output[r]} * kVectors * lanes;
     FloatVector sum[kVectors];
@@ -284,31 +328,29 @@ void sparse_product(const Plan& plan, const float* HWY_RESTRICT inputs, const fl
       E2ENET_UNROLL(8)
       for (int v = 0; v < kVectors; ++v) sum[v] = hn::Load(d, to + v * lanes);
     }
-    const std::uint32_t end = plan.row_begin[r + 1];
-    std::uint32_t k = plan.row_begin[r];
-    // Few vectors are too few independent sums to hide the latency of a multiply-add: two sets of them.
-    if constexpr (kVectors < 4) {
-      FloatVector second[kVectors];
+    FloatVector second[kVectors];
+    if constexpr (kTwoSets) {
       E2ENET_UNROLL(8)
       for (int v = 0; v < kVectors; ++v) second[v] = hn::Zero(d);
-      for (; k + 2 <= end; k += 2) {
-        const float* HWY_RESTRICT from0 = inputs + offset[k];
-        const float* HWY_RESTRICT from1 = inputs + offset[k + 1];
-        const FloatVector weight0 = hn::Set(d, weights[k]);
-        const FloatVector weight1 = hn::Set(d, weights[k + 1]);
-        E2ENET_UNROLL(8)
-        for (int v = 0; v < kVectors; ++v) sum[v] = hn::MulAdd(hn::Load(d, from0 + v * lanes), weight0, sum[v]);
-        E2ENET_UNROLL(8)
-        for (int v = 0; v < kVectors; ++v) second[v] = hn::MulAdd(hn::Load(d, from1 + v * lanes), weight1, second[v]);
-      }
-      E2ENET_UNROLL(8)
-      for (int v = 0; v < kVectors; ++v) sum[v] = hn::Add(sum[v], second[v]);
+    }
+    const std::uint32_t end = plan.row_begin[r + 1];
+    std::uint32_t k = plan.row_begin[r];
+    for (; k + 4 <= end; k += 4) {
+      const FourWeights four = load_four(weights + k);
+      multiply_add<0, kVectors>(inputs + offset[k], four, sum);
+      multiply_add<1, kVectors>(inputs + offset[k + 1], four, kTwoSets ? second : sum);
+      multiply_add<2, kVectors>(inputs + offset[k + 2], four, sum);
+      multiply_add<3, kVectors>(inputs + offset[k + 3], four, kTwoSets ? second : sum);
     }
     for (; k < end; ++k) {
       const float* HWY_RESTRICT from = inputs + offset[k];
       const FloatVector weight = hn::Set(d, weights[k]);
       E2ENET_UNROLL(8)
       for (int v = 0; v < kVectors; ++v) sum[v] = hn::MulAdd(hn::Load(d, from + v * lanes), weight, sum[v]);
+    }
+    if constexpr (kTwoSets) {
+      E2ENET_UNROLL(8)
+      for (int v = 0; v < kVectors; ++v) sum[v] = hn::Add(sum[v], second[v]);
     }
     E2ENET_UNROLL(8)
     for (int v = 0; v < kVectors; ++v) hn::Store(sum[v], d, to + v * lanes);
@@ -321,7 +363,7 @@ void dense_product(const Plan& plan, const float* HWY_RESTRICT inputs, const flo
                    float* HWY_RESTRICT products) {
   constexpr int kOutputs = dense_block_outputs(kRegisters, kVectors);
   const Floats d;
-  const int lanes = plan.unit.lanes;
+  const int lanes = static_cast<int>(hn::Lanes(Floats()));
   for (int first = 0; first < plan.outputs; first += kOutputs) {
     FloatVector sum[kOutputs][kVectors];
     E2ENET_UNROLL(12)
@@ -614,7 +656,7 @@ template <typename T, bool kStream>
 HWY_INLINE void store_tile_vector(const OutputItem& item, T* const* rows, int vector, const TileVectors& y) {
   const Floats d;
   const Plan& plan = *item.plan;
-  const int lanes = plan.unit.lanes;
+  const int lanes = static_cast<int>(hn::Lanes(Floats()));
   const int parts = plan.tiling.depth_segment / lanes;
   const int tile = vector / parts;
   const int depth = plan.shape.input.depth;
@@ -775,7 +817,7 @@ template <typename T, bool kStatistics>
 void finish_outputs(const OutputItem& item, const ConvolutionArguments& arguments, std::int64_t slot, float* scratch) {
   const Floats d;
   const Plan& plan = *item.plan;
-  const int lanes = plan.unit.lanes;
+  const int lanes = static_cast<int>(hn::Lanes(Floats()));
   const int vectors = plan.tiling.vectors;
   PlanePooling pooling;
   if (arguments.pooled.feature.data != nullptr) {
