@@ -18,6 +18,7 @@
 #include <cstring>
 #include <memory>
 #include <string>
+#include <utility>
 
 #include "kernels/bf16.h"
 #include "kernels/convolution.h"
@@ -243,34 +244,79 @@ HWY_INLINE void transform_stage(const Plan& plan, const float* stage, float* sla
   }
 }
 
-template <typename T>
-void transform_channel(const Plan& plan, const ItemRegion& region, const Source* sources, int channel, float* stage,
-                       float* slab) {
-  const winograd::ChannelOrigin& origin = plan.origins[channel];
-  const winograd::ChannelOrigin& next = plan.origins[std::min(channel + 1, plan.channels - 1)];
-  const Source& source = sources[origin.source];
-  const ActivationVectors activate = activation_of(Floats(), source.activation, origin.channel);
-  const int height = plan.shape.input.height;
+// Element offsets, in a channel, of the rows that an item reads: kTile * tile_rows + 2 of them. A row outside the patch
+// gets the offset of the nearest one inside.
+void find_rows(const Plan& plan, const ItemRegion& region, const Feature& feature, std::ptrdiff_t* offset) {
+  const int first = kTile * region.first_tile_row - 1;
+  const int last = std::min(plan.shape.input.height, first + region.rows + 2) - 1;
+  for (int i = 0; i < kTile * plan.tiling.tile_rows + kPatch - kTile; ++i) {
+    offset[i] = feature.element_offset(0, std::clamp(first + i, std::max(first, 0), last));
+  }
+}
 
+// `next` is where the next channel to be transformed begins, and `next_offset` its rows.
+template <typename T>
+void transform_channel(const Plan& plan, const ItemRegion& region, const Source& source, int channel,
+                       const std::ptrdiff_t* offset, const T* next, const std::ptrdiff_t* next_offset, int shift,
+                       float* stage, float* slab) {
+  const T* data = static_cast<const T*>(source.feature.data) + channel * source.feature.channel_stride;
+  const ActivationVectors activate = activation_of(Floats(), source.activation, channel);
   for (int tile_row = 0; tile_row < plan.tiling.tile_rows; ++tile_row) {
+    const int first = kTile * (region.first_tile_row + tile_row) - 1;
     InputRows<T> rows;
-    rows.all_inside = true;
+    rows.all_inside = first >= 0 && first + kPatch <= plan.shape.input.height;
     for (int i = 0; i < kPatch; ++i) {
-      const int row = kTile * (region.first_tile_row + tile_row) - 1 + i;
-      const int clamped = std::clamp(row, std::max(0, kTile * region.first_tile_row - 1),
-                                     std::min(height, kTile * region.first_tile_row + region.rows + 1) - 1);
-      rows.inside[i] = row == clamped;
-      rows.all_inside = rows.all_inside && rows.inside[i];
-      rows.row[i] = static_cast<const T*>(source.feature.row(origin.channel, clamped));
-      rows.next[i] = static_cast<const T*>(sources[next.source].feature.row(next.channel, clamped));
+      rows.inside[i] = first + i >= 0 && first + i < plan.shape.input.height;
+      rows.row[i] = data + offset[kTile * tile_row + i];
+      rows.next[i] = next + next_offset[kTile * tile_row + i];
     }
     if (source.activation.scale != nullptr) {
-      stage_rows<T, true>(plan, region, tile_row, origin.shift, rows, activate, stage);
+      stage_rows<T, true>(plan, region, tile_row, shift, rows, activate, stage);
     } else {
-      stage_rows<T, false>(plan, region, tile_row, origin.shift, rows, activate, stage);
+      stage_rows<T, false>(plan, region, tile_row, shift, rows, activate, stage);
     }
   }
-  transform_stage(plan, stage, slab + std::size_t(channel) * plan.tiling.vectors * plan.unit.lanes);
+  transform_stage(plan, stage, slab);
+}
+
+template <typename T>
+void transform_source(const Plan& plan, const ItemRegion& region, const Source& source, int channels, int first_channel,
+                      const std::ptrdiff_t* offset, const Source& next_source, const std::ptrdiff_t* next_offset,
+                      float* stage, float* slab) {
+  const std::size_t channel_floats = std::size_t(plan.tiling.vectors) * plan.unit.lanes;
+  for (int c = 0; c < channels; ++c) {
+    const bool last = c + 1 == channels;
+    const T* next = last ? static_cast<const T*>(next_source.feature.data)
+                         : static_cast<const T*>(source.feature.data) + (c + 1) * source.feature.channel_stride;
+    transform_channel(plan, region, source, c, offset, next, last ? next_offset : offset, plan.shift[first_channel + c],
+                      stage, slab + (first_channel + c) * channel_floats);
+  }
+}
+
+void transform_inputs(const Plan& plan, const ItemRegion& region, const Source* sources, float* scratch) {
+  float* stage = scratch + plan.stage_offset;
+  float* slab = scratch + plan.region_stride;
+  // Lanes of the stage that no pixel fills must hold numbers.
+  std::memset(stage, 0, kPatch * plan.stage_row_stride * sizeof(float));
+
+  auto* offset = reinterpret_cast<std::ptrdiff_t*>(scratch + plan.rows_offset);
+  std::ptrdiff_t* next_offset = offset + kTile * plan.tiling.tile_rows + kPatch - kTile;
+  const std::size_t count = plan.shape.source_channels.size();
+  int channel = 0;
+  find_rows(plan, region, sources[0].feature, offset);
+  for (std::size_t s = 0; s < count; ++s) {
+    const Source& next = sources[s + 1 < count ? s + 1 : s];
+    find_rows(plan, region, next.feature, next_offset);
+    const int channels = plan.shape.source_channels[s];
+    if (sources[s].feature.element == Element::f32) {
+      transform_source<float>(plan, region, sources[s], channels, channel, offset, next, next_offset, stage, slab);
+    } else {
+      transform_source<std::uint16_t>(plan, region, sources[s], channels, channel, offset, next, next_offset, stage,
+                                      slab);
+    }
+    channel += channels;
+    std::swap(offset, next_offset);
+  }
 }
 
 // --- Step 2: products ---
@@ -897,17 +943,7 @@ void run_winograd_item(const winograd::Plan& plan, const ConvolutionArguments& a
   item.plan = &plan;
   item.region = winograd::item_region(plan, band, item_index);
 
-  float* stage = scratch + plan.stage_offset;
-  float* slab = scratch + plan.region_stride;
-  // Lanes of the stage that no pixel fills must hold numbers.
-  std::memset(stage, 0, kPatch * plan.stage_row_stride * sizeof(float));
-  for (int c = 0; c < plan.channels; ++c) {
-    if (arguments.sources[plan.origins[c].source].feature.element == Element::f32) {
-      transform_channel<float>(plan, item.region, arguments.sources, c, stage, slab);
-    } else {
-      transform_channel<std::uint16_t>(plan, item.region, arguments.sources, c, stage, slab);
-    }
-  }
+  transform_inputs(plan, item.region, arguments.sources, scratch);
   multiply(plan, scratch);
   find_valid_lanes(item, scratch);
   const std::int64_t slot = std::int64_t{band} * plan.items_per_band() + item_index;

@@ -49,11 +49,8 @@ void transform_kernel(const float* kernel, double (&transformed)[kPositions]) {
 
 Plan::Plan(const ConvolutionShape& convolution, const SparseKernels& kernels, VectorUnit vector_unit)
     : shape(convolution), unit(vector_unit), channels(kernels.inputs), outputs(kernels.outputs) {
-  for (std::size_t s = 0; s < shape.source_channels.size(); ++s) {
-    for (int c = 0; c < shape.source_channels[s]; ++c) {
-      const int channel = static_cast<int>(origins.size());
-      origins.push_back({static_cast<int>(s), c, depth_shift(channel, channels, shape.groups)});
-    }
+  for (int channel = 0; channel < channels; ++channel) {
+    shift.push_back(depth_shift(channel, channels, shape.groups));
   }
   tiles_high = divide_up(shape.input.height, kTile);
   tiles_wide = divide_up(shape.input.width, kTile);
@@ -147,10 +144,10 @@ void Plan::lay_out_scratch() {
   const std::size_t over = item_lanes % page;
   region_stride = round_up(used > over ? used - over : 0, page) + over;
 
-  std::size_t end = (kPositions + 1) * region_stride;
+  std::size_t end = round_up((kPositions + 1) * region_stride, 16);
   const auto place = [&](std::size_t floats) {
     const std::size_t offset = end;
-    end += round_up(floats, page / 64);  // whole cache lines
+    end += round_up(floats, 16);  // whole cache lines
     return offset;
   };
 
@@ -183,6 +180,7 @@ void Plan::lay_out_scratch() {
                   : kNowhere);
   }
   stage_offset = place(kPatch * stage_row_stride);
+  rows_offset = place(2 * (kTile * tiling.tile_rows + kPatch - kTile) * sizeof(std::ptrdiff_t) / sizeof(float));
   tile_offset = place(kTile * kTile * item_lanes + lanes);
   pooled_offset = place(kTile * kTile * item_lanes + lanes);
   validity_offset = place(kTile * kTile * item_lanes);

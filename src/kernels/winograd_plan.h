@@ -36,13 +36,6 @@ constexpr int dense_block_outputs(int registers, int vectors) {
   return outputs < 1 ? 1 : outputs > 12 ? 12 : outputs;
 }
 
-// Where an input channel of the concatenation comes from.
-struct ChannelOrigin {
-  int source = 0;
-  int channel = 0;  // in that source
-  int shift = 0;    // depth d of the convolution's input is depth d - shift of the source
-};
-
 struct Tiling {
   // true: a lane index runs over whole pixels of any depth (depth_segment = D), so narrow depths fill their vectors.
   // false: depth_segment is a multiple of the vector, and each vector lies within one pixel.
@@ -60,7 +53,7 @@ struct Plan {
   VectorUnit unit;
   int channels = 0;
   int outputs = 0;
-  std::vector<ChannelOrigin> origins;  // one per input channel
+  std::vector<int> shift;  // of each input channel: depth d of what the convolution sees is depth d - shift
 
   Tiling tiling;
   int tiles_high = 0;  // of the whole output
@@ -82,6 +75,7 @@ struct Plan {
   // phase 4 or 5 of the tile before.
   static constexpr std::uint32_t kNowhere = 0xFFFFFFFF;
   std::vector<std::uint32_t> stage_column;
+  std::size_t rows_offset = 0;      // two tables of where the rows of a source begin, as std::ptrdiff_t
   std::size_t tile_offset = 0;      // finished output tiles as [pixel of the tile][lane], before they are cut into rows
   std::size_t pooled_offset = 0;    // the same for pooled pixels
   std::size_t validity_offset = 0;  // 1 where a lane's pixel is inside the output, as [pixel of the tile][lane]
