@@ -77,7 +77,7 @@ template <typename T>
 struct InputRows {
   const T* row[kPatch];  // rows outside the patch point to some row inside
   bool inside[kPatch];
-  const T* next[kPatch];  // the same rows of the next channel, to prefetch
+  std::ptrdiff_t next;  // from here to the next channel, to prefetch; imprecise where that is another source
   bool all_inside;
 };
 
@@ -104,11 +104,14 @@ HWY_INLINE void prefetch_far(const void* address) {
 #endif
 }
 
+// A constant, so that the addresses of a column's six vectors need a single register.
+HWY_INLINE std::size_t stage_row_stride() { return winograd::kStageRowVectors * hn::Lanes(Floats()); }
+
 // Six vectors to one column of the stage.
-HWY_INLINE void store_column(const FloatVector (&t)[kPatch], float* to, std::size_t row_stride) {
+HWY_INLINE void store_column(const FloatVector (&t)[kPatch], float* to) {
   const Floats d;
   E2ENET_UNROLL(6)
-  for (int i = 0; i < kPatch; ++i) hn::StoreU(t[i], d, to + i * row_stride);
+  for (int i = 0; i < kPatch; ++i) hn::StoreU(t[i], d, to + i * stage_row_stride());
 }
 
 // Transforms vector `part` of each pixel's depth segment along H.
@@ -123,7 +126,6 @@ HWY_INLINE void stage_part(const Plan& plan, const ItemRegion& region, int tile_
   const int columns = kTile * plan.tiling.tiles + kPatch - kTile;
   const int first_column = region.first_tile == 0 ? 1 : 0;
   const int end_column = std::min(columns, plan.shape.input.width + 1 - kTile * region.first_tile);
-  const std::size_t row_stride = plan.stage_row_stride;
   const std::uint32_t* first_place = plan.stage_column.data();
   const std::uint32_t* second_place = first_place + columns;
   float* const to = stage + std::size_t(tile_row) * plan.tiling.tiles * plan.tiling.depth_segment + part * lanes;
@@ -147,14 +149,12 @@ HWY_INLINE void stage_part(const Plan& plan, const ItemRegion& region, int tile_
   const T* const row3 = rows.row[3] + begin;
   const T* const row4 = rows.row[4] + begin;
   const T* const row5 = rows.row[5] + begin;
-  const T* const next[kPatch] = {rows.next[0] + begin, rows.next[1] + begin, rows.next[2] + begin,
-                                 rows.next[3] + begin, rows.next[4] + begin, rows.next[5] + begin};
   // A shifted segment of whole cache lines reads one line more.
   const bool last_line = shift != 0 && (part + 1) * lanes == plan.tiling.depth_segment;
 
   const auto store = [&](const FloatVector(&t)[kPatch], int column) HWY_ATTR {
-    if (!kFlat || first_place[column] != Plan::kNowhere) store_column(t, to + first_place[column], row_stride);
-    if (kFlat && second_place[column] != Plan::kNowhere) store_column(t, to + second_place[column], row_stride);
+    if (!kFlat || first_place[column] != Plan::kNowhere) store_column(t, to + first_place[column]);
+    if (kFlat && second_place[column] != Plan::kNowhere) store_column(t, to + second_place[column]);
   };
   FloatVector t[kPatch];
   for (int column = 0; column < first_column; ++column) {
@@ -165,10 +165,10 @@ HWY_INLINE void stage_part(const Plan& plan, const ItemRegion& region, int tile_
     const std::ptrdiff_t at = column * depth;
     const T* const from[kPatch] = {row0 + at, row1 + at, row2 + at, row3 + at, row4 + at, row5 + at};
     E2ENET_UNROLL(6)
-    for (int i = 0; i < kPatch; ++i) prefetch_far(next[i] + at);
+    for (int i = 0; i < kPatch; ++i) prefetch_far(from[i] + rows.next);
     if (last_line) {
       E2ENET_UNROLL(6)
-      for (int i = 0; i < kPatch; ++i) prefetch_far(next[i] + at + lanes - 1);
+      for (int i = 0; i < kPatch; ++i) prefetch_far(from[i] + rows.next + lanes - 1);
     }
     FloatVector x[kPatch];
     E2ENET_UNROLL(6)
@@ -232,7 +232,7 @@ HWY_INLINE void transform_stage(const Plan& plan, const float* stage, float* sla
   const std::size_t stride = plan.region_stride;
   for (int v = 0; v < plan.tiling.vectors; ++v) {
     for (int i = 0; i < kPatch; ++i) {
-      const float* from = stage + i * plan.stage_row_stride + v * lanes;
+      const float* from = stage + i * stage_row_stride() + v * lanes;
       FloatVector t[kPatch];
       transform_input(hn::LoadU(d, from + plan.stage_phase[0]), hn::LoadU(d, from + plan.stage_phase[1]),
                       hn::LoadU(d, from + plan.stage_phase[2]), hn::LoadU(d, from + plan.stage_phase[3]),
@@ -268,8 +268,8 @@ void transform_channel(const Plan& plan, const ItemRegion& region, const Source&
     for (int i = 0; i < kPatch; ++i) {
       rows.inside[i] = first + i >= 0 && first + i < plan.shape.input.height;
       rows.row[i] = data + offset[kTile * tile_row + i];
-      rows.next[i] = next + next_offset[kTile * tile_row + i];
     }
+    rows.next = next + next_offset[kTile * tile_row] - rows.row[0];
     if (source.activation.scale != nullptr) {
       stage_rows<T, true>(plan, region, tile_row, shift, rows, activate, stage);
     } else {
@@ -296,8 +296,8 @@ void transform_source(const Plan& plan, const ItemRegion& region, const Source& 
 void transform_inputs(const Plan& plan, const ItemRegion& region, const Source* sources, float* scratch) {
   float* stage = scratch + plan.stage_offset;
   float* slab = scratch + plan.region_stride;
-  // Lanes of the stage that no pixel fills must hold numbers.
-  std::memset(stage, 0, kPatch * plan.stage_row_stride * sizeof(float));
+  // Lanes that no pixel fills must hold numbers.
+  if (plan.tiling.flat) std::memset(stage, 0, kPatch * stage_row_stride() * sizeof(float));
 
   auto* offset = reinterpret_cast<std::ptrdiff_t*>(scratch + plan.rows_offset);
   std::ptrdiff_t* next_offset = offset + kTile * plan.tiling.tile_rows + kPatch - kTile;

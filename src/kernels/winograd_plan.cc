@@ -1,6 +1,7 @@
 #include "kernels/winograd_plan.h"
 
 #include <algorithm>
+#include <cassert>
 #include <cmath>
 #include <limits>
 #include <numeric>
@@ -80,7 +81,12 @@ void Plan::choose_tiling(std::int64_t kept) {
     const double vectors = candidate.vectors;
     const int pixel_vectors = divide_up(candidate.depth_segment, lanes);
     const double columns = double(candidate.tile_rows) * (kTile * candidate.tiles + 2) * pixel_vectors;
-    double cycles = channels * (16 * columns + 110 * vectors) + outputs * (130 * vectors + (candidate.flat ? 64 : 0));
+    // Cache lines of source pixels: a shifted run of depths touches one more than it has vectors.
+    const double lines = columns * (pixel_vectors + 0.8) / pixel_vectors;
+    double cycles = channels * (16 * columns + 18 * lines + 90 * vectors) + outputs * ((candidate.flat       ? 260
+                                                                                        : pixel_vectors == 1 ? 230
+                                                                                                             : 165) *
+                                                                                       vectors);
     if (dense) {
       const int block = dense_block_outputs(unit.registers, candidate.vectors);
       const double blocks = divide_up(outputs, block);
@@ -166,7 +172,8 @@ void Plan::lay_out_scratch() {
     }
     for (int p = kTile; p < kPatch; ++p) stage_phase[p] = stage_phase[p - kTile] + depth;
   }
-  stage_row_stride = row;
+  const std::size_t stage_row_stride = kStageRowVectors * lanes;
+  assert(row <= stage_row_stride);
   const int columns = kTile * tiling.tiles + kPatch - kTile;
   for (int column = 0; column < columns; ++column) {
     const bool somewhere = !tiling.flat || column < kTile * tiling.tiles;

@@ -22,6 +22,8 @@ constexpr int kTile = 4;   // output pixels of a tile along H and W
 constexpr int kPatch = 6;  // input pixels that a tile reads along H and W
 constexpr int kPositions = kPatch * kPatch;
 constexpr int kMaxVectors = 8;  // of an item
+// A row of the stage: six phases, each with a vector to spill into. One more keeps rows from sharing cache sets.
+constexpr int kStageRowVectors = kPatch * (kMaxVectors + 1) + 1;
 
 // What the plan must know about an instruction set.
 struct VectorUnit {
@@ -69,7 +71,6 @@ struct Plan {
   // Stage: input pixels of one channel, transformed along H, as [transformed row][phase][lane]; pixel 4 * tile + phase,
   // phases 0..5, where 4 and 5 are phases 0 and 1 of the next tile.
   std::size_t stage_offset = 0;
-  std::size_t stage_row_stride = 0;
   std::size_t stage_phase[kPatch] = {};
   // Where the item's pixel columns go in a row of the stage: as phase 0..3 of their tile, then (flat tilings only) as
   // phase 4 or 5 of the tile before.
