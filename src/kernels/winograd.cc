@@ -165,7 +165,10 @@ HWY_INLINE void stage_part(const Plan& plan, const ItemRegion& region, int tile_
     const std::ptrdiff_t at = column * depth;
     const T* const from[kPatch] = {row0 + at, row1 + at, row2 + at, row3 + at, row4 + at, row5 + at};
     E2ENET_UNROLL(6)
-    for (int i = 0; i < kPatch; ++i) prefetch_far(from[i] + rows.next);
+    for (int i = 0; i < kPatch; ++i) {
+      prefetch_far(from[i] + rows.next);
+      hwy::Prefetch(from[i] + 2 * depth);  // two pixels ahead, from the second-level cache
+    }
     if (last_line) {
       E2ENET_UNROLL(6)
       for (int i = 0; i < kPatch; ++i) prefetch_far(from[i] + rows.next + lanes - 1);

@@ -90,19 +90,21 @@ void Plan::choose_tiling(std::int64_t kept) {
     if (dense) {
       const int block = dense_block_outputs(unit.registers, candidate.vectors);
       const double blocks = divide_up(outputs, block);
-      // Multiply-adds, or loads where they are more.
-      cycles += kPositions * blocks * channels * std::max(block * vectors, block + vectors) * 1.05;
+      // Multiply-adds, or loads where they are more; inputs come from the second-level cache in part.
+      cycles += kPositions * blocks * channels * (std::max(block * vectors, block + vectors) + 0.2 * vectors);
     } else {
       const int candidate_chunks = level1_chunks(channels, candidate.vectors, lanes);
-      cycles += kPositions * (double(kept) * (vectors + 1) + double(outputs) * candidate_chunks * (2 * vectors + 12) +
-                              double(outputs) * (candidate_chunks - 1) * vectors);
+      cycles += kPositions *
+                (double(kept) * (1.15 * vectors + 0.5) + double(outputs) * candidate_chunks * (2 * vectors + 14) +
+                 double(outputs) * (candidate_chunks - 1) * 3 * vectors);
     }
     const double slab_bytes = double(kPositions + 1) * std::max(channels, outputs) * vectors * lanes * sizeof(float);
     if (slab_bytes > 0.9 * kLevel2Bytes) cycles += double(channels + outputs) * kPositions * vectors * 4;
 
     const double items = double(divide_up(tiles_high, candidate.tile_rows)) * divide_up(tiles_wide, candidate.tiles) *
                          divide_up(extent.depth, candidate.depth_segment);
-    const double rounds = std::ceil(items / 4) * 4;  // a few threads should all have work
+    // Two threads should both have work; more threads find more items in the layers that take time.
+    const double rounds = std::ceil(items / 2) * 2;
     if (cycles * rounds < least) {
       least = cycles * rounds;
       tiling = candidate;

@@ -31,10 +31,9 @@ struct VectorUnit {
   int registers = 0;  // vector registers
 };
 
-// Outputs that the dense product computes at once: as many accumulators as registers allow.
+// Outputs that the dense product computes at once: as many as leave registers for an input's vectors and one weight.
 constexpr int dense_block_outputs(int registers, int vectors) {
-  const int accumulators = registers >= 32 ? 24 : (vectors >= 4 ? 12 : 11);
-  const int outputs = (accumulators + (registers >= 32 && vectors == 5 ? 1 : 0)) / vectors;
+  const int outputs = (registers - 1 - vectors) / vectors;
   return outputs < 1 ? 1 : outputs > 12 ? 12 : outputs;
 }
 
