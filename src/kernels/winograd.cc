@@ -696,13 +696,34 @@ void store_flat_tiles(const OutputItem& item, const Feature& output, int channel
   }
 }
 
-// Past the caches.
-HWY_INLINE void stream_elements(Floats d, FloatVector value, float* to) { hn::Stream(value, d, to); }
-HWY_INLINE void stream_elements(Floats d, FloatVector value, std::uint16_t* to) { store_elements(d, value, to); }
+// Stores a whole vector of tiles past the caches, in whole cache lines. `at` is where pixel 0 of the tile goes in its
+// row; `second` says that the vector before went to the first half of the same lines, if elements are halves of floats.
+HWY_INLINE void stream_tile(float* const* rows, std::ptrdiff_t at, std::ptrdiff_t depth, const TileVectors& y, bool,
+                            float*) {
+  const Floats d;
+  E2ENET_UNROLL(16)
+  for (int i = 0; i < kTile * kTile; ++i) hn::Stream(y[i], d, rows[i / kTile] + at + i % kTile * depth);
+}
+
+HWY_INLINE void stream_tile(std::uint16_t* const* rows, std::ptrdiff_t at, std::ptrdiff_t depth, const TileVectors& y,
+                            bool second, float* buffer) {
+  const Floats d;
+  const hn::ScalableTag<std::uint16_t> du16;
+  const int lanes = static_cast<int>(hn::Lanes(d));
+  auto* held = reinterpret_cast<std::uint16_t*>(buffer);
+  E2ENET_UNROLL(16)
+  for (int i = 0; i < kTile * kTile; ++i) store_elements(d, y[i], held + (2 * i + (second ? 1 : 0)) * lanes);
+  if (!second) return;
+  E2ENET_UNROLL(16)
+  for (int i = 0; i < kTile * kTile; ++i) {
+    hn::Stream(hn::Load(du16, held + 2 * i * lanes), du16, rows[i / kTile] + at - lanes + i % kTile * depth);
+  }
+}
 
 // Stores one vector of tiles whose lanes lie within one pixel.
 template <typename T, bool kStream>
-HWY_INLINE void store_tile_vector(const OutputItem& item, T* const* rows, int vector, const TileVectors& y) {
+HWY_INLINE void store_tile_vector(const OutputItem& item, T* const* rows, int vector, const TileVectors& y,
+                                  float* buffer) {
   const Floats d;
   const Plan& plan = *item.plan;
   const int lanes = static_cast<int>(hn::Lanes(Floats()));
@@ -711,15 +732,14 @@ HWY_INLINE void store_tile_vector(const OutputItem& item, T* const* rows, int ve
   const int depth = plan.shape.input.depth;
   const std::ptrdiff_t at = std::ptrdiff_t{kTile} * (item.region.first_tile + tile) * depth + item.region.first_depth +
                             vector % parts * lanes;
+  if constexpr (kStream) {
+    stream_tile(rows, at, depth, y, vector % 2 == 1, buffer);
+    return;
+  }
   if (item.whole) {
     E2ENET_UNROLL(16)
     for (int i = 0; i < kTile * kTile; ++i) {
-      T* to = rows[i / kTile] + at + std::ptrdiff_t{i % kTile} * depth;
-      if constexpr (kStream) {
-        stream_elements(d, y[i], to);
-      } else {
-        store_elements(d, y[i], to);
-      }
+      store_elements(d, y[i], rows[i / kTile] + at + std::ptrdiff_t{i % kTile} * depth);
     }
     return;
   }
@@ -852,14 +872,15 @@ void store_pooled(const OutputItem& item, const PlanePooling& pooling, const Fea
   }
 }
 
-// Whether an output is so large that no reader will find it in a cache, and all its vectors are whole cache lines.
+// Whether an output is so large that no reader will find it in a cache, and all that items write are whole cache lines.
 bool streams(const Plan& plan, const Feature& output) {
-  constexpr std::ptrdiff_t kLarge = 16 << 20;
-  const std::size_t vector_bytes = sizeof(float) * plan.unit.lanes;
-  return output.element == Element::f32 && !plan.tiling.flat && vector_bytes == 64 &&
-         plan.shape.input.depth % plan.unit.lanes == 0 && output.channel_stride * sizeof(float) % vector_bytes == 0 &&
-         reinterpret_cast<std::uintptr_t>(output.data) % vector_bytes == 0 &&
-         output.channels * output.channel_stride * std::ptrdiff_t{sizeof(float)} >= kLarge;
+  constexpr std::size_t kLarge = 16 << 20;
+  constexpr std::size_t kLine = 64;
+  const std::size_t bytes = element_bytes(output.element);
+  return sizeof(float) * plan.unit.lanes == kLine && !plan.tiling.flat &&
+         plan.tiling.depth_segment * bytes % kLine == 0 && plan.shape.input.depth * bytes % kLine == 0 &&
+         output.channel_stride * bytes % kLine == 0 && reinterpret_cast<std::uintptr_t>(output.data) % kLine == 0 &&
+         output.channels * output.channel_stride * bytes >= kLarge;
 }
 
 template <typename T, bool kStatistics>
@@ -894,9 +915,9 @@ void finish_outputs(const OutputItem& item, const ConvolutionArguments& argument
         for (int i = 0; i < kTile * kTile; ++i) hn::Store(y[i], d, tiles + i * item.item_lanes);
       } else {
         if (stream) {
-          store_tile_vector<T, true>(item, rows, v, y);
+          store_tile_vector<T, true>(item, rows, v, y, scratch + plan.tile_offset);
         } else {
-          store_tile_vector<T, false>(item, rows, v, y);
+          store_tile_vector<T, false>(item, rows, v, y, nullptr);
         }
       }
       if constexpr (kStatistics) {
