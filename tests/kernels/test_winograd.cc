@@ -195,7 +195,7 @@ TEST_CASE("Winograd: an output too large for the caches gets the same bits, writ
   // Whether an output is large is told by its channel stride, so a small one with channels far apart takes that path;
   // one that does not begin on a cache line does not.
   constexpr std::ptrdiff_t kChannelStride = 5 << 20;
-  const Extent extent{64, 10, 18};
+  const Extent extent{64, 9, 16};  // whole and cut items, of 32 depths where vectors have 16 lanes
   const int outputs = 4;
   const KernelMemory kernels(outputs, 3, 9, 0.8, 1200);
   FeatureMemory memory(3, extent, Element::f32);
