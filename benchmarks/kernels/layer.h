@@ -26,15 +26,21 @@ using kernels::Stride;
 
 struct LayerFeature {
   LayerFeature(int channels, Extent extent, Element element)
-      : memory(static_cast<std::size_t>(channels * extent.voxels()) * element_bytes(element), "a benchmark's feature"),
+      : memory(static_cast<std::size_t>(channels * channel_stride(extent, element)) * element_bytes(element),
+               "a benchmark's feature"),
         scale(static_cast<std::size_t>(channels), 1.1f),
         offset(static_cast<std::size_t>(channels), 0.1f) {
     feature.data = memory.data();
     feature.element = element;
     feature.channels = channels;
     feature.extent = extent;
-    feature.channel_stride = extent.voxels();
+    feature.channel_stride = channel_stride(extent, element);
     feature.stored_rows = extent.height;
+  }
+
+  // Channels a power of two apart would share the sets of every cache; the plan of a network keeps them a line off too.
+  static std::ptrdiff_t channel_stride(Extent extent, Element element) {
+    return extent.voxels() + 64 / static_cast<std::ptrdiff_t>(element_bytes(element));
   }
 
   // Values around zero without denormals; every page is touched.
