@@ -99,7 +99,7 @@ void Plan::choose_tiling(std::int64_t kept) {
                  double(outputs) * (candidate_chunks - 1) * 3 * vectors);
     }
     const double slab_bytes = double(kPositions + 1) * std::max(channels, outputs) * vectors * lanes * sizeof(float);
-    if (slab_bytes > 0.9 * kLevel2Bytes) cycles += double(channels + outputs) * kPositions * vectors * 4;
+    if (slab_bytes > 0.9 * kLevel2Bytes) cycles += double(channels + outputs) * kPositions * vectors * 2;
 
     const double items = double(divide_up(tiles_high, candidate.tile_rows)) * divide_up(tiles_wide, candidate.tiles) *
                          divide_up(extent.depth, candidate.depth_segment);
