@@ -42,7 +42,7 @@ std::string image_stem(const std::string& path) {
 }
 
 std::vector<Case> find_cases(const std::string& folder) {
-  std::map<std::string, std::map<int, std::string>> found;
+  std::map<std::string, std::vector<std::pair<int, std::string>>> found;
   for (const std::string& file : image_files(folder)) {
     const std::string stem = image_stem(file);
     std::string name = stem;
@@ -52,21 +52,24 @@ std::vector<Case> find_cases(const std::string& folder) {
       name = stem.substr(0, stem.size() - 5);
       channel = std::stoi(stem.substr(stem.size() - 4));
     }
-    const auto [at, added] = found[name].emplace(channel, file);
-    if (!added) {
-      throw Error(ErrorCode::invalid_image, folder + ": case '" + name + "': expected one file for channel " +
-                                                std::to_string(channel) + ", found " + at->second + " and " + file);
-    }
+    found[name].emplace_back(channel, file);
   }
   std::vector<Case> cases;
-  for (const auto& [name, channels] : found) {
+  for (auto& [name, channels] : found) {
     Case one;
     one.name = name;
+    std::sort(channels.begin(), channels.end());
     for (const auto& [channel, file] : channels) {
-      if (channel != static_cast<int>(one.channels.size())) {
-        throw Error(ErrorCode::invalid_image, folder + ": case '" + name + "': expected a file for channel " +
-                                                  std::to_string(one.channels.size()) + ", found channel " +
-                                                  std::to_string(channel) + " next");
+      const auto expected = static_cast<int>(one.channels.size());
+      if (channel < expected) {
+        one.problem =
+            "channel " + std::to_string(channel) + ": expected one file, found " + one.channels.back() + " and " + file;
+        break;
+      }
+      if (channel > expected) {
+        one.problem = folder + ": expected a file for channel " + std::to_string(expected) + ", found channel " +
+                      std::to_string(channel) + " next (" + file + ")";
+        break;
       }
       one.channels.push_back(file);
     }
@@ -85,7 +88,7 @@ std::vector<Case> find_label_files(const std::string& folder) {
                                                   other.channels[0] + " and " + file);
       }
     }
-    cases.push_back({stem, {file}});
+    cases.push_back({stem, {file}, ""});
   }
   return cases;
 }

@@ -12,6 +12,7 @@ std::string image_stem(const std::string& path);
 struct Case {
   std::string name;
   std::vector<std::string> channels;  // files, in the order of the channels
+  std::string problem;                // why the files do not make a case; empty if they do
 };
 
 // CASE_0000.nii.gz, CASE_0001.nii.gz, ... of a folder, by name. Files without the four digits are cases of one channel.

@@ -85,7 +85,9 @@ struct Panel {
   std::size_t across, down, through;
   char left, right, top, bottom;
   std::int64_t slice = 0;
-  int x = 0, y = 0, width = 0, height = 0;
+  int x = 0, y = 0, width = 0, height = 0;  // on the canvas
+  std::vector<float> image;                 // of the slice, (down, across)
+  std::vector<std::uint16_t> labels;
 };
 
 struct Window {
@@ -94,14 +96,7 @@ struct Window {
 };
 
 // From the 1st to the 99th percentile, so that a few bright voxels do not darken everything.
-Window robust_window(const PreviewInput& input) {
-  const std::int64_t count = input.geometry.voxels();
-  const std::int64_t every = std::max<std::int64_t>(1, count / 2000000);
-  std::vector<float> sample;
-  sample.reserve(static_cast<std::size_t>(count / every + 1));
-  for (std::int64_t i = 0; i < count; i += every) {
-    if (std::isfinite(input.image[i])) sample.push_back(input.image[i]);
-  }
+Window robust_window(std::vector<float>& sample) {
   Window window;
   if (sample.empty()) return window;
   const auto at = [&](double fraction) {
@@ -117,6 +112,56 @@ Window robust_window(const PreviewInput& input) {
   }
   if (window.high <= window.low) window.high = window.low + 1;
   return window;
+}
+
+// Calls visit(place in the panel's arrays, place in the file's slice) for each voxel that slice k of the file shares
+// with the panel. The panel's arrays are (down, across) along the anatomical axes.
+template <typename Visit>
+void for_shared_voxels(const AnatomicalView& view, const Panel& panel, const Shape& shape, std::int64_t k,
+                       const Visit& visit) {
+  std::array<std::int64_t, 3> begin{0, 0, k}, end{shape[2], shape[1], k + 1};  // i, j, k
+  const auto fixed_axis = static_cast<std::size_t>(view.file_axis[panel.through]);
+  const std::int64_t fixed = view.file_index(panel.through, panel.slice);
+  if (fixed < begin[fixed_axis] || fixed >= end[fixed_axis]) return;
+  begin[fixed_axis] = fixed;
+  end[fixed_axis] = fixed + 1;
+  for (std::int64_t j = begin[1]; j < end[1]; ++j) {
+    for (std::int64_t i = begin[0]; i < end[0]; ++i) {
+      const std::array<std::int64_t, 3> at{i, j, k};
+      const auto anatomical = [&](std::size_t axis) {
+        return view.file_index(axis, at[static_cast<std::size_t>(view.file_axis[axis])]);  // its own inverse
+      };
+      visit(static_cast<std::size_t>(anatomical(panel.down) * view.extent[panel.across] + anatomical(panel.across)),
+            static_cast<std::size_t>(j * shape[2] + i));
+    }
+  }
+}
+
+// One pass over the image: what the panels show, and the window of grey values.
+Window read_panels(const PreviewInput& input, const AnatomicalView& view, std::array<Panel, 3>& panels) {
+  const Shape& shape = input.geometry.shape;
+  const std::int64_t slice_size = shape[1] * shape[2];
+  for (Panel& panel : panels) {
+    const auto size = static_cast<std::size_t>(view.extent[panel.across] * view.extent[panel.down]);
+    panel.image.assign(size, 0);
+    panel.labels.assign(size, 0);
+  }
+  const std::int64_t every = std::max<std::int64_t>(1, input.geometry.voxels() / 2000000);
+  std::vector<float> sample, slice(static_cast<std::size_t>(slice_size));
+  for (std::int64_t k = 0; k < shape[0]; ++k) {
+    input.image->read(k, k + 1, slice.data());
+    for (std::int64_t i = (every - k * slice_size % every) % every; i < slice_size; i += every) {
+      const float value = slice[static_cast<std::size_t>(i)];
+      if (std::isfinite(value)) sample.push_back(value);
+    }
+    for (Panel& panel : panels) {
+      for_shared_voxels(view, panel, shape, k, [&](std::size_t to, std::size_t from) {
+        panel.image[to] = std::isnan(slice[from]) ? 0.0F : slice[from];
+        panel.labels[to] = input.labels[static_cast<std::size_t>(k * slice_size) + from];
+      });
+    }
+  }
+  return robust_window(sample);
 }
 
 // For each anatomical axis the slice with most labelled voxels.
@@ -161,14 +206,13 @@ int smooth_label(const std::array<int, 4>& labels, const std::array<double, 4>& 
   return best;
 }
 
-void draw_panel(Canvas& canvas, const PreviewInput& input, const AnatomicalView& view, const Window& window,
-                const Panel& panel, const std::map<int, Color>& colors) {
+void draw_panel(Canvas& canvas, const AnatomicalView& view, const Window& window, const Panel& panel,
+                const std::map<int, Color>& colors) {
   constexpr int kSamples = 3;  // a pixel is the mean of 3 x 3 points
   const int fine_width = panel.width * kSamples, fine_height = panel.height * kSamples;
   const std::size_t fine_size = static_cast<std::size_t>(fine_width) * static_cast<std::size_t>(fine_height);
   std::vector<int> label(fine_size);
   std::vector<float> grey(fine_size);
-  const std::int64_t start = view.origin + panel.slice * view.stride[panel.through];
   const auto clamp_to = [](std::int64_t value, std::int64_t extent) {
     return std::clamp<std::int64_t>(value, 0, extent - 1);
   };
@@ -184,11 +228,11 @@ void draw_panel(Canvas& canvas, const PreviewInput& input, const AnatomicalView&
       std::array<int, 4> labels{};
       double value = 0;
       for (int corner = 0; corner < 4; ++corner) {
-        const std::int64_t at = start +
-                                clamp_to(u + corner % 2, view.extent[panel.across]) * view.stride[panel.across] +
-                                clamp_to(v + corner / 2, view.extent[panel.down]) * view.stride[panel.down];
-        labels[static_cast<std::size_t>(corner)] = input.labels[at];
-        const double voxel = std::isnan(input.image[at]) ? 0.0 : static_cast<double>(input.image[at]);
+        const auto at =
+            static_cast<std::size_t>(clamp_to(v + corner / 2, view.extent[panel.down]) * view.extent[panel.across] +
+                                     clamp_to(u + corner % 2, view.extent[panel.across]));
+        labels[static_cast<std::size_t>(corner)] = panel.labels[at];
+        const auto voxel = static_cast<double>(panel.image[at]);
         value += weights[static_cast<std::size_t>(corner)] * window.grey(voxel);
       }
       const std::size_t to =
@@ -266,8 +310,6 @@ void write_preview(const std::string& path, const PreviewInput& input) {
   const AnatomicalView view(input.geometry);
   bool any = false;
   const std::array<std::int64_t, 3> slices = largest_sections(input, view, any);
-  const Window window = robust_window(input);
-
   std::map<int, std::int64_t> voxels;
   for (const auto& [value, name] : input.names) {
     if (value != 0) voxels[value] = 0;
@@ -284,9 +326,9 @@ void write_preview(const std::string& path, const PreviewInput& input) {
   for (std::size_t axis = 0; axis < 3; ++axis) size[axis] = static_cast<double>(view.extent[axis]) * view.spacing[axis];
   const double scale =
       std::min((kLargestWidth - 4.0 * kMargin) / (2 * size[0] + size[1]), kLargestHeight / std::max(size[1], size[2]));
-  std::array<Panel, 3> panels{{{"Axial", 0, 1, 2, 'R', 'L', 'A', 'P'},
-                               {"Coronal", 0, 2, 1, 'R', 'L', 'S', 'I'},
-                               {"Sagittal", 1, 2, 0, 'A', 'P', 'S', 'I'}}};
+  std::array<Panel, 3> panels{{{"Axial", 0, 1, 2, 'R', 'L', 'A', 'P', 0, 0, 0, 0, 0, {}, {}},
+                               {"Coronal", 0, 2, 1, 'R', 'L', 'S', 'I', 0, 0, 0, 0, 0, {}, {}},
+                               {"Sagittal", 1, 2, 0, 'A', 'P', 'S', 'I', 0, 0, 0, 0, 0, {}, {}}}};
   int x = kMargin, tallest = 0;
   for (Panel& panel : panels) {
     panel.slice = slices[panel.through];
@@ -302,6 +344,8 @@ void write_preview(const std::string& path, const PreviewInput& input) {
     panel.x += shift;
     panel.y = kHead + kTitle + (tallest - panel.height) / 2;
   }
+
+  const Window window = read_panels(input, view, panels);
 
   std::vector<LegendEntry> legend;
   double widest = 0;
@@ -343,7 +387,7 @@ void write_preview(const std::string& path, const PreviewInput& input) {
       canvas.text(where, panel.x + panel.width, kHead + kTitle + (tallest - panel.height) / 2 - 10, 10.5, kFaint,
                   Canvas::Anchor::right);
     }
-    draw_panel(canvas, input, view, window, panel, colors);
+    draw_panel(canvas, view, window, panel, colors);
     draw_letters(canvas, panel);
   }
   draw_scale_bar(canvas, panels[0], scale);

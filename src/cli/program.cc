@@ -69,7 +69,23 @@ std::string explanation(const CLI::ParseError& error, const CLI::App& command, c
     if (what.size() > suffix.size() && what.compare(what.size() - suffix.size(), suffix.size(), suffix) == 0) {
       what.resize(what.size() - suffix.size());
     }
-    text = "missing option: " + what;
+    text = "missing " + (what == "model" ? std::string("MODEL") : what);
+  } else if (dynamic_cast<const CLI::ConversionError*>(&error) != nullptr) {
+    text = error.what();  // "Could not convert: --step = x"
+    const std::size_t begin = text.find("--"), equals = text.find(" = ");
+    if (begin != std::string::npos && equals != std::string::npos && begin < equals) {
+      const std::string option = text.substr(begin, equals - begin);
+      const CLI::Option* known = command.get_option_no_throw(option);
+      text = option + ": expected " + (known != nullptr ? known->get_type_name() : "a number") + ", found '" +
+             text.substr(equals + 3) + "'";
+    }
+  } else if (dynamic_cast<const CLI::ArgumentMismatch*>(&error) != nullptr) {
+    text = error.what();  // "--model: 1 required MODEL missing"
+    const std::string option = text.substr(0, text.find(':'));
+    const CLI::Option* known = command.get_option_no_throw(option);
+    if (known != nullptr && text.find("missing") != std::string::npos) {
+      text = option + ": expected " + known->get_type_name() + ", found nothing";
+    }
   } else {
     text = error.what();
   }
@@ -87,14 +103,14 @@ int run_program(int argc, char** argv) {
   program.footer(kFooter);
 
   Invocation invocation;
-  //add_segment(program, invocation);
+  add_segment(program, invocation);
   add_evaluate(program, invocation);
   add_info(program, invocation);
   add_profile(program, invocation);
   add_bench(program, invocation);
-  //add_tradeoff(program, invocation);
+  // add_tradeoff(program, invocation);
   add_forward(program, invocation);
-  //add_preprocess(program, invocation);
+  // add_preprocess(program, invocation);
   add_random(program, invocation);
 
   if (argc < 2) {

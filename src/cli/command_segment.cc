@@ -1,0 +1,520 @@
+// e2enet segment: the main job.
+#include <unistd.h>
+
+#include <algorithm>
+#include <chrono>
+#include <filesystem>
+#include <fstream>
+#include <iostream>
+#include <map>
+#include <memory>
+#include <new>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "base/atomic_file.h"
+#include "cli/cases.h"
+#include "cli/commands.h"
+#include "cli/network_run.h"
+#include "cli/preview.h"
+#include "cli/progress.h"
+#include "cli/segmented_case.h"
+#include "cli/text.h"
+#include "e2enet/error.h"
+#include "imaging/nifti_writer.h"
+#include "model/model_file.h"
+
+namespace e2enet::cli {
+namespace {
+
+namespace fs = std::filesystem;
+using nlohmann::ordered_json;
+using Clock = std::chrono::steady_clock;
+
+constexpr char kDescription[] =
+    "Segment an image, or every image of a folder\n"
+    "\n"
+    "Usage: e2enet segment -m MODEL -i IMAGE [IMAGE2 ...] -o LABELS [OPTIONS]\n"
+    "       e2enet segment -m MODEL -i FOLDER -o FOLDER [OPTIONS]\n"
+    "\n"
+    "Reads NIfTI images (.nii, .nii.gz, .hdr/.img; one file a channel) and writes labels on the same voxels,\n"
+    "with the image's own geometry. A folder has one file a case and channel, named CASE_0000.nii.gz,\n"
+    "CASE_0001.nii.gz, ...; its labels become CASE.nii.gz in the output folder, and summary.json tells what\n"
+    "was done. A case that fails is reported and does not stop the others; the exit code is 1 then.";
+
+constexpr char kFooter[] =
+    "Examples:\n"
+    "  e2enet segment -m model.safetensors -i head.nii.gz -o labels.nii.gz\n"
+    "  Two channels, a picture of the result and its volumes:\n"
+    "    e2enet segment -m model.safetensors -i t1.nii.gz t2.nii.gz -o labels.nii.gz \\\n"
+    "        --preview labels.png --statistics volumes.json\n"
+    "  Only a box of the image:\n"
+    "    e2enet segment -m model.safetensors -i head.nii.gz -o labels.nii.gz --roi 95:140,80:130,40:90\n"
+    "  A folder, the second of four computers, going on where it stopped:\n"
+    "    e2enet segment -m model.safetensors -i images/ -o labels/ --part 2/4 --continue";
+
+struct Arguments {
+  CommonOptions common;
+  std::string model;
+  std::vector<std::string> images;
+  std::string output;
+  std::string precision = "f32";
+  double step = 0.5;
+  bool mirror = false;
+  bool largest_component = false;
+  std::string memory;
+  std::string box;
+  std::string probabilities;
+  std::string preview;
+  std::string statistics;
+  bool keep_finished = false;
+  std::string part;
+};
+
+// One case and everything that becomes of it; empty names are not wanted.
+struct Job {
+  std::string name;
+  std::vector<std::string> images;
+  std::string problem;  // found before the start
+  std::string labels;
+  std::string probabilities;
+  std::string preview;
+  std::string statistics;
+};
+
+bool ends_with(const std::string& text, const std::string& end) {
+  return text.size() >= end.size() && text.compare(text.size() - end.size(), end.size(), end) == 0;
+}
+
+std::vector<std::pair<std::string, std::string>> outputs_of(const Job& job) {
+  std::vector<std::pair<std::string, std::string>> outputs;
+  const std::pair<const char*, const std::string*> all[] = {{"--output", &job.labels},
+                                                            {"--probabilities", &job.probabilities},
+                                                            {"--preview", &job.preview},
+                                                            {"--statistics", &job.statistics}};
+  for (const auto& [option, path] : all) {
+    if (!path->empty()) outputs.emplace_back(option, *path);
+  }
+  return outputs;
+}
+
+// Nothing that is read may be written over, and no two outputs may be one file.
+void require_separate(const Job& job, const std::string& model) {
+  const auto outputs = outputs_of(job);
+  for (std::size_t i = 0; i < outputs.size(); ++i) {
+    const auto& [option, path] = outputs[i];
+    if (same_file(path, model)) throw UsageError(option + ": expected another file than the model, found " + path);
+    for (const std::string& image : job.images) {
+      if (same_file(path, image)) {
+        throw UsageError(option + ": expected another file than the input, found " + path + " for both");
+      }
+    }
+    for (std::size_t j = 0; j < i; ++j) {
+      if (same_file(path, outputs[j].second)) {
+        throw UsageError(option + ": expected another file than " + outputs[j].first + ", found " + path + " for both");
+      }
+    }
+  }
+}
+
+// Better told now than after an hour of work.
+void require_writable(const Job& job) {
+  for (const auto& [option, path] : outputs_of(job)) {
+    fs::path folder = fs::path(path).parent_path();
+    if (folder.empty()) folder = ".";
+    std::error_code error;
+    if (!fs::is_directory(folder, error)) {
+      throw Error(ErrorCode::cannot_write,
+                  option + ": " + path + ": the folder " + folder.string() + " does not exist");
+    }
+    if (access(folder.c_str(), W_OK) != 0) {
+      throw Error(ErrorCode::cannot_write,
+                  option + ": " + path + ": the folder " + folder.string() + " cannot be written to");
+    }
+    if (fs::is_directory(path, error)) {
+      throw Error(ErrorCode::cannot_write, option + ": expected the name of a file, found the folder " + path);
+    }
+  }
+}
+
+void require_ending(const std::string& option, const std::string& path, const std::vector<std::string>& endings) {
+  if (path.empty()) return;
+  std::string list;
+  for (const std::string& end : endings) {
+    if (ends_with(path, end) && path.size() > end.size()) return;
+    list += (list.empty() ? "" : &end == &endings.back() ? " or " : ", ") + end;
+  }
+  throw UsageError(option + ": expected a file name ending in " + list + ", found '" + path + "'");
+}
+
+void write_text(const std::string& path, const std::string& text) {
+  AtomicFile file(path);
+  file.write(text.data(), text.size());
+  file.commit();
+}
+
+std::string volumes_line(const std::map<int, LabelStatistics>& statistics) {
+  std::string line;
+  std::size_t shown = 0;
+  for (const auto& [label, of_label] : statistics) {
+    if (++shown > 4) return line + ", ...";
+    line += (line.empty() ? "" : ", ") + of_label.name + " " + fixed(of_label.ml, 2) + " mL";
+  }
+  return line;
+}
+
+// Labels on their way: to the file slice by slice, into the counts, and into memory where something else needs them.
+class LabelOutput : public streaming::LabelSink {
+ public:
+  LabelOutput(imaging::ImageWriter& writer, std::int64_t slice_size, bool keep)
+      : writer_(writer), slice_size_(slice_size), keep_(keep) {}
+  void consume(std::int64_t, std::int64_t slices, const std::uint16_t* labels) override {
+    writer_.append(labels, slices * slice_size_);
+    counter_.count(labels, slices * slice_size_);
+    if (keep_) kept_.insert(kept_.end(), labels, labels + slices * slice_size_);
+  }
+  const LabelCounter& counter() const { return counter_; }
+  const std::vector<std::uint16_t>& kept() const { return kept_; }
+
+ private:
+  imaging::ImageWriter& writer_;
+  std::int64_t slice_size_;
+  bool keep_;
+  LabelCounter counter_;
+  std::vector<std::uint16_t> kept_;
+};
+
+class SegmentCommand {
+ public:
+  explicit SegmentCommand(const Arguments& arguments)
+      : arguments_(arguments), display_(ProgressDisplay::style_for(arguments.common.quiet)) {}
+
+  int run() {
+    use_threads(arguments_.common.threads);
+    if (!arguments_.box.empty()) box_ = parse_box(arguments_.box, "--roi");
+    const bool folder = arguments_.images.size() == 1 && fs::is_directory(arguments_.images[0]);
+    return folder ? run_folder() : run_image();
+  }
+
+ private:
+  int run_image() {
+    if (arguments_.keep_finished || !arguments_.part.empty()) {
+      throw UsageError(std::string(arguments_.keep_finished ? "--continue" : "--part") +
+                       ": expected a folder as --image, found a file");
+    }
+    for (const std::string& image : arguments_.images) {
+      if (fs::is_directory(image))
+        throw UsageError("--image: expected files or one folder, found several with " + image);
+    }
+    Job job;
+    job.images = arguments_.images;
+    job.name = image_stem(arguments_.images[0]);
+    if (job.name.empty()) job.name = fs::path(arguments_.images[0]).filename().string();
+    job.labels = arguments_.output;
+    job.probabilities = arguments_.probabilities;
+    job.preview = arguments_.preview;
+    job.statistics = arguments_.statistics;
+    const std::vector<std::string> image_endings = {".nii.gz", ".nii", ".hdr", ".img"};
+    require_ending("--output", job.labels, image_endings);
+    require_ending("--probabilities", job.probabilities, image_endings);
+    require_ending("--preview", job.preview, {".png"});
+    require_ending("--statistics", job.statistics, {".json"});
+    require_separate(job, arguments_.model);
+    require_writable(job);
+    load_model();
+    const int channels = segmenter_->configuration().architecture.input_channels;
+    if (static_cast<int>(job.images.size()) != channels) {
+      throw UsageError("--image: expected " + std::to_string(channels) + (channels == 1 ? " image" : " images") +
+                       " (the model's channels), found " + std::to_string(job.images.size()));
+    }
+    const ordered_json result = process(job);
+    if (arguments_.common.json) {
+      std::cout << result.dump(2) << "\n";
+    } else if (!arguments_.common.quiet) {
+      std::cout << job.labels << "  (" << duration_text(result["seconds"]) << ")\n";
+      Table table({{"label", Align::left}, {"voxels"}, {"mL"}});
+      for (const auto& [label, of_label] : result["labels"].items()) {
+        table.add({label + " " + of_label["name"].get<std::string>(),
+                   std::to_string(of_label["voxels"].get<std::int64_t>()), fixed(of_label["ml"], 3)});
+      }
+      std::cout << table.text();
+      for (const auto& [option, path] : outputs_of(job)) {
+        if (option != "--output") std::cout << path << "\n";
+      }
+    }
+    return kDone;
+  }
+
+  // Cases that share the outputs' folders; this part's of them, in order.
+  std::vector<Job> jobs_of_folder() {
+    const std::string& folder = arguments_.images[0];
+    const std::vector<Case> cases = find_cases(folder);
+    if (cases.empty()) {
+      throw Error(ErrorCode::cannot_read, folder + ": expected images (CASE_0000.nii.gz), found none");
+    }
+    const Part part = arguments_.part.empty() ? Part{} : parse_part(arguments_.part, "--part");
+    std::vector<Job> jobs;
+    for (std::size_t i = 0; i < cases.size(); ++i) {
+      if (static_cast<int>(i % static_cast<std::size_t>(part.parts)) != part.part - 1) continue;
+      const auto in = [](const std::string& where, const std::string& name) {
+        return where.empty() ? std::string() : (fs::path(where) / name).string();
+      };
+      Job job;
+      job.name = cases[i].name;
+      job.images = cases[i].channels;
+      job.problem = cases[i].problem;
+      job.labels = in(arguments_.output, job.name + ".nii.gz");
+      job.probabilities = in(arguments_.probabilities, job.name + "_probabilities.nii.gz");
+      job.preview = in(arguments_.preview, job.name + ".png");
+      job.statistics = in(arguments_.statistics, job.name + "_statistics.json");
+      require_separate(job, arguments_.model);
+      jobs.push_back(std::move(job));
+    }
+    return jobs;
+  }
+
+  int run_folder() {
+    if (same_file(arguments_.images[0], arguments_.output)) {
+      throw UsageError("--output: expected another folder than --image, found the same");
+    }
+    const std::vector<Job> jobs = jobs_of_folder();
+    for (const std::string& folder :
+         {arguments_.output, arguments_.probabilities, arguments_.preview, arguments_.statistics}) {
+      if (folder.empty()) continue;
+      std::error_code error;
+      fs::create_directories(folder, error);
+      if (error || !fs::is_directory(folder)) {
+        throw Error(ErrorCode::cannot_write,
+                    folder + ": the folder cannot be made: " + (error ? error.message() : "a file has its name"));
+      }
+    }
+    if (!jobs.empty()) require_writable(jobs.front());
+    std::string summary_name = "summary.json";
+    if (!arguments_.part.empty()) {  // computers that share a folder must not write one file
+      const Part part = parse_part(arguments_.part, "--part");
+      summary_name = "summary_part_" + std::to_string(part.part) + "_of_" + std::to_string(part.parts) + ".json";
+    }
+    const std::string summary_path = (fs::path(arguments_.output) / summary_name).string();
+    load_model();
+
+    std::map<std::string, ordered_json> earlier;
+    if (arguments_.keep_finished) earlier = earlier_results(summary_path);
+    ordered_json results = ordered_json::array();
+    std::size_t failed = 0, skipped = 0;
+    const auto write_summary = [&] {
+      ordered_json summary;
+      summary["model"] = arguments_.model;
+      summary["cases_failed"] = failed;
+      summary["cases"] = results;
+      write_text(summary_path, summary.dump(2) + "\n");
+      return summary;
+    };
+    for (std::size_t i = 0; i < jobs.size(); ++i) {
+      const Job& job = jobs[i];
+      if (arguments_.keep_finished && fs::exists(job.labels)) {  // files appear under their name only when complete
+        ++skipped;
+        const auto known = earlier.find(job.name);
+        results.push_back(known != earlier.end() ? known->second
+                                                 : ordered_json{{"case", job.name}, {"labels_file", job.labels}});
+        continue;
+      }
+      prefix_ = "[" + std::to_string(i + 1) + "/" + std::to_string(jobs.size()) + "] ";
+      try {
+        if (!job.problem.empty()) throw Error(ErrorCode::invalid_image, job.problem);
+        ordered_json result = process(job);
+        display_.clear();
+        if (!arguments_.common.quiet && !arguments_.common.json) {
+          std::cout << prefix_ << job.name << "  " << duration_text(result["seconds"]) << "  "
+                    << volumes_line(statistics_) << std::endl;
+        }
+        results.push_back(std::move(result));
+      } catch (const std::exception& problem) {
+        display_.clear();
+        const auto* error = dynamic_cast<const Error*>(&problem);
+        if (error != nullptr && error->code() == ErrorCode::cancelled) {
+          write_summary();
+          throw;
+        }
+        ++failed;
+        const std::string text =
+            dynamic_cast<const std::bad_alloc*>(&problem) ? "the system gave no memory" : problem.what();
+        std::cerr << "e2enet segment: error: case " << job.name << ": " << text << std::endl;
+        results.push_back({{"case", job.name}, {"error", text}});
+      }
+    }
+    const ordered_json summary = write_summary();
+    if (skipped > 0) display_.remark(std::to_string(skipped) + " finished before, left as they are");
+    if (arguments_.common.json) std::cout << summary.dump(2) << "\n";
+    if (failed > 0) {
+      std::cerr << "e2enet segment: error: " << failed << " of " << jobs.size() << " cases failed, see " << summary_path
+                << std::endl;
+    }
+    return failed > 0 ? kFailed : kDone;
+  }
+
+  // What an earlier summary says of its cases; a summary that cannot be read only lacks these details.
+  static std::map<std::string, ordered_json> earlier_results(const std::string& path) {
+    std::map<std::string, ordered_json> results;
+    std::ifstream file(path);
+    const ordered_json summary = ordered_json::parse(file, nullptr, false);
+    if (!summary.is_object() || !summary.contains("cases")) return results;
+    for (const ordered_json& one : summary["cases"]) {
+      if (one.is_object() && one.contains("case") && one["case"].is_string()) results[one["case"]] = one;
+    }
+    return results;
+  }
+
+  void load_model() {
+    SegmentOptions options;
+    NetworkOptions network;
+    network.precision = arguments_.precision;
+    options.plan = plan_options(network, arguments_.common.threads);
+    options.step = arguments_.step;
+    options.mirror = arguments_.mirror;
+    options.largest_component = arguments_.largest_component;
+    segmenter_ = std::make_unique<CaseSegmenter>(model::load_model_file(arguments_.model), options);
+  }
+
+  // Reads, segments and writes one case. The labels get their name last: where they are, the case is finished.
+  ordered_json process(const Job& job) {
+    const auto start = Clock::now();
+    const std::string head = prefix_ + job.name + ": ";
+    const model::Configuration& configuration = segmenter_->configuration();
+    display_.update(head + "reading", 0, 0, -1);
+    const ImageFiles image(job.images);
+    const Geometry& geometry = image.geometry();
+    const int threads = segmenter_->engine().plan().threads;
+    imaging::ImageWriter writer(job.labels, image.header(),
+                                imaging::label_type(streaming::largest_label(configuration)), 1, threads);
+    LabelOutput labels(writer, geometry.shape[1] * geometry.shape[2], !job.preview.empty() || !job.statistics.empty());
+    const streaming::PipelineResult segmented =
+        segmenter_->segment(image, box_, !job.probabilities.empty(), labels, [&](const Progress& progress) {
+          const char* doing = progress.stage == Progress::Stage::prepare   ? "preparing"
+                              : progress.stage == Progress::Stage::segment ? "segmenting"
+                                                                           : "writing labels";
+          display_.update(head + doing, progress.done, progress.total, progress.seconds_left);
+          return !interrupted();
+        });
+    if (segmented.empty_image) {
+      display_.remark("warning: " + job.images[0] + ": no voxel differs from zero; everything is background");
+    }
+    display_.update(head + "writing", 0, 0, -1);
+    statistics_ = labels.counter().statistics(geometry, configuration.labels);
+
+    ordered_json result;
+    result["case"] = job.name;
+    result["images"] = job.images;
+    result["labels_file"] = job.labels;
+    result["model"] = arguments_.model;
+    result["voxel_ml"] = geometry.spacing[0] * geometry.spacing[1] * geometry.spacing[2] / 1000.0;
+    if (!job.probabilities.empty()) {
+      imaging::write_volumes(job.probabilities, image.header(), segmented.probabilities.data(),
+                             static_cast<std::int64_t>(segmented.probabilities.size()) / geometry.voxels(), threads);
+    }
+    if (!job.preview.empty()) {
+      PreviewInput preview;
+      preview.geometry = geometry;
+      preview.image = image.sources().front();
+      preview.labels = labels.kept().data();
+      preview.names = configuration.labels;
+      preview.title = fs::path(job.images[0]).filename().string();
+      write_preview(job.preview, preview);
+    }
+    if (!job.statistics.empty()) {
+      add_mean_intensities(image, labels.kept(), statistics_);
+      ordered_json statistics = result;
+      statistics["labels"] = statistics_json(statistics_, true);
+      write_text(job.statistics, statistics.dump(2) + "\n");
+    }
+    writer.commit();
+    display_.clear();
+    result["seconds"] = std::chrono::duration<double>(Clock::now() - start).count();
+    result["seconds_network"] = segmented.network_seconds;
+    result["labels"] = statistics_json(statistics_, !job.statistics.empty());
+    return result;
+  }
+
+  const Arguments& arguments_;
+  ProgressDisplay display_;
+  VoxelBox box_;
+  std::string prefix_;
+  std::unique_ptr<CaseSegmenter> segmenter_;
+  std::map<int, LabelStatistics> statistics_;  // of the last case
+};
+
+}  // namespace
+
+void add_segment(CLI::App& program, Invocation& invocation) {
+  const auto arguments = std::make_shared<Arguments>();
+  CLI::App& command = *program.add_subcommand("segment", kDescription);
+  command.group("Main commands");
+  command.footer(kFooter);
+  const char* const input = "Input and output";
+  command.add_option("-m,--model", arguments->model, "Model file (.safetensors)")
+      ->type_name("MODEL")
+      ->required()
+      ->group(input);
+  command.add_option("-i,--image", arguments->images, "Image, one file a channel; or a folder of cases")
+      ->type_name("IMAGE...")
+      ->required()
+      ->group(input);
+  command.add_option("-o,--output", arguments->output, "Labels to write (.nii, .nii.gz, .hdr); or a folder")
+      ->type_name("LABELS")
+      ->required()
+      ->group(input);
+  command
+      .add_option("--probabilities", arguments->probabilities,
+                  "Also write the classes' probabilities, as a 4D image; for a folder of cases, a folder")
+      ->type_name("FILE")
+      ->group(input);
+  command
+      .add_option("--preview", arguments->preview,
+                  "Also write a picture (.png): three views with the labels in colour; for a folder of cases, a "
+                  "folder")
+      ->type_name("FILE.png")
+      ->group(input);
+  command
+      .add_option("--statistics", arguments->statistics,
+                  "Also write voxels, mL and mean intensity of each label; for a folder of cases, a folder")
+      ->type_name("FILE.json")
+      ->group(input);
+
+  const char* const how = "How to segment";
+  command.add_option("--step", arguments->step, "Distance of neighbouring tiles, as a fraction of the patch")
+      ->type_name("FRACTION")
+      ->capture_default_str()
+      ->group(how);
+  command
+      .add_flag("--tta", arguments->mirror, "Average over mirrored copies of each tile: better, 2 to 8 times slower")
+      ->group(how);
+  add_precision_option(command, arguments->precision, how);
+  command
+      .add_option("--roi", arguments->box,
+                  "Segment only this box of voxels along the file's axes i, j, k, ends not included; an empty end "
+                  "means the image's own. The labels keep the image's full size")
+      ->type_name("X0:X1,Y0:Y1,Z0:Z1")
+      ->group(how);
+  command.add_flag("--largest-component", arguments->largest_component, "Keep only the largest piece of each label")
+      ->group(how);
+
+  const char* const many = "Folders of cases";
+  command.add_flag("--continue", arguments->keep_finished, "Skip cases whose labels are there already")->group(many);
+  command
+      .add_option("--part", arguments->part,
+                  "Do only the I-th of N parts of the cases (I from 1), to share a folder between computers")
+      ->type_name("I/N")
+      ->group(many);
+  add_common_options(command, arguments->common, Json::yes);
+  command.final_callback([arguments, &invocation] {
+    if (!(arguments->step > 0 && arguments->step <= 1)) {
+      throw UsageError("--step: expected a fraction above 0 and at most 1, found " + fixed(arguments->step, 6));
+    }
+    if (!arguments->box.empty()) parse_box(arguments->box, "--roi");
+    if (!arguments->part.empty()) parse_part(arguments->part, "--part");
+    invocation.run = [arguments] { return SegmentCommand(*arguments).run(); };
+  });
+}
+
+}  // namespace e2enet::cli

@@ -1,0 +1,139 @@
+#include "cli/segmented_case.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "cli/text.h"
+#include "e2enet/error.h"
+#include "model/network.h"
+
+namespace e2enet::cli {
+namespace {
+
+imaging::Box box_in(const VoxelBox& asked, const Shape& shape) {
+  imaging::Box box;
+  for (std::size_t axis = 0; axis < 3; ++axis) {  // i, j, k
+    const std::size_t to = 2 - axis;
+    box.begin[to] = std::max<std::int64_t>(asked.begin[axis], 0);
+    box.end[to] = asked.end[axis] < 0 ? shape[to] : asked.end[axis];
+    if (box.end[to] > shape[to] || box.begin[to] >= box.end[to]) {
+      throw UsageError("--roi: expected a box within the image's " + shape_text({shape[2], shape[1], shape[0]}) +
+                       " voxels, found " + std::to_string(box.begin[to]) + ":" + std::to_string(box.end[to]) +
+                       " along " + "ijk"[axis]);
+    }
+  }
+  return box;
+}
+
+}  // namespace
+
+ImageFiles::ImageFiles(const std::vector<std::string>& files) {
+  for (const std::string& file : files) {
+    readers_.push_back(std::make_unique<imaging::ImageReader>(file));
+    if (readers_.size() > 1) imaging::require_same_grid(*readers_.front(), *readers_.back());
+  }
+}
+
+std::vector<imaging::SliceSource*> ImageFiles::sources() const {
+  std::vector<imaging::SliceSource*> sources;
+  for (const auto& reader : readers_) sources.push_back(reader.get());
+  return sources;
+}
+
+CaseSegmenter::CaseSegmenter(std::shared_ptr<const model::Network> network, const SegmentOptions& options)
+    : engine_(std::move(network), options.plan), options_(options) {}
+
+streaming::PipelineResult CaseSegmenter::segment(const ImageFiles& image, const VoxelBox& box, bool probabilities,
+                                                 streaming::LabelSink& sink, const ProgressCallback& progress) {
+  const std::vector<imaging::SliceSource*> sources = image.sources();
+  if (static_cast<int>(sources.size()) != configuration().architecture.input_channels) {
+    throw Error(ErrorCode::invalid_image, "number of images: expected one for each of the model's " +
+                                              std::to_string(configuration().architecture.input_channels) +
+                                              " channels, found " + std::to_string(sources.size()));
+  }
+  streaming::PipelineOptions pipeline;
+  pipeline.tiling.step = options_.step;
+  if (options_.mirror) pipeline.tiling.mirror_axes = configuration().mirror_axes;
+  pipeline.largest_component = configuration().largest_component;
+  if (options_.largest_component) {
+    pipeline.largest_component.clear();
+    for (const auto& [value, name] : configuration().labels) {
+      if (value != 0) pipeline.largest_component.push_back(value);
+    }
+  }
+  const imaging::Box region = box_in(box, image.geometry().shape);
+  if (box.begin != VoxelBox{}.begin || box.end != VoxelBox{}.end) pipeline.region = region;
+  pipeline.probabilities = probabilities;
+  pipeline.threads = engine_.plan().threads;
+  return streaming::segment_volume(engine_, image.geometry(), sources, pipeline, sink, progress);
+}
+
+void LabelCounter::count(const std::uint16_t* labels, std::int64_t voxels) {
+  for (std::int64_t i = 0; i < voxels; ++i) ++counts_[labels[i]];
+}
+
+std::map<int, LabelStatistics> LabelCounter::statistics(const Geometry& geometry,
+                                                        const std::map<int, std::string>& names) const {
+  std::map<int, LabelStatistics> statistics;
+  for (const auto& [value, name] : names) {
+    if (value != 0) statistics[value].name = name;
+  }
+  for (std::size_t value = 1; value < counts_.size(); ++value) {
+    const auto label = static_cast<int>(value);
+    if (counts_[value] == 0 && statistics.count(label) == 0) continue;
+    LabelStatistics& of_label = statistics[label];
+    if (of_label.name.empty()) of_label.name = "label " + std::to_string(label);
+    of_label.voxels = counts_[value];
+    of_label.ml =
+        static_cast<double>(counts_[value]) * geometry.spacing[0] * geometry.spacing[1] * geometry.spacing[2] / 1000.0;
+  }
+  return statistics;
+}
+
+void add_mean_intensities(const ImageFiles& image, const std::vector<std::uint16_t>& labels,
+                          std::map<int, LabelStatistics>& statistics) {
+  const Shape& shape = image.geometry().shape;
+  const std::int64_t slice_size = shape[1] * shape[2];
+  std::vector<float> slice(static_cast<std::size_t>(slice_size));
+  for (imaging::SliceSource* channel : image.sources()) {
+    std::vector<double> totals(65536, 0);
+    std::vector<std::int64_t> counts(65536, 0);
+    for (std::int64_t d = 0; d < shape[0]; ++d) {
+      channel->read(d, d + 1, slice.data());
+      const std::uint16_t* label = labels.data() + d * slice_size;
+      for (std::int64_t i = 0; i < slice_size; ++i) {
+        const float value = slice[static_cast<std::size_t>(i)];
+        if (label[i] == 0 || std::isnan(value)) continue;
+        totals[label[i]] += static_cast<double>(value);
+        ++counts[label[i]];
+      }
+    }
+    for (auto& [value, of_label] : statistics) {
+      const auto at = static_cast<std::size_t>(value);
+      if (of_label.voxels > 0) of_label.mean_intensity.push_back(totals[at] / static_cast<double>(counts[at]));
+    }
+  }
+}
+
+nlohmann::ordered_json statistics_json(const std::map<int, LabelStatistics>& statistics, bool with_intensity) {
+  const auto number = [](double value) -> nlohmann::ordered_json {
+    if (!std::isfinite(value)) return nullptr;
+    return value;
+  };
+  nlohmann::ordered_json json = nlohmann::ordered_json::object();
+  for (const auto& [label, of_label] : statistics) {
+    nlohmann::ordered_json& entry = json[std::to_string(label)];
+    entry["name"] = of_label.name;
+    entry["voxels"] = of_label.voxels;
+    entry["ml"] = of_label.ml;
+    if (!with_intensity) continue;
+    entry["mean_intensity"] = nullptr;
+    if (!of_label.mean_intensity.empty()) entry["mean_intensity"] = number(of_label.mean_intensity[0]);
+    if (of_label.mean_intensity.size() > 1) {
+      for (const double value : of_label.mean_intensity) entry["mean_intensity_per_channel"].push_back(number(value));
+    }
+  }
+  return json;
+}
+
+}  // namespace e2enet::cli

@@ -1,0 +1,87 @@
+// One case from files to labels: what `segment` and `tradeoff` share. Neither the image nor its probabilities are ever
+// in memory as a whole, unless they are asked for.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+#include "cli/arguments.h"
+#include "engine/engine.h"
+#include "imaging/nifti_reader.h"
+#include "streaming/volume_pipeline.h"
+
+namespace e2enet::cli {
+
+// The channels of an image, one file each, on the same voxels.
+class ImageFiles {
+ public:
+  // Opens and checks the files; no voxel is read. Throws Error.
+  explicit ImageFiles(const std::vector<std::string>& files);
+
+  const imaging::NiftiHeader& header() const { return readers_.front()->header(); }
+  const Geometry& geometry() const { return readers_.front()->geometry(); }
+  std::vector<imaging::SliceSource*> sources() const;
+
+ private:
+  std::vector<std::unique_ptr<imaging::ImageReader>> readers_;
+};
+
+struct SegmentOptions {
+  plan::PlanOptions plan;
+  double step = 0.5;
+  bool mirror = false;
+  bool largest_component = false;
+};
+
+// Holds the network's plan and memory for any number of cases.
+class CaseSegmenter {
+ public:
+  // Throws Error.
+  CaseSegmenter(std::shared_ptr<const model::Network> network, const SegmentOptions& options);
+
+  const model::Configuration& configuration() const { return engine_.network().configuration(); }
+  const engine::Engine& engine() const { return engine_; }
+
+  // Segments the image, or only the box: outside of it everything is background. Throws Error, and UsageError for a box
+  // that is not inside the image.
+  streaming::PipelineResult segment(const ImageFiles& image, const VoxelBox& box, bool probabilities,
+                                    streaming::LabelSink& sink, const ProgressCallback& progress);
+
+ private:
+  engine::Engine engine_;
+  SegmentOptions options_;
+};
+
+struct LabelStatistics {
+  std::string name;
+  std::int64_t voxels = 0;
+  double ml = 0;
+  std::vector<double> mean_intensity;  // one a channel; empty where not computed or without voxels
+};
+
+// Counts the labels that pass.
+class LabelCounter {
+ public:
+  LabelCounter() : counts_(65536, 0) {}
+  void count(const std::uint16_t* labels, std::int64_t voxels);
+
+  // Of every label in `names` and every other value that occurred, without the background.
+  std::map<int, LabelStatistics> statistics(const Geometry& geometry, const std::map<int, std::string>& names) const;
+
+ private:
+  std::vector<std::int64_t> counts_;
+};
+
+// Fills in mean_intensity; NaN voxels do not count. Reads the image once.
+void add_mean_intensities(const ImageFiles& image, const std::vector<std::uint16_t>& labels,
+                          std::map<int, LabelStatistics>& statistics);
+
+// "1": {"name", "voxels", "ml"}, and so on; with mean intensities `mean_intensity`, and `mean_intensity_per_channel`
+// where there are several channels.
+nlohmann::ordered_json statistics_json(const std::map<int, LabelStatistics>& statistics, bool with_intensity);
+
+}  // namespace e2enet::cli
