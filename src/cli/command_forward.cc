@@ -19,8 +19,9 @@ constexpr char kDescription[] =
     "\n"
     "Usage: e2enet forward -m MODEL -i X.npy -o Y.npy [OPTIONS]\n"
     "\n"
-    "X.npy holds a prepared patch: float32, C order, (channels, D, H, W) or (D, H, W) for one channel. D, H\n"
-    "and W must be multiples of what the network's strides ask for. Y.npy gets the logits (classes, D, H, W)\n"
+    "X.npy holds a prepared patch: float32, C order, (channels, D, H, W), or (D, H, W) for one channel, or a\n"
+    "batch of one in front. D, H and W must be multiples of what the network's strides ask for. Y.npy gets the logits "
+    "(classes, D, H, W)\n"
     "or, with --node, the output of node x[I][J]: level I, stage J.";
 
 constexpr char kFooter[] =
@@ -44,6 +45,7 @@ int run(const Arguments& arguments) {
   const auto network = model::load_model_file(arguments.network.model);
   const model::Architecture& architecture = network->architecture();
   FloatArray input = read_npy(arguments.input);
+  if (input.shape.size() == 5 && input.shape[0] == 1) input.shape.erase(input.shape.begin());  // a batch of one
   if (input.shape.size() == 3 && architecture.input_channels == 1) input.shape.insert(input.shape.begin(), 1);
   if (input.shape.size() != 4 || input.shape[0] != architecture.input_channels) {
     throw Error(ErrorCode::invalid_image, arguments.input + ": shape: expected (" +

@@ -194,6 +194,7 @@ class SegmentCommand {
   int run() {
     use_threads(arguments_.common.threads);
     if (!arguments_.box.empty()) box_ = parse_box(arguments_.box, "--roi");
+    if (!arguments_.memory.empty()) memory_limit_ = parse_size(arguments_.memory, "--memory");
     const bool folder = arguments_.images.size() == 1 && fs::is_directory(arguments_.images[0]);
     return folder ? run_folder() : run_image();
   }
@@ -386,9 +387,17 @@ class SegmentCommand {
     const ImageFiles image(job.images);
     const Geometry& geometry = image.geometry();
     const int threads = segmenter_->engine().plan().threads;
+    const bool keep_labels = !job.preview.empty() || !job.statistics.empty();
+    if (memory_limit_ > 0) {
+      const std::int64_t planned = segmenter_->planned_bytes(image, keep_labels, !job.probabilities.empty());
+      if (planned > memory_limit_) {
+        throw Error(ErrorCode::memory_limit, "--memory: expected at least " + bytes_text(planned) + " for " +
+                                                 job.images[0] + ", found " + bytes_text(memory_limit_));
+      }
+    }
     imaging::ImageWriter writer(job.labels, image.header(),
                                 imaging::label_type(streaming::largest_label(configuration)), 1, threads);
-    LabelOutput labels(writer, geometry.shape[1] * geometry.shape[2], !job.preview.empty() || !job.statistics.empty());
+    LabelOutput labels(writer, geometry.shape[1] * geometry.shape[2], keep_labels);
     const streaming::PipelineResult segmented =
         segmenter_->segment(image, box_, !job.probabilities.empty(), labels, [&](const Progress& progress) {
           const char* doing = progress.stage == Progress::Stage::prepare   ? "preparing"
@@ -439,6 +448,7 @@ class SegmentCommand {
   const Arguments& arguments_;
   ProgressDisplay display_;
   VoxelBox box_;
+  std::int64_t memory_limit_ = 0;  // bytes; 0: none
   std::string prefix_;
   std::unique_ptr<CaseSegmenter> segmenter_;
   std::map<int, LabelStatistics> statistics_;  // of the last case
@@ -496,6 +506,11 @@ void add_segment(CLI::App& program, Invocation& invocation) {
                   "means the image's own. The labels keep the image's full size")
       ->type_name("X0:X1,Y0:Y1,Z0:Z1")
       ->group(how);
+  command
+      .add_option("--memory", arguments->memory,
+                  "Refuse at once, before any work, an image that may need more memory than this (600M, 2G)")
+      ->type_name("SIZE")
+      ->group(how);
   command.add_flag("--largest-component", arguments->largest_component, "Keep only the largest piece of each label")
       ->group(how);
 
@@ -513,6 +528,7 @@ void add_segment(CLI::App& program, Invocation& invocation) {
     }
     if (!arguments->box.empty()) parse_box(arguments->box, "--roi");
     if (!arguments->part.empty()) parse_part(arguments->part, "--part");
+    if (!arguments->memory.empty()) parse_size(arguments->memory, "--memory");
     invocation.run = [arguments] { return SegmentCommand(*arguments).run(); };
   });
 }

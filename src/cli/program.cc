@@ -110,7 +110,7 @@ int run_program(int argc, char** argv) {
   add_bench(program, invocation);
   // add_tradeoff(program, invocation);
   add_forward(program, invocation);
-  // add_preprocess(program, invocation);
+  add_preprocess(program, invocation);
   add_random(program, invocation);
 
   if (argc < 2) {

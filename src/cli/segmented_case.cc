@@ -5,6 +5,7 @@
 
 #include "cli/text.h"
 #include "e2enet/error.h"
+#include "imaging/orientation.h"
 #include "model/network.h"
 
 namespace e2enet::cli {
@@ -42,6 +43,39 @@ std::vector<imaging::SliceSource*> ImageFiles::sources() const {
 
 CaseSegmenter::CaseSegmenter(std::shared_ptr<const model::Network> network, const SegmentOptions& options)
     : engine_(std::move(network), options.plan), options_(options) {}
+
+std::int64_t CaseSegmenter::planned_bytes(const ImageFiles& image, bool keep_labels, bool probabilities) const {
+  const Geometry& geometry = image.geometry();
+  const model::Preprocessing& preprocessing = configuration().preprocessing;
+  const imaging::AxisMap frame = imaging::transposed(
+      imaging::map_to_orientation(geometry.affine, preprocessing.orientation), preprocessing.transpose_forward);
+  const Shape cropped = frame.shape(geometry.shape);  // cropping can only make it smaller
+  const Spacing spacing = frame.spacing(geometry.spacing);
+  const model::Triple& patch = engine_.plan().patch;
+  streaming::Extent3 volume{};
+  double prepared_voxels = 1;
+  for (std::size_t axis = 0; axis < 3; ++axis) {
+    const double target = preprocessing.spacing ? (*preprocessing.spacing)[axis] : spacing[axis];
+    const double extent = std::max<double>(std::ceil(spacing[axis] / target * double(cropped[axis])), patch[axis]);
+    prepared_voxels *= extent;
+    volume[axis] = static_cast<int>(std::min(extent, 1e9));
+  }
+  const auto channels = static_cast<double>(image.sources().size());
+  const auto voxels = static_cast<double>(geometry.voxels());
+  double bytes = static_cast<double>(engine_.plan().peak_bytes());
+  bytes += channels * prepared_voxels * 4;
+  bytes +=
+      static_cast<double>(streaming::SlidingWindow::memory_bytes(volume, patch, configuration().architecture.classes));
+  // Slices in work: interpolation along the slowest axis looks at a dozen of them, in double.
+  const double slice = std::max(double(geometry.shape[1] * geometry.shape[2]), prepared_voxels / volume[0]);
+  bytes += slice * 8 * (16 + 4 * engine_.plan().threads);
+  bytes += voxels / 8;  // the mask
+  bytes += voxels * 2;  // labels that come in another order than the file's, or whose components are counted
+  if (keep_labels) bytes += voxels * 2;
+  if (probabilities) bytes += voxels * 4 * configuration().architecture.classes;
+  constexpr double kProgramItself = 48.0 * 1024 * 1024;
+  return static_cast<std::int64_t>(std::min(bytes + kProgramItself, 9e18));
+}
 
 streaming::PipelineResult CaseSegmenter::segment(const ImageFiles& image, const VoxelBox& box, bool probabilities,
                                                  streaming::LabelSink& sink, const ProgressCallback& progress) {

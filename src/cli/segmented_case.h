@@ -46,6 +46,10 @@ class CaseSegmenter {
   const model::Configuration& configuration() const { return engine_.network().configuration(); }
   const engine::Engine& engine() const { return engine_; }
 
+  // What the process will need at most for this image, in bytes: the network's memory, the prepared image, accumulated
+  // probabilities, label volumes and what is kept. An upper bound, known before a voxel is read.
+  std::int64_t planned_bytes(const ImageFiles& image, bool keep_labels, bool probabilities) const;
+
   // Segments the image, or only the box: outside of it everything is background. Throws Error, and UsageError for a box
   // that is not inside the image.
   streaming::PipelineResult segment(const ImageFiles& image, const VoxelBox& box, bool probabilities,
