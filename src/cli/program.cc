@@ -108,7 +108,7 @@ int run_program(int argc, char** argv) {
   add_info(program, invocation);
   add_profile(program, invocation);
   add_bench(program, invocation);
-  // add_tradeoff(program, invocation);
+  add_tradeoff(program, invocation);
   add_forward(program, invocation);
   add_preprocess(program, invocation);
   add_random(program, invocation);
