@@ -20,9 +20,8 @@ constexpr char kDescription[] =
     "Usage: e2enet forward -m MODEL -i X.npy -o Y.npy [OPTIONS]\n"
     "\n"
     "X.npy holds a prepared patch: float32, C order, (channels, D, H, W), or (D, H, W) for one channel, or a\n"
-    "batch of one in front. D, H and W must be multiples of what the network's strides ask for. Y.npy gets the logits "
-    "(classes, D, H, W)\n"
-    "or, with --node, the output of node x[I][J]: level I, stage J.";
+    "batch of one in front. D, H and W must be multiples of what the network's strides ask for. Y.npy gets\n"
+    "the logits (classes, D, H, W) or, with --node, the output of node x[I][J]: level I, stage J.";
 
 constexpr char kFooter[] =
     "Examples:\n"
