@@ -159,7 +159,8 @@ int run_program(int argc, char** argv) {
   } catch (const UsageError& error) {
     return report(name, error.what(), kWrongCall);
   } catch (const Error& error) {
-    return report(name, error.what(), kFailed);
+    const bool stopped = error.code() == ErrorCode::cancelled && interrupted();
+    return report(name, stopped ? "interrupted" : error.what(), kFailed);
   } catch (const std::bad_alloc&) {
     return report(name, "the system gave no memory", kFailed);
   } catch (const std::exception& error) {
