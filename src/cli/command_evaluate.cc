@@ -14,6 +14,7 @@
 #include "cli/progress.h"
 #include "cli/scores_output.h"
 #include "e2enet/error.h"
+#include "evaluate/label_match.h"
 #include "evaluate/metrics.h"
 #include "imaging/nifti_reader.h"
 #include "model/model_file.h"
@@ -37,6 +38,7 @@ constexpr char kFooter[] =
     "Examples:\n"
     "  e2enet evaluate -p labels.nii.gz -r reference.nii.gz\n"
     "  e2enet evaluate -p predictions/ -r references/ --csv scores.csv\n"
+    "  e2enet evaluate -p labels.nii.gz -r atlas.nii.gz --match 1+2=38\n"
     "  e2enet evaluate -p predictions/ -r references/ --json | jq .mean_dice";
 
 struct Arguments {
@@ -47,6 +49,8 @@ struct Arguments {
   std::string csv;
   double tolerance = 1.0;
   std::vector<int> labels;
+  std::string match;
+  std::vector<evaluate::LabelMatch> matches;
 };
 
 struct Pair {
@@ -120,14 +124,22 @@ int run(const Arguments& arguments) {
   for (const auto& [value, name] : names) {
     if (arguments.labels.empty() && value != 0) asked.insert(value);
   }
+  for (const evaluate::LabelMatch& match : arguments.matches) {
+    asked.insert(match.label());
+    names[match.label()] = "(" + evaluate::match_text(match) + ")";
+  }
   std::set<int> seen = asked;
   std::vector<ScoredCase> cases;
   for (std::size_t i = 0; i < pairs.size(); ++i) {
     if (interrupted()) throw Error(ErrorCode::cancelled, "interrupted");
     const Pair& pair = pairs[i];
     display.update("comparing " + pair.name, static_cast<std::int64_t>(i), static_cast<std::int64_t>(pairs.size()), -1);
-    const imaging::LabelImage prediction = imaging::read_labels(pair.prediction);
-    const imaging::LabelImage reference = imaging::read_labels(pair.reference);
+    imaging::LabelImage prediction = imaging::read_labels(pair.prediction);
+    imaging::LabelImage reference = imaging::read_labels(pair.reference);
+    if (!arguments.matches.empty()) {
+      evaluate::renumber_prediction(arguments.matches, prediction.labels);
+      evaluate::renumber_reference(arguments.matches, reference.labels);
+    }
     require_same_shape(pair, prediction.geometry, reference.geometry);
     if (!same_place(prediction.geometry, reference.geometry)) {
       display.remark("warning: " + pair.prediction + " and " + pair.reference +
@@ -193,6 +205,12 @@ void add_evaluate(CLI::App& program, Invocation& invocation) {
       ->type_name("N,N,...")
       ->delimiter(',')
       ->group("Scores");
+  command
+      .add_option("--match", arguments->match,
+                  "Where the two number structures differently: 1+2=38 scores the prediction's 1 and 2, joined, as the "
+                  "reference's 38; several separated by commas, and nothing else is scored")
+      ->type_name("P+P=R,...")
+      ->group("Scores");
   command.add_option("--csv", arguments->csv, "Also write the scores of every case and label to this file")
       ->type_name("FILE")
       ->group("Output");
@@ -204,6 +222,16 @@ void add_evaluate(CLI::App& program, Invocation& invocation) {
     for (const int label : arguments->labels) {
       if (label < 0 || label > 65535) {
         throw UsageError("--labels: expected values from 0 to 65535, found " + std::to_string(label));
+      }
+    }
+    if (!arguments->match.empty()) {
+      if (!arguments->labels.empty() || !arguments->model.empty()) {
+        throw UsageError("--match: expected neither --labels nor --model beside it, found one");
+      }
+      try {
+        arguments->matches = evaluate::parse_label_matches(arguments->match);
+      } catch (const Error& error) {
+        throw UsageError(std::string("--match: ") + error.what());
       }
     }
     invocation.run = [arguments] { return run(*arguments); };
