@@ -14,8 +14,8 @@ namespace model {
 class Network;
 }
 
-// An E2ENet with its weights and everything that the pipeline needs to know: how to prepare an image, what the labels mean.
-// Immutable and cheap to copy (copies share the weights); any number of threads may use one at the same time.
+// An E2ENet with its weights and everything that the pipeline needs to know: how to prepare an image, what the labels
+// mean. Immutable and cheap to copy (copies share the weights); any number of threads may use one at the same time.
 //
 //   e2enet::Model model = e2enet::Model::load("hippocampus.safetensors");
 //   for (const auto& [value, name] : model.labels()) std::cout << value << " " << name << "\n";
@@ -27,11 +27,11 @@ class Model {
 
   int input_channels() const;
   int classes() const;
-  std::array<int, 3> patch_size() const;  // D, H, W in voxels
+  std::array<int, 3> patch_size() const;             // D, H, W in voxels
   const std::map<int, std::string>& labels() const;  // label value -> name; 0 is the background
-  std::int64_t parameters() const;        // kept weights, biases and norm parameters
-  double flops_paper() const;             // for one patch, the paper's convention (docs/flops.md)
-  double flops_executed() const;          // for one patch, what is really computed
+  std::int64_t parameters() const;                   // kept weights, biases and norm parameters
+  double flops_paper() const;                        // for one patch, the paper's convention (docs/flops.md)
+  double flops_executed() const;                     // for one patch, what is really computed
 
   const std::shared_ptr<const model::Network>& network() const { return network_; }
 

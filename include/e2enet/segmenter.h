@@ -17,18 +17,18 @@ enum class Precision {
 };
 
 struct Options {
-  int threads = 0;             // 0: as many as the machine offers
+  int threads = 0;  // 0: as many as the machine offers
   Precision precision = Precision::f32;
-  double step = 0.5;           // distance of neighbouring tiles as a fraction of the patch, in (0, 1]
-  bool mirror = false;         // average over mirrored copies of each tile (the model's mirror axes): better, 2-8 times slower
+  double step = 0.5;    // distance of neighbouring tiles as a fraction of the patch, in (0, 1]
+  bool mirror = false;  // average over mirrored copies of each tile (the model's mirror axes): better, 2-8 times slower
   bool largest_component = false;  // keep only the largest component (face-connected) of each label
-  bool probabilities = false;  // also return probabilities
+  bool probabilities = false;      // also return probabilities
 };
 
 struct Progress {
   enum class Stage { prepare, segment, export_labels };
   Stage stage = Stage::prepare;
-  std::int64_t done = 0;   // tiles in stage `segment`, steps otherwise
+  std::int64_t done = 0;  // tiles in stage `segment`, steps otherwise
   std::int64_t total = 0;
   double seconds_left = 0;  // estimate; below 0 when not known yet
 };
@@ -44,8 +44,8 @@ struct Segmentation {
   bool empty_image = false;           // the image had no nonzero voxel: everything is background
 };
 
-// Holds a plan and its working memory for one model. One Segmenter serves one thread at a time; several may share a Model.
-// The same input gives the same bits on every run and for every number of threads.
+// Holds a plan and its working memory for one model. One Segmenter serves one thread at a time; several may share a
+// Model. The same input gives the same bits on every run and for every number of threads.
 //
 //   e2enet::Segmenter segmenter(e2enet::Model::load("model.safetensors"));
 //   e2enet::Segmentation result = segmenter.segment(image, [](const e2enet::Progress& p) {

@@ -7,8 +7,8 @@
 
 namespace e2enet {
 
-// Axis order is D, H, W everywhere: depth is the slowest axis in memory and the third axis (k) of a NIfTI file, width the
-// fastest and the first (i). Voxel (d, h, w) of a volume is element (d * shape[1] + h) * shape[2] + w.
+// Axis order is D, H, W everywhere: depth is the slowest axis in memory and the third axis (k) of a NIfTI file, width
+// the fastest and the first (i). Voxel (d, h, w) of a volume is element (d * shape[1] + h) * shape[2] + w.
 using Shape = std::array<std::int64_t, 3>;
 
 // Distance between voxel centres along D, H, W, in mm.
@@ -26,7 +26,8 @@ struct Geometry {
   std::int64_t voxels() const { return shape[0] * shape[1] * shape[2]; }
 };
 
-// An image of one or more channels in the caller's memory. Each channel is a contiguous float32 volume of geometry.shape.
+// An image of one or more channels in the caller's memory. Each channel is a contiguous float32 volume of
+// geometry.shape.
 struct ImageView {
   Geometry geometry;
   std::vector<const float*> channels;

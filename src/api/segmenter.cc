@@ -18,8 +18,8 @@ plan::PlanOptions plan_options(const Options& options) {
     throw Error(ErrorCode::invalid_argument, "threads: expected 0 to 1024, found " + std::to_string(options.threads));
   }
   if (!(options.step > 0 && options.step <= 1)) {
-    throw Error(ErrorCode::invalid_argument, "step: expected a fraction of the patch above 0 and at most 1, found " +
-                                                 std::to_string(options.step));
+    throw Error(ErrorCode::invalid_argument,
+                "step: expected a fraction of the patch above 0 and at most 1, found " + std::to_string(options.step));
   }
   plan::PlanOptions plan;
   plan.threads = options.threads ? options.threads : available_threads();
@@ -32,8 +32,8 @@ void check_geometry(const Geometry& geometry) {
   for (std::size_t axis = 0; axis < 3; ++axis) {
     const std::string name = std::string("geometry, axis ") + "DHW"[axis];
     if (geometry.shape[axis] < 1 || geometry.shape[axis] > kMostVoxelsOnAxis) {
-      throw Error(ErrorCode::invalid_image, name + ": expected 1 to " + std::to_string(kMostVoxelsOnAxis) + " voxels, found " +
-                                                std::to_string(geometry.shape[axis]));
+      throw Error(ErrorCode::invalid_image, name + ": expected 1 to " + std::to_string(kMostVoxelsOnAxis) +
+                                                " voxels, found " + std::to_string(geometry.shape[axis]));
     }
     if (!(geometry.spacing[axis] > 0) || !std::isfinite(geometry.spacing[axis])) {
       throw Error(ErrorCode::invalid_image,
@@ -41,7 +41,8 @@ void check_geometry(const Geometry& geometry) {
     }
   }
   for (const double value : geometry.affine) {
-    if (!std::isfinite(value)) throw Error(ErrorCode::invalid_image, "geometry, affine: expected finite numbers, found another");
+    if (!std::isfinite(value))
+      throw Error(ErrorCode::invalid_image, "geometry, affine: expected finite numbers, found another");
   }
 }
 
@@ -62,7 +63,8 @@ class KeepLabels : public streaming::LabelSink {
 }  // namespace
 
 struct Segmenter::Implementation {
-  Implementation(const Model& model, const Options& wanted) : options(wanted), engine(model.network(), plan_options(wanted)) {}
+  Implementation(const Model& model, const Options& wanted)
+      : options(wanted), engine(model.network(), plan_options(wanted)) {}
   Options options;
   engine::Engine engine;
 };

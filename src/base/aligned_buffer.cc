@@ -10,7 +10,8 @@
 
 namespace e2enet {
 
-// Straight from the system, so that the pages go back to it at once when the buffer does, and none is touched before use.
+// Straight from the system, so that the pages go back to it at once when the buffer does, and none is touched before
+// use.
 AlignedBuffer::AlignedBuffer(std::size_t bytes, const char* what) {
   if (bytes == 0) return;
   constexpr std::size_t kHugePage = std::size_t{2} << 20;

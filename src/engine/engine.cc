@@ -33,7 +33,8 @@ class RowsAhead {
     kernels::ConvolutionShape shape;
     shape.input = extent_;
     const int row = band * convolution_.rows_per_band();
-    const kernels::RowRange read = kernels::rows_read(shape, row, std::min(row + convolution_.rows_per_band(), extent_.height));
+    const kernels::RowRange read =
+        kernels::rows_read(shape, row, std::min(row + convolution_.rows_per_band(), extent_.height));
     kernels::RowRange make;
     if (bottom_up_) {
       make = {std::min(read.begin / stride_height_, next_), next_};
@@ -149,7 +150,8 @@ void Engine::load(const kernels::PatchView& patch) {
   const Stopwatch watch;
   const kernels::Feature input = resolve(plan_.input);
   run_team(plan_.threads, [&](const Worker& worker) {
-    worker.for_each(input.extent.height, [&](std::int64_t row) { load_patch_rows(patch, input, int(row), int(row) + 1); });
+    worker.for_each(input.extent.height,
+                    [&](std::int64_t row) { load_patch_rows(patch, input, int(row), int(row) + 1); });
   });
   load_seconds_ = watch.seconds();
 }
@@ -190,9 +192,10 @@ void Engine::run_convolution(BoundConvolution& convolution) {
     constexpr int kGroup = 16;
     worker.for_each((outputs + kGroup - 1) / kGroup, [&](std::int64_t group) {
       const int begin = int(group) * kGroup;
-      finish_instance_norm(convolution.arguments.statistics, planned.slot_voxels.data(), int(planned.slot_voxels.size()), outputs,
-                           begin, std::min(begin + kGroup, outputs), planned.layer->norm_weight, planned.layer->norm_bias,
-                           kNormEpsilon, convolution.scale, convolution.offset);
+      finish_instance_norm(convolution.arguments.statistics, planned.slot_voxels.data(),
+                           int(planned.slot_voxels.size()), outputs, begin, std::min(begin + kGroup, outputs),
+                           planned.layer->norm_weight, planned.layer->norm_bias, kNormEpsilon, convolution.scale,
+                           convolution.offset);
     });
   });
 }
@@ -251,7 +254,9 @@ void Engine::run_to_node(const kernels::PatchView& patch, const model::Node& nod
 
 std::vector<StepTime> Engine::step_times() const {
   const auto bytes = [](const plan::PlannedFeature& feature) {
-    return feature.exists() ? double(feature.channels) * double(feature.extent.voxels()) * double(element_bytes(feature.element)) : 0.0;
+    return feature.exists()
+               ? double(feature.channels) * double(feature.extent.voxels()) * double(element_bytes(feature.element))
+               : 0.0;
   };
   std::vector<StepTime> times;
   StepTime input;

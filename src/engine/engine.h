@@ -23,7 +23,7 @@ class LogitsSink {
 
 // What one step took on the last patch.
 struct StepTime {
-  std::string name;    // "x[0][1] block 1", "up into x[0][1]", "head"
+  std::string name;  // "x[0][1] block 1", "up into x[0][1]", "head"
   std::string kernel;
   std::string reason;
   double density = 1;
@@ -45,8 +45,8 @@ class Engine {
 
   void run(const kernels::PatchView& patch, LogitsSink& sink);
 
-  // Runs until the node is complete and writes it, activated, as (C, D, H, W) floats. Throws Error (invalid_argument) when
-  // the network has no such node.
+  // Runs until the node is complete and writes it, activated, as (C, D, H, W) floats. Throws Error (invalid_argument)
+  // when the network has no such node.
   void run_to_node(const kernels::PatchView& patch, const model::Node& node, float* values);
 
   // The times of the last patch, in the order of the schedule.
@@ -66,7 +66,7 @@ class Engine {
   std::shared_ptr<const model::Network> network_;
   plan::Plan plan_;
   AlignedBuffer features_;
-  AlignedBuffer scratch_;     // per thread
+  AlignedBuffer scratch_;  // per thread
   AlignedBuffer statistics_;
   AlignedBuffer row_logits_;  // per thread
   std::vector<float> scales_;
@@ -79,7 +79,8 @@ class Engine {
 // Writes the logits to a float array in (classes, D, H, W) order.
 class StoreLogits : public LogitsSink {
  public:
-  StoreLogits(float* values, int classes, const model::Triple& patch) : values_(values), classes_(classes), patch_(patch) {}
+  StoreLogits(float* values, int classes, const model::Triple& patch)
+      : values_(values), classes_(classes), patch_(patch) {}
   void consume(int row, float* logits) override;
 
  private:

@@ -15,8 +15,8 @@ struct Architecture {
   int classes = 2;
   int base_features = 48;
   int max_features = 320;
-  int groups = 5;                     // depth-shift groups
-  std::vector<Triple> pool_strides;   // from level i to level i + 1
+  int groups = 5;                    // depth-shift groups
+  std::vector<Triple> pool_strides;  // from level i to level i + 1
   Triple patch_size{0, 0, 0};
 
   int pooling_steps() const { return static_cast<int>(pool_strides.size()); }
@@ -24,7 +24,8 @@ struct Architecture {
   // f[i] = min(base_features * 2^i, max_features)
   int features(int level) const;
 
-  // Extent of level `level` of a patch: the patch divided by the strides above it, rounded up as strided convolutions do.
+  // Extent of level `level` of a patch: the patch divided by the strides above it, rounded up as strided convolutions
+  // do.
   Triple extent(const Triple& patch, int level) const;
 
   // What a patch must be a multiple of, so that every flow meets its node at the same extent.
@@ -56,13 +57,11 @@ struct LayerDescription {
   int inputs() const;
   int taps() const;  // values per (output, input) kernel
   bool sparse() const { return kind == LayerKind::fusion_convolution || kind == LayerKind::upward_transposed; }
-  bool convolution() const {
-    return kind == LayerKind::backbone_convolution || kind == LayerKind::fusion_convolution;
-  }
+  bool convolution() const { return kind == LayerKind::backbone_convolution || kind == LayerKind::fusion_convolution; }
 };
 
-// Every layer of the network, in the order of the model file: backbone by level, fusion by stage then level (each node's
-// transposed convolution before its blocks), then heads 0 to heads - 1.
+// Every layer of the network, in the order of the model file: backbone by level, fusion by stage then level (each
+// node's transposed convolution before its blocks), then heads 0 to heads - 1.
 std::vector<LayerDescription> describe_layers(const Architecture& architecture, int heads);
 
 // Deep supervision knows at most four heads, and a network has one per level of its last diagonal.

@@ -42,7 +42,8 @@ struct Configuration {
 };
 
 // Reads the JSON text of docs/model-file.md. `source` names the file in errors, which are Error (invalid_model) and say
-// the key, what was expected and what was found. `needs_format_version`: model files state one, `random --config` need not.
+// the key, what was expected and what was found. `needs_format_version`: model files state one, `random --config` need
+// not.
 Configuration parse_configuration(const std::string& json_text, const std::string& source, bool needs_format_version);
 
 std::string configuration_text(const Configuration& configuration);

@@ -16,7 +16,8 @@ Network::Network(Configuration configuration, std::vector<Layer> layers, Aligned
 
 const Layer& Network::find(LayerKind kind, const Node& node, int block) const {
   for (const Layer& layer : layers_) {
-    if (layer.description.kind == kind && layer.description.node == node && layer.description.block == block) return layer;
+    if (layer.description.kind == kind && layer.description.node == node && layer.description.block == block)
+      return layer;
   }
   throw Error(ErrorCode::internal, "the network has no such layer");
 }

@@ -18,8 +18,8 @@ struct ArenaLayout {
   std::size_t bytes = 0;
 };
 
-// Largest first, each at the lowest offset where no buffer that is alive at the same time lies (Pisarchyk and Lee, "Efficient
-// Memory Management for Deep Neural Net Inference", 2020, "greedy by size").
+// Largest first, each at the lowest offset where no buffer that is alive at the same time lies (Pisarchyk and Lee,
+// "Efficient Memory Management for Deep Neural Net Inference", 2020, "greedy by size").
 ArenaLayout place_buffers(const std::vector<BufferRequest>& requests);
 
 }  // namespace e2enet::plan

@@ -18,7 +18,8 @@ struct Cost {
 Cost direct_cost(const kernels::ConvolutionShape& shape, const kernels::SparseKernels& kernels) {
   const kernels::Extent output = shape.output();
   const double lanes = double(output.voxels());
-  // Products: 9 a kept kernel; in a dense layer a load serves several outputs. Staging: each input voxel once, and halo rows.
+  // Products: 9 a kept kernel; in a dense layer a load serves several outputs. Staging: each input voxel once, and halo
+  // rows.
   const double product = kernels.density() == 1.0 ? 9.0 : 13.0;
   const double staging = 8.0 * double(shape.input.voxels()) / lanes;
   return {lanes * (product * double(kernels.count()) + staging * kernels.inputs + 4.0 * kernels.outputs), "direct"};

@@ -14,8 +14,8 @@ struct KernelChoice {
   std::string reason;
 };
 
-// By a model of each algorithm's cost, never by a stopwatch: the choice, and with it every bit of the result, is the same
-// on every run.
+// By a model of each algorithm's cost, never by a stopwatch: the choice, and with it every bit of the result, is the
+// same on every run.
 KernelChoice choose_convolution(const kernels::ConvolutionShape& shape, const kernels::SparseKernels& kernels,
                                 const PlanOptions& options);
 

@@ -39,8 +39,8 @@ Triple checked_patch(const model::Architecture& architecture, Triple patch) {
   const Triple multiple = architecture.patch_multiple();
   for (int axis = 0; axis < 3; ++axis) {
     if (patch[axis] < 1 || patch[axis] > 4096 || patch[axis] % multiple[axis] != 0) {
-      throw Error(ErrorCode::invalid_argument, "patch: expected D, H, W up to 4096 and multiples of " + patch_text(multiple) +
-                                                   ", found " + patch_text(patch));
+      throw Error(ErrorCode::invalid_argument, "patch: expected D, H, W up to 4096 and multiples of " +
+                                                   patch_text(multiple) + ", found " + patch_text(patch));
     }
   }
   if (std::int64_t{patch[0]} * patch[1] * patch[2] > (std::int64_t{1} << 31)) {
@@ -49,8 +49,8 @@ Triple checked_patch(const model::Architecture& architecture, Triple patch) {
   return patch;
 }
 
-// The memory of one level. Node after node is written over the one before: x[i][j-1] is last read by x[i][j] itself, once the
-// level above has taken its upward flow and its downward flow was set aside.
+// The memory of one level. Node after node is written over the one before: x[i][j-1] is last read by x[i][j] itself,
+// once the level above has taken its upward flow and its downward flow was set aside.
 struct Level {
   Extent extent;
   bool in_place = false;
@@ -162,7 +162,8 @@ class Builder {
     request.last = std::max(request.last, step_);
   }
 
-  PlannedFeature new_feature(int channels, const Extent& extent, int stored_rows, int extra_rows, kernels::Element element) {
+  PlannedFeature new_feature(int channels, const Extent& extent, int stored_rows, int extra_rows,
+                             kernels::Element element) {
     PlannedFeature feature;
     feature.element = element;
     feature.channels = channels;
@@ -171,7 +172,8 @@ class Builder {
     feature.channel_stride = std::ptrdiff_t(stored_rows + extra_rows) * extent.width * extent.depth;
     // Planes a power of two apart would meet in the same cache sets; one line more spreads them.
     feature.channel_stride += 64 / std::ptrdiff_t(kernels::element_bytes(element));
-    feature.buffer = new_buffer(std::size_t(feature.channel_stride) * std::size_t(channels) * kernels::element_bytes(element));
+    feature.buffer =
+        new_buffer(std::size_t(feature.channel_stride) * std::size_t(channels) * kernels::element_bytes(element));
     return feature;
   }
 
@@ -245,7 +247,8 @@ class Builder {
       step.upward_input = below.newest;
       touch(step.upward_input.feature);
       const int rows = ring_rows(step, level.extent, description_stride(*step.upward_layer).height);
-      step.sources.push_back({new_feature(step.upward_layer->description.outputs, level.extent, rows, 0, options_.storage), -1});
+      step.sources.push_back(
+          {new_feature(step.upward_layer->description.outputs, level.extent, rows, 0, options_.storage), -1});
       if (node.level > 0) step.sources.push_back(downward_.at({node.level - 1, node.stage - 1}));
     }
     step.output = next_output(level, description.outputs, step);
@@ -312,12 +315,13 @@ class Builder {
       const ConvolutionStep& convolution = *step.convolution;
       plan_.scratch_bytes = std::max(plan_.scratch_bytes, convolution.kernel->scratch_bytes());
       if (convolution.upward) plan_.scratch_bytes = std::max(plan_.scratch_bytes, convolution.upward->scratch_bytes());
-      plan_.statistics_bytes = std::max(plan_.statistics_bytes, convolution.slot_voxels.size() *
-                                                                    std::size_t(convolution.output.channels) *
-                                                                    sizeof(kernels::PartialStatistics));
+      plan_.statistics_bytes =
+          std::max(plan_.statistics_bytes, convolution.slot_voxels.size() * std::size_t(convolution.output.channels) *
+                                               sizeof(kernels::PartialStatistics));
     }
     plan_.scratch_bytes = (plan_.scratch_bytes + 4095) / 4096 * 4096;
-    plan_.row_logits_bytes = std::size_t(architecture_.classes) * std::size_t(plan_.patch[0]) * std::size_t(plan_.patch[2]) * 4;
+    plan_.row_logits_bytes =
+        std::size_t(architecture_.classes) * std::size_t(plan_.patch[0]) * std::size_t(plan_.patch[2]) * 4;
     plan_.row_logits_bytes = (plan_.row_logits_bytes + 4095) / 4096 * 4096;
   }
 
@@ -341,7 +345,9 @@ class Builder {
 }  // namespace
 
 Plan::Plan(const model::Network& network, const PlanOptions& options)
-    : patch(checked_patch(network.architecture(), options.patch)), threads(std::max(1, options.threads)), storage(options.storage) {
+    : patch(checked_patch(network.architecture(), options.patch)),
+      threads(std::max(1, options.threads)),
+      storage(options.storage) {
   Builder(network, options, *this).build();
 }
 

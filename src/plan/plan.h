@@ -24,8 +24,8 @@ struct PlanOptions {
   kernels::Element storage = kernels::Element::f32;
   // For tests and measurements: this algorithm wherever it can compute the layer.
   std::optional<Algorithm> forced_algorithm;
-  // A level whose feature is larger than this is computed in place, band by band; below, the second copy costs little and
-  // every band can run at once.
+  // A level whose feature is larger than this is computed in place, band by band; below, the second copy costs little
+  // and every band can run at once.
   std::size_t in_place_bytes = std::size_t{16} << 20;
   // An upward flow larger than this is made a few rows ahead of the convolution that reads it, while they are in cache.
   std::size_t ring_bytes = std::size_t{8} << 20;
@@ -58,11 +58,11 @@ struct ConvolutionStep {
   PlannedFeature output;
   PlannedFeature pooled;  // the downward flow out of this block, if its kernel takes it along
   std::vector<std::uint8_t> pool_minimum;
-  int norm = -1;  // index of the norm that this block's statistics become
+  int norm = -1;                          // index of the norm that this block's statistics become
   std::vector<std::int64_t> slot_voxels;  // count behind each slot of statistics
 
-  // The upward flow into this block: source number upward_source is made by `upward`, a few rows ahead of the convolution
-  // when it is a ring.
+  // The upward flow into this block: source number upward_source is made by `upward`, a few rows ahead of the
+  // convolution when it is a ring.
   const model::Layer* upward_layer = nullptr;
   std::unique_ptr<kernels::TransposedConvolution> upward;
   PlannedSource upward_input;
@@ -73,7 +73,8 @@ struct ConvolutionStep {
   std::string reason;      // why this kernel
 
   bool band_by_band() const {
-    return in_place || (upward && sources[upward_source].feature.stored_rows < sources[upward_source].feature.extent.height);
+    return in_place ||
+           (upward && sources[upward_source].feature.stored_rows < sources[upward_source].feature.extent.height);
   }
 };
 
@@ -106,11 +107,11 @@ class Plan {
   int norm_channels = 0;
 
   std::vector<std::size_t> buffer_offsets;  // of each buffer in the arena, bytes
-  std::size_t features_bytes = 0;    // the arena
-  std::size_t scratch_bytes = 0;     // per thread
-  std::size_t statistics_bytes = 0;  // slots of the largest step
-  std::size_t packed_bytes = 0;      // weights in the kernels' own form
-  std::size_t row_logits_bytes = 0;  // per thread
+  std::size_t features_bytes = 0;           // the arena
+  std::size_t scratch_bytes = 0;            // per thread
+  std::size_t statistics_bytes = 0;         // slots of the largest step
+  std::size_t packed_bytes = 0;             // weights in the kernels' own form
+  std::size_t row_logits_bytes = 0;         // per thread
 
   // Working memory of inference: everything above.
   std::size_t peak_bytes() const;

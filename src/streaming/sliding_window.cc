@@ -14,7 +14,8 @@ std::vector<int> tile_starts(int image, int patch, double step) {
   if (image <= patch) return {0};
   const int count = int(std::ceil((image - patch) / (patch * step))) + 1;
   std::vector<int> starts;
-  for (int i = 0; i < count; ++i) starts.push_back(int(std::nearbyint(double(i) * (double(image - patch) / (count - 1)))));
+  for (int i = 0; i < count; ++i)
+    starts.push_back(int(std::nearbyint(double(i) * (double(image - patch) / (count - 1)))));
   return starts;
 }
 
@@ -40,7 +41,10 @@ std::vector<float> gaussian_weights(const Extent3& patch) {
 class SlidingWindow::Accumulate : public engine::LogitsSink {
  public:
   Accumulate(SlidingWindow& window, const std::array<int, 3>& start, const std::vector<int>& mirror, float share)
-      : window_(window), start_(start), share_(share), sigmoid_(window.engine_.network().configuration().output == model::OutputKind::sigmoid) {
+      : window_(window),
+        start_(start),
+        share_(share),
+        sigmoid_(window.engine_.network().configuration().output == model::OutputKind::sigmoid) {
     for (const int axis : mirror) flipped_[axis] = true;
   }
 
@@ -66,8 +70,9 @@ class SlidingWindow::Accumulate : public engine::LogitsSink {
         const int patch_d = flipped_[0] ? depth - 1 - tile_d : tile_d;
         const std::ptrdiff_t ring = (start_[0] + tile_d) % window_.ring_slices_;
         float* to = sums + (ring * window_.classes_ + c) * slice + std::ptrdiff_t{h} * window_.volume_[2] + start_[2];
-        const float* weight =
-            window_.weights_.empty() ? nullptr : window_.weights_.data() + (std::ptrdiff_t{tile_d} * height + tile_row) * width;
+        const float* weight = window_.weights_.empty()
+                                  ? nullptr
+                                  : window_.weights_.data() + (std::ptrdiff_t{tile_d} * height + tile_row) * width;
         for (int w = w_begin; w < w_end; ++w) {
           const int patch_w = flipped_[2] ? width - 1 - w : w;
           const float probability = row[std::ptrdiff_t{patch_w} * depth + patch_d] * share_;
@@ -88,8 +93,8 @@ class SlidingWindow::Accumulate : public engine::LogitsSink {
 SlidingWindow::SlidingWindow(engine::Engine& engine, const TilingOptions& options, const Extent3& volume)
     : engine_(engine), volume_(volume), patch_(engine.plan().patch), classes_(engine.network().architecture().classes) {
   if (!(options.step > 0 && options.step <= 1)) {
-    throw Error(ErrorCode::invalid_argument, "step: expected a fraction of the patch above 0 and at most 1, found " +
-                                                 std::to_string(options.step));
+    throw Error(ErrorCode::invalid_argument,
+                "step: expected a fraction of the patch above 0 and at most 1, found " + std::to_string(options.step));
   }
   std::int64_t tiles = 1;
   for (int axis = 0; axis < 3; ++axis) {
@@ -190,9 +195,12 @@ void SlidingWindow::add_weights(const std::array<int, 3>& start) {
   auto* sums = reinterpret_cast<float*>(weight_sums_.data());
   for (int d = std::max(0, -start[0]); d < patch_[0] && start[0] + d < volume_[0]; ++d) {
     for (int h = std::max(0, -start[1]); h < patch_[1] && start[1] + h < volume_[1]; ++h) {
-      float* row = sums + (std::ptrdiff_t((start[0] + d) % ring_slices_) * volume_[1] + start[1] + h) * volume_[2] + start[2];
-      const float* weight = weights_.empty() ? nullptr : weights_.data() + (std::ptrdiff_t{d} * patch_[1] + h) * patch_[2];
-      for (int w = std::max(0, -start[2]); w < patch_[2] && start[2] + w < volume_[2]; ++w) row[w] += weight ? weight[w] : 1.0f;
+      float* row =
+          sums + (std::ptrdiff_t((start[0] + d) % ring_slices_) * volume_[1] + start[1] + h) * volume_[2] + start[2];
+      const float* weight =
+          weights_.empty() ? nullptr : weights_.data() + (std::ptrdiff_t{d} * patch_[1] + h) * patch_[2];
+      for (int w = std::max(0, -start[2]); w < patch_[2] && start[2] + w < volume_[2]; ++w)
+        row[w] += weight ? weight[w] : 1.0f;
     }
   }
 }

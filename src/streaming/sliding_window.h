@@ -60,7 +60,7 @@ class SlidingWindow {
   // Throws Error (invalid_argument) for a step out of range; out_of_memory.
   SlidingWindow(engine::Engine& engine, const TilingOptions& options, const Extent3& volume);
 
-  std::int64_t runs() const;           // tiles times mirrored copies
+  std::int64_t runs() const;  // tiles times mirrored copies
 
   // What an instance takes for accumulated probabilities and weights.
   static std::size_t memory_bytes(const Extent3& volume, const model::Triple& patch, int classes);
@@ -83,8 +83,8 @@ class SlidingWindow {
   std::vector<std::vector<int>> mirrors_;  // each a set of axes to flip
   std::vector<float> weights_;             // of a tile; empty: all one
   int ring_slices_;
-  AlignedBuffer sums_;          // [ring slice][classes][H][W]
-  AlignedBuffer weight_sums_;   // [ring slice][H][W]
+  AlignedBuffer sums_;         // [ring slice][classes][H][W]
+  AlignedBuffer weight_sums_;  // [ring slice][H][W]
 };
 
 }  // namespace e2enet::streaming

@@ -49,7 +49,8 @@ class LabelCollector {
   // Planes [first, first + count) of the cropped volume, one after the other.
   void add(std::int64_t first, std::int64_t count, const std::uint16_t* planes) {
     if (!in_order_) {
-      for (std::int64_t i = 0; i < count; ++i) exporter_.place(first + i, planes + i * exporter_.plane_size(), volume());
+      for (std::int64_t i = 0; i < count; ++i)
+        exporter_.place(first + i, planes + i * exporter_.plane_size(), volume());
       return;
     }
     write_background(first_plane_slice_ + first);
@@ -100,7 +101,8 @@ class ExportSlices : public SliceSink {
     slice_size_ = class_stride_ * exporter.classes();
     image_voxels_ = plan.geometry().voxels();
     for (int i = 0; i < threads; ++i) workspaces_.emplace_back(exporter);
-    if (probabilities_) plane_probabilities_.resize(std::size_t(threads) * std::size_t(exporter.classes() * exporter.plane_size()));
+    if (probabilities_)
+      plane_probabilities_.resize(std::size_t(threads) * std::size_t(exporter.classes() * exporter.plane_size()));
   }
 
   void consume(const FinishedSlices& slices) override {
@@ -137,10 +139,11 @@ class ExportSlices : public SliceSink {
     const auto needed = exporter_.needed(plane);
     const float* planes[2] = {slice(needed.first), slice(needed.first + needed.count - 1)};
     const std::int64_t plane_size = exporter_.plane_size();
-    float* probabilities =
-        probabilities_ ? plane_probabilities_.data() + std::int64_t{thread} * exporter_.classes() * plane_size : nullptr;
-    exporter_.plane(plane, planes, class_stride_, 0, workspaces_[std::size_t(thread)], labels_.data() + index * plane_size,
-                    probabilities);
+    float* probabilities = probabilities_
+                               ? plane_probabilities_.data() + std::int64_t{thread} * exporter_.classes() * plane_size
+                               : nullptr;
+    exporter_.plane(plane, planes, class_stride_, 0, workspaces_[std::size_t(thread)],
+                    labels_.data() + index * plane_size, probabilities);
     for (std::int64_t c = 0; probabilities && c < exporter_.classes(); ++c) {
       exporter_.place(plane, probabilities + c * plane_size, probabilities_->data() + c * image_voxels_);
     }
@@ -161,12 +164,14 @@ class ExportSlices : public SliceSink {
   double seconds_ = 0;
 };
 
-void report(const ProgressCallback& progress, Progress::Stage stage, std::int64_t done, std::int64_t total, double left) {
+void report(const ProgressCallback& progress, Progress::Stage stage, std::int64_t done, std::int64_t total,
+            double left) {
   if (progress && !progress({stage, done, total, left})) throw Error(ErrorCode::cancelled, "cancelled by the caller");
 }
 
 // All background, with probability 1 where probabilities are wanted.
-void write_empty(const Geometry& geometry, int classes, bool regions, bool probabilities, LabelSink& sink, PipelineResult& result) {
+void write_empty(const Geometry& geometry, int classes, bool regions, bool probabilities, LabelSink& sink,
+                 PipelineResult& result) {
   const std::vector<std::uint16_t> slice(std::size_t(geometry.shape[1] * geometry.shape[2]), 0);
   for (std::int64_t k = 0; k < geometry.shape[0]; ++k) sink.consume(k, 1, slice.data());
   if (!probabilities) return;
@@ -226,7 +231,8 @@ PipelineResult segment_volume(engine::Engine& engine, const Geometry& geometry,
   imaging::Survey survey = imaging::survey_image(channels, survey_options);
   if (survey.empty()) {
     result.empty_image = true;
-    write_empty(geometry, classes, configuration.output == model::OutputKind::sigmoid, options.probabilities, sink, result);
+    write_empty(geometry, classes, configuration.output == model::OutputKind::sigmoid, options.probabilities, sink,
+                result);
     return result;
   }
   const imaging::PreprocessPlan plan(geometry, survey, preprocessing);
@@ -244,9 +250,11 @@ PipelineResult segment_volume(engine::Engine& engine, const Geometry& geometry,
   if (options.probabilities) {
     // Outside the crop there is background.
     result.probabilities.assign(std::size_t(classes) * std::size_t(geometry.voxels()), 0.0f);
-    if (configuration.output == model::OutputKind::softmax) std::fill_n(result.probabilities.begin(), geometry.voxels(), 1.0f);
+    if (configuration.output == model::OutputKind::softmax)
+      std::fill_n(result.probabilities.begin(), geometry.voxels(), 1.0f);
   }
-  ExportSlices exported(exporter, plan, collector, options.probabilities ? &result.probabilities : nullptr, options.threads);
+  ExportSlices exported(exporter, plan, collector, options.probabilities ? &result.probabilities : nullptr,
+                        options.threads);
 
   start = Clock::now();
   window.run(input.channel(0), exported, [&](std::int64_t done, std::int64_t total) {

@@ -30,7 +30,8 @@ struct PipelineOptions {
   int threads = 1;
 };
 
-// Takes the labels, slice after slice of the image from k = 0, on the calling thread; every voxel of the image is in it.
+// Takes the labels, slice after slice of the image from k = 0, on the calling thread; every voxel of the image is in
+// it.
 class LabelSink {
  public:
   virtual ~LabelSink() = default;
@@ -45,7 +46,8 @@ struct PipelineResult {
   double prepare_seconds = 0, network_seconds = 0, export_seconds = 0;
 };
 
-// `channels` are the image's, all of geometry.shape. Throws Error: invalid_image, invalid_argument, cancelled, out_of_memory.
+// `channels` are the image's, all of geometry.shape. Throws Error: invalid_image, invalid_argument, cancelled,
+// out_of_memory.
 PipelineResult segment_volume(engine::Engine& engine, const Geometry& geometry,
                               const std::vector<imaging::SliceSource*>& channels, const PipelineOptions& options,
                               LabelSink& sink, const ProgressCallback& progress);

@@ -46,7 +46,8 @@ double largest_difference(const std::vector<float>& found, const std::vector<flo
 std::vector<float> logits_of(Engine& engine, const Array<float>& input) {
   const auto& patch = engine.plan().patch;
   const int classes = engine.network().architecture().classes;
-  std::vector<float> logits(std::size_t(classes) * std::size_t(patch[0]) * std::size_t(patch[1]) * std::size_t(patch[2]));
+  std::vector<float> logits(std::size_t(classes) * std::size_t(patch[0]) * std::size_t(patch[1]) *
+                            std::size_t(patch[2]));
   StoreLogits sink(logits.data(), classes, patch);
   engine.run(view(input), sink);
   return logits;
@@ -64,17 +65,16 @@ const std::vector<GoldenNetwork> kNetworks = {
     {"D", 1e-4, {{2, 0}, {2, 3}}},
 };
 
-std::string network_path(const std::string& name) { return e2enet::test::source_path("tests/data/networks/net_" + name); }
+std::string network_path(const std::string& name) {
+  return e2enet::test::source_path("tests/data/networks/net_" + name);
+}
 
 }  // namespace
 
 TEST_CASE("logits equal the original implementation's, whatever algorithm computes the layers") {
   const std::vector<std::pair<std::string, std::optional<Algorithm>>> choices = {
-      {"automatic", std::nullopt},
-      {"winograd", Algorithm::winograd},
-      {"direct", Algorithm::direct},
-      {"onednn", Algorithm::onednn},
-      {"reference", Algorithm::reference},
+      {"automatic", std::nullopt},   {"winograd", Algorithm::winograd},   {"direct", Algorithm::direct},
+      {"onednn", Algorithm::onednn}, {"reference", Algorithm::reference},
   };
   for (const GoldenNetwork& golden : kNetworks) {
     const auto network = e2enet::model::load_model_file(network_path(golden.name) + ".safetensors");

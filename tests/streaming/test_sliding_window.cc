@@ -89,11 +89,12 @@ TEST_CASE("probabilities and labels over a volume equal the original's") {
   flat.step = 0.75;
   flat.gaussian = false;
   const std::vector<GoldenRun> runs = {
-      {"big_input.npy.gz", "big_nomirror", plain, 2},    {"big_input.npy.gz", "big_mirror", mirrored, 1},
-      {"small_input.npy", "small_mirror", mirrored, 1},  {"small_input.npy", "small_step075_nogauss", flat, 1},
-      {"one_input.npy", "one_nomirror", plain, 1},       {"one_input.npy", "one_mirror02", mirrored02, 1},
+      {"big_input.npy.gz", "big_nomirror", plain, 2},   {"big_input.npy.gz", "big_mirror", mirrored, 1},
+      {"small_input.npy", "small_mirror", mirrored, 1}, {"small_input.npy", "small_step075_nogauss", flat, 1},
+      {"one_input.npy", "one_nomirror", plain, 1},      {"one_input.npy", "one_mirror02", mirrored02, 1},
   };
-  const auto network = e2enet::model::load_model_file(e2enet::test::source_path("tests/data/networks/net_A.safetensors"));
+  const auto network =
+      e2enet::model::load_model_file(e2enet::test::source_path("tests/data/networks/net_A.safetensors"));
   Engine engine(network, {});
   for (const GoldenRun& golden : runs) {
     CAPTURE(std::string(golden.name));
@@ -110,7 +111,8 @@ TEST_CASE("probabilities and labels over a volume equal the original's") {
 
     const auto index = [&](int c, int d, int h, int w) {
       return ((std::size_t(c) * std::size_t(volume[0]) + std::size_t(d)) * std::size_t(volume[1]) + std::size_t(h)) *
-                 std::size_t(volume[2]) + std::size_t(w);
+                 std::size_t(volume[2]) +
+             std::size_t(w);
     };
     std::size_t at = 0;
     double largest = 0;
@@ -119,7 +121,8 @@ TEST_CASE("probabilities and labels over a volume equal the original's") {
       for (int d = 0; d < volume[0]; d += every)
         for (int h = 0; h < volume[1]; h += every)
           for (int w = 0; w < volume[2]; w += every)
-            largest = std::max(largest, std::abs(double(all.values[index(c, d, h, w)]) - double(expected.values[at++])));
+            largest =
+                std::max(largest, std::abs(double(all.values[index(c, d, h, w)]) - double(expected.values[at++])));
     REQUIRE(at == expected.values.size());
     MESSAGE("largest difference of a probability: " << largest);
     CHECK(largest < 1e-4);
@@ -131,8 +134,8 @@ TEST_CASE("probabilities and labels over a volume equal the original's") {
       for (int c = 1; c < classes; ++c) {
         if (all.values[std::size_t(c) * voxels + i] > all.values[std::size_t(best) * voxels + i]) best = c;
       }
-      const float margin = all.values[std::size_t(best) * voxels + i] -
-                           all.values[std::size_t(labels.values[i]) * voxels + i];
+      const float margin =
+          all.values[std::size_t(best) * voxels + i] - all.values[std::size_t(labels.values[i]) * voxels + i];
       if (best != labels.values[i] && margin > 1e-4f) ++wrong;
     }
     CHECK(wrong == 0);
@@ -140,7 +143,8 @@ TEST_CASE("probabilities and labels over a volume equal the original's") {
 }
 
 TEST_CASE("a callback that says stop stops the work within one run of the network") {
-  const auto network = e2enet::model::load_model_file(e2enet::test::source_path("tests/data/networks/net_A.safetensors"));
+  const auto network =
+      e2enet::model::load_model_file(e2enet::test::source_path("tests/data/networks/net_A.safetensors"));
   Engine engine(network, {});
   const Extent3 volume{16, 64, 100};
   SlidingWindow window(engine, {}, volume);
@@ -153,7 +157,8 @@ TEST_CASE("a callback that says stop stops the work within one run of the networ
 }
 
 TEST_CASE("a step out of range is refused") {
-  const auto network = e2enet::model::load_model_file(e2enet::test::source_path("tests/data/networks/net_A.safetensors"));
+  const auto network =
+      e2enet::model::load_model_file(e2enet::test::source_path("tests/data/networks/net_A.safetensors"));
   Engine engine(network, {});
   for (const double step : {0.0, -1.0, 1.5, std::nan("")}) {
     TilingOptions options;

@@ -16,7 +16,9 @@ using namespace e2enet;
 
 class KeepLabels : public streaming::LabelSink {
  public:
-  explicit KeepLabels(const Shape& shape) : slice_(shape[1] * shape[2]) { labels.resize(std::size_t(shape[0] * slice_)); }
+  explicit KeepLabels(const Shape& shape) : slice_(shape[1] * shape[2]) {
+    labels.resize(std::size_t(shape[0] * slice_));
+  }
   void consume(std::int64_t first, std::int64_t slices, const std::uint16_t* values) override {
     CHECK(first == next_);
     next_ += slices;
@@ -59,10 +61,12 @@ TEST_CASE("a NIfTI file's labels equal the original pipeline's") {
       if (keep.labels[i] == expected.labels[i]) continue;
       ++different;
       // Our own margin between the two answers tells whether rounding can have decided.
-      const float margin = result.probabilities[keep.labels[i] * voxels + i] - result.probabilities[expected.labels[i] * voxels + i];
+      const float margin =
+          result.probabilities[keep.labels[i] * voxels + i] - result.probabilities[expected.labels[i] * voxels + i];
       if (margin > 1e-4f) ++wrong;
     }
-    MESSAGE(threads << " threads: " << different << " of " << voxels << " labels differ, " << wrong << " beyond rounding");
+    MESSAGE(threads << " threads: " << different << " of " << voxels << " labels differ, " << wrong
+                    << " beyond rounding");
     CHECK(wrong == 0);
     CHECK(different < 20);
 
@@ -71,6 +75,7 @@ TEST_CASE("a NIfTI file's labels equal the original pipeline's") {
       first_probabilities = result.probabilities;
     }
     CHECK(keep.labels == first_labels);
-    CHECK(std::memcmp(result.probabilities.data(), first_probabilities.data(), first_probabilities.size() * sizeof(float)) == 0);
+    CHECK(std::memcmp(result.probabilities.data(), first_probabilities.data(),
+                      first_probabilities.size() * sizeof(float)) == 0);
   }
 }

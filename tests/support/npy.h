@@ -1,4 +1,5 @@
-// Reads the .npy and .npy.gz arrays of the golden vectors. C order, little endian; values come back as the type asked for.
+// Reads the .npy and .npy.gz arrays of the golden vectors. C order, little endian; values come back as the type asked
+// for.
 #pragma once
 
 #include <zlib.h>
@@ -47,22 +48,32 @@ Array<T> read_npy(const std::string& path) {
   array.values.resize(count);
   const auto convert = [&](auto example) {
     using Stored = decltype(example);
-    if (bytes.size() < header_at + header_size + count * sizeof(Stored)) throw std::runtime_error(path + " is cut short");
+    if (bytes.size() < header_at + header_size + count * sizeof(Stored))
+      throw std::runtime_error(path + " is cut short");
     for (std::size_t i = 0; i < count; ++i) {
       Stored value;
       std::memcpy(&value, data + i * sizeof(Stored), sizeof(Stored));
       array.values[i] = static_cast<T>(value);
     }
   };
-  if (type == "<f4") convert(float{});
-  else if (type == "<f8") convert(double{});
-  else if (type == "|u1" || type == "|b1") convert(std::uint8_t{});
-  else if (type == "|i1") convert(std::int8_t{});
-  else if (type == "<i2") convert(std::int16_t{});
-  else if (type == "<u2") convert(std::uint16_t{});
-  else if (type == "<i4") convert(std::int32_t{});
-  else if (type == "<i8") convert(std::int64_t{});
-  else throw std::runtime_error(path + ": type " + type + " is not known to the test's reader");
+  if (type == "<f4")
+    convert(float{});
+  else if (type == "<f8")
+    convert(double{});
+  else if (type == "|u1" || type == "|b1")
+    convert(std::uint8_t{});
+  else if (type == "|i1")
+    convert(std::int8_t{});
+  else if (type == "<i2")
+    convert(std::int16_t{});
+  else if (type == "<u2")
+    convert(std::uint16_t{});
+  else if (type == "<i4")
+    convert(std::int32_t{});
+  else if (type == "<i8")
+    convert(std::int64_t{});
+  else
+    throw std::runtime_error(path + ": type " + type + " is not known to the test's reader");
   return array;
 }
 

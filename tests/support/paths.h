@@ -20,8 +20,8 @@ inline bool shared_exists(const std::string& relative) { return std::filesystem:
 }  // namespace e2enet::test
 
 // In a test case: leaves it, saying so, where the shared vectors are absent.
-#define E2ENET_NEEDS_SHARED(relative)                                                            \
-  if (!e2enet::test::shared_exists(relative)) {                                                  \
+#define E2ENET_NEEDS_SHARED(relative)                                                                   \
+  if (!e2enet::test::shared_exists(relative)) {                                                         \
     MESSAGE("SKIPPED: " << e2enet::test::shared_path(relative) << " is not there (set E2ENET_SHARED)"); \
-    return;                                                                                      \
+    return;                                                                                             \
   }
