@@ -139,7 +139,8 @@ def train(options) -> int:
                       before_iteration=cores.follow)
     parameters = sum(p.numel() for p in run.training.network.parameters())
     print(f"{parameters} parameters dense, {len(run.training_names)} training and {len(run.validation_names)} "
-          f"validation cases, {settings.precision}, {'up to ' if cores.adaptive else ''}{cores.most} threads on {device}", flush=True)
+          f"validation cases, {settings.precision}, {'up to ' if cores.adaptive else ''}{cores.most} threads on {device}",
+          flush=True)
     run.report = lambda text: print(text, flush=True)
     if not run.run(validate_every=options.validate_every, checkpoint_minutes=options.checkpoint_minutes):
         return 1

@@ -283,6 +283,12 @@ def validate(network: E2ENet, pairs, classes: int, device) -> List[float]:
     return numpy.nanmean(numpy.array(scores), axis=0).tolist()
 
 
+def leave_signals_to_the_trainer(_worker: int) -> None:
+    """Ctrl-C reaches the workers too; they must live until the trainer has saved."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
 class Run:
     """A training run in its folder."""
 
@@ -331,7 +337,7 @@ class Run:
         if self.workers == 0:
             return (source[iteration] for iteration in itertools.count(first))
         loader = DataLoader(source, batch_size=None, sampler=itertools.count(first), num_workers=self.workers,
-                            prefetch_factor=4)
+                            prefetch_factor=4, worker_init_fn=leave_signals_to_the_trainer)
         return iter(loader)
 
     def validate(self) -> List[float]:

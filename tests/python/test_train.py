@@ -6,9 +6,11 @@ import math
 import os
 import random
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
+import time
 import unittest
 from pathlib import Path
 
@@ -455,6 +457,24 @@ class WholeRuns(unittest.TestCase):
             iterations = [int(row["iteration"]) for row in csv.DictReader(file)]
         self.assertEqual(iterations, sorted(set(iterations)))
 
+    def test_ctrl_c_saves_and_says_how_to_continue(self):
+        environment = {**os.environ, "PYTHONPATH": str(ROOT / "python")}
+        process = subprocess.Popen(self.command("stopped", iterations=100000), env=environment, text=True,
+                                   stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True)
+        log = self.folder / "stopped" / "log.csv"
+        deadline = time.monotonic() + 60
+        while process.poll() is None and time.monotonic() < deadline:
+            if log.exists() and len(log.read_text().splitlines()) > 1:
+                break
+            time.sleep(0.05)
+        os.killpg(process.pid, signal.SIGINT)
+        output, errors = process.communicate(timeout=60)
+        self.assertEqual(process.returncode, 1, output + errors)
+        self.assertIn("the same command continues", output)
+        self.assertNotIn("Traceback", errors)
+        state = torch.load(self.folder / "stopped" / "checkpoint.pt")
+        self.assertIn(f"stopped at iteration {state['iteration']}", output)
+
     def test_settings_cannot_change_within_a_run(self):
         self.run_command(self.command("settled", iterations=4))
         result = self.run_command(self.command("settled", iterations=5), expected=1)
@@ -499,8 +519,8 @@ class WholeRuns(unittest.TestCase):
         score = model.configuration["provenance"]["scores"]["validation_dice"]["mean"]
         self.assertGreater(score, 0.4)
         path = self.folder / "scores.json"
-        self.run_command([sys.executable, "-m", "e2enet_train", "evaluate", "--threads", "1", "--no-mirroring", "--json",
-                          str(path), str(self.folder / "learns" / "model.safetensors"), str(self.folder / "data")])
+        self.run_command([sys.executable, "-m", "e2enet_train", "evaluate", "--threads", "1", "--no-mirroring",
+                          "--json", str(path), str(self.folder / "learns" / "model.safetensors"), str(self.folder / "data")])
         result = json.loads(path.read_text())
         self.assertEqual(result["cases"], 6)
         names = model.configuration["provenance"]["training"]["validation_cases"]
