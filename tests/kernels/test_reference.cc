@@ -108,7 +108,7 @@ void check_golden_block(const GoldenBlock& block, const ConvolutionFactory& make
 
 }  // namespace
 
-TEST_CASE("golden blocks: the reference convolution, its statistics and the norm") {
+TEST_CASE("golden blocks: the reference, direct and oneDNN convolutions, their statistics and the norm") {
   E2ENET_NEEDS_SHARED("golden/ops");
   for (const GoldenBlock& block :
        {GoldenBlock{"block_c1_3_s111", {1, 1, 1}}, GoldenBlock{"block_c4_6_s222", {2, 2, 2}},
@@ -116,6 +116,8 @@ TEST_CASE("golden blocks: the reference convolution, its statistics and the norm
         GoldenBlock{"block_c10_10_s222", {2, 2, 2}}, GoldenBlock{"block_c48_8_s111", {1, 1, 1}},
         GoldenBlock{"block_c3_2_s222", {2, 2, 2}}}) {
     check_golden_block(block, kernels::make_reference_convolution);
+    check_golden_block(block, kernels::make_dense_onednn);
+    for_each_instruction_set([&](const std::string&) { check_golden_block(block, kernels::make_sparse_direct); });
   }
 }
 
