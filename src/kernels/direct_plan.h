@@ -51,10 +51,11 @@ struct DirectPlan {
   std::vector<float> packed;
 
   int bands() const { return (output.height + rows - 1) / rows; }
-  // The last vectors of a tap and of the staging reach over the end, by less than two vectors.
+  // The last vectors of a tap and of the staging reach over the end, by less than two vectors. Whole cache lines, so
+  // that what follows in the scratch is aligned for any type, however short the vectors are.
   std::size_t stage_floats() const {
-    return (static_cast<std::size_t>(kernels.inputs * channel_pitch) + 3 * static_cast<std::size_t>(lanes) - 1) /
-           static_cast<std::size_t>(lanes) * static_cast<std::size_t>(lanes);
+    return (static_cast<std::size_t>(kernels.inputs * channel_pitch) + 2 * static_cast<std::size_t>(lanes) + 15) / 16 *
+           16;
   }
   // Results of one output channel of an item: [row][vector].
   std::ptrdiff_t tile_floats() const { return std::ptrdiff_t{rows} * row_vectors * lanes; }

@@ -35,9 +35,12 @@ struct TransposedPlan {
   bool whole_vectors = false;  // no vector crosses a pixel: results go straight to the output
 
   int taps() const { return shape.stride.depth * shape.stride.height * shape.stride.width; }
-  std::size_t stage_floats() const { return static_cast<std::size_t>(kernels.inputs * pitch); }
+  // Both in whole cache lines, so that what follows in the scratch is aligned for any type.
+  std::size_t stage_floats() const { return (static_cast<std::size_t>(kernels.inputs * pitch) + 15) / 16 * 16; }
   // Where results wait to be laid apart: all taps of one output.
-  std::size_t buffer_floats() const { return whole_vectors ? 0 : static_cast<std::size_t>(taps() * pitch); }
+  std::size_t buffer_floats() const {
+    return whole_vectors ? 0 : (static_cast<std::size_t>(taps() * pitch) + 15) / 16 * 16;
+  }
 };
 
 }  // namespace e2enet::kernels
