@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <new>
 #include <utility>
 
 #include "base/parallel.h"
@@ -75,7 +76,7 @@ Segmenter::~Segmenter() = default;
 Segmenter::Segmenter(Segmenter&&) noexcept = default;
 Segmenter& Segmenter::operator=(Segmenter&&) noexcept = default;
 
-Segmentation Segmenter::segment(const ImageView& image, const ProgressCallback& progress) {
+Segmentation Segmenter::segment(const ImageView& image, const ProgressCallback& progress) try {
   const Options& options = implementation_->options;
   const model::Configuration& configuration = implementation_->engine.network().configuration();
   check_geometry(image.geometry);
@@ -107,6 +108,8 @@ Segmentation Segmenter::segment(const ImageView& image, const ProgressCallback& 
   segmentation.probabilities = std::move(result.probabilities);
   segmentation.empty_image = result.empty_image;
   return segmentation;
+} catch (const std::bad_alloc&) {
+  throw Error(ErrorCode::out_of_memory, "no memory to segment an image of this size");
 }
 
 void Segmenter::run_patch(const float* patch, float* logits) {

@@ -188,7 +188,7 @@ void SlidingWindow::run(const float* volume, SliceSink& sink, const TileCallback
     const int finished = last ? volume_[0] : starts_[0][layer + 1];
     finish_slices(std::max(0, starts_[0][layer]), finished, sink);
   }
-  if (callback) callback(done, total);
+  if (callback && !callback(done, total)) throw Error(ErrorCode::cancelled, "cancelled by the caller");
 }
 
 void SlidingWindow::add_weights(const std::array<int, 3>& start) {

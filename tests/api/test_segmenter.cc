@@ -1,0 +1,452 @@
+// What the headers of include/e2enet promise.
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <limits>
+#include <stdexcept>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "fixtures.h"
+
+namespace {
+
+using e2enet::Error;
+using e2enet::ErrorCode;
+using e2enet::ImageView;
+using e2enet::Model;
+using e2enet::Options;
+using e2enet::Progress;
+using e2enet::Segmentation;
+using e2enet::Segmenter;
+using e2enet::Shape;
+using e2enet::test::small_model;
+using e2enet::test::TestImage;
+
+Options with_threads(int threads) {
+  Options options;
+  options.threads = threads;
+  options.probabilities = true;
+  return options;
+}
+
+bool same_bits(const Segmentation& a, const Segmentation& b) {
+  return a.labels == b.labels && a.probabilities.size() == b.probabilities.size() &&
+         std::memcmp(a.probabilities.data(), b.probabilities.data(), a.probabilities.size() * sizeof(float)) == 0;
+}
+
+// segment() must throw `code` with `text` in the message.
+void refused(Segmenter& segmenter, const ImageView& image, ErrorCode code, const std::string& text) {
+  CAPTURE(text);
+  try {
+    segmenter.segment(image);
+    FAIL_CHECK("was segmented");
+  } catch (const Error& error) {
+    CHECK(int(error.code()) == int(code));
+    CAPTURE(error.what());
+    CHECK(std::string(error.what()).find(text) != std::string::npos);
+    CHECK(std::string(error.what()).find('\n') == std::string::npos);
+  }
+}
+
+constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
+constexpr float kInfinity = std::numeric_limits<float>::infinity();
+
+}  // namespace
+
+TEST_CASE("a model says what it is") {
+  const Model model = small_model(R"(, "labels": {"0": "background", "1": "anterior", "2": "posterior"})");
+  CHECK(model.input_channels() == 2);
+  CHECK(model.classes() == 3);
+  CHECK(model.patch_size() == std::array<int, 3>{8, 16, 12});
+  CHECK(model.labels() == std::map<int, std::string>{{0, "background"}, {1, "anterior"}, {2, "posterior"}});
+  CHECK(model.parameters() > 0);
+  CHECK(model.flops_paper() > model.flops_executed());
+}
+
+TEST_CASE("a segmentation has the image's geometry, a label a voxel, and probabilities that agree with them") {
+  const TestImage image({11, 30, 25});
+  Segmenter segmenter(small_model(), with_threads(2));
+  const Segmentation result = segmenter.segment(image.view);
+  CHECK(result.geometry.shape == image.view.geometry.shape);
+  CHECK(result.geometry.spacing == image.view.geometry.spacing);
+  CHECK(result.geometry.affine == image.view.geometry.affine);
+  CHECK_FALSE(result.empty_image);
+  REQUIRE(result.labels.size() == image.voxels());
+  REQUIRE(result.probabilities.size() == 3 * image.voxels());
+  std::vector<std::size_t> count(3);
+  for (std::size_t v = 0; v < image.voxels(); ++v) {
+    std::size_t best = 0;
+    double sum = 0;
+    for (std::size_t c = 0; c < 3; ++c) {
+      const float probability = result.probabilities[c * image.voxels() + v];
+      sum += double(probability);
+      if (probability > result.probabilities[best * image.voxels() + v]) best = c;
+    }
+    if (std::abs(sum - 1) > 1e-5 || result.labels[v] != best) {
+      FAIL("voxel " << v << ": label " << result.labels[v] << ", best class " << best << ", sum " << sum);
+    }
+    ++count[best];
+  }
+  // A random network on noise: every class occurs, or the test would see nothing.
+  for (const std::size_t voxels : count) CHECK(voxels > 0);
+
+  Options plain;
+  plain.threads = 2;
+  const Segmentation labels_only = Segmenter(small_model(), plain).segment(image.view);
+  CHECK(labels_only.labels == result.labels);
+  CHECK(labels_only.probabilities.empty());
+}
+
+TEST_CASE("the same bits on every run, in every segmenter and for every number of threads") {
+  const Model model = small_model();
+  const TestImage image({13, 27, 31});
+  for (const auto precision : {e2enet::Precision::f32, e2enet::Precision::bf16}) {
+    Options options = with_threads(1);
+    options.precision = precision;
+    const Segmentation expected = Segmenter(model, options).segment(image.view);
+    for (const int threads : {1, 2, 3, 4}) {
+      CAPTURE(threads);
+      options.threads = threads;
+      Segmenter segmenter(model, options);
+      for (int run = 0; run < 3; ++run) CHECK(same_bits(segmenter.segment(image.view), expected));
+    }
+  }
+}
+
+TEST_CASE("a segmenter keeps nothing of one image for the next") {
+  const Model model = small_model();
+  const TestImage small({5, 9, 7}, 2, 3), large({20, 33, 40}, 2, 4);
+  Segmenter used(model, with_threads(2));
+  for (const TestImage* image : {&large, &small, &large, &small}) {
+    Segmenter fresh(model, with_threads(2));
+    CHECK(same_bits(used.segment(image->view), fresh.segment(image->view)));
+  }
+}
+
+TEST_CASE("several segmenters share one model, each in its own thread") {
+  constexpr int kSegmenters = 4;
+  const Model model = small_model();
+  std::vector<Segmentation> expected(kSegmenters), found(kSegmenters);
+  const auto work = [&](int i, Segmentation& result) {
+    const TestImage image({9 + i, 24, 20 + 3 * i}, 2, std::uint32_t(i));
+    Segmenter segmenter(model, with_threads(1 + i % 2));
+    for (int run = 0; run < 3; ++run) result = segmenter.segment(image.view);
+  };
+  for (int i = 0; i < kSegmenters; ++i) work(i, expected[std::size_t(i)]);
+  std::vector<std::thread> threads;
+  for (int i = 0; i < kSegmenters; ++i) threads.emplace_back(work, i, std::ref(found[std::size_t(i)]));
+  for (std::thread& thread : threads) thread.join();
+  for (std::size_t i = 0; i < kSegmenters; ++i) {
+    CAPTURE(i);
+    CHECK(same_bits(found[i], expected[i]));
+  }
+}
+
+TEST_CASE("a segmenter outlives the model that it was made from, and can be moved") {
+  const TestImage image({8, 16, 12});
+  Segmenter first = [] {
+    const Model model = small_model();
+    return Segmenter(model, with_threads(1));
+  }();
+  const Segmentation expected = first.segment(image.view);
+  Segmenter second = std::move(first);
+  CHECK(same_bits(second.segment(image.view), expected));
+  second = Segmenter(small_model(), with_threads(2));
+  CHECK(same_bits(second.segment(image.view), expected));
+}
+
+TEST_CASE("progress counts up to its total in every stage, on the calling thread") {
+  const TestImage image({20, 30, 30});
+  Segmenter segmenter(small_model(), with_threads(2));
+  std::vector<Progress> seen;
+  const std::thread::id caller = std::this_thread::get_id();
+  segmenter.segment(image.view, [&](const Progress& progress) {
+    CHECK(std::this_thread::get_id() == caller);
+    seen.push_back(progress);
+    return true;
+  });
+  std::int64_t tiles = 0;
+  for (std::size_t i = 0; i < seen.size(); ++i) {
+    CHECK(seen[i].done >= 0);
+    CHECK(seen[i].done <= seen[i].total);
+    if (i > 0) {
+      CHECK(int(seen[i].stage) >= int(seen[i - 1].stage));
+      if (seen[i].stage == seen[i - 1].stage) {
+        CHECK(seen[i].done >= seen[i - 1].done);
+        CHECK(seen[i].total == seen[i - 1].total);
+      }
+    }
+    if (seen[i].stage == Progress::Stage::segment) tiles = seen[i].total;
+  }
+  // Starts on D: 20 of 8 at half a patch: 4; on H: 30 of 16: 3; on W: 30 of 12: 4.
+  CHECK(tiles == 4 * 3 * 4);
+  REQUIRE_FALSE(seen.empty());
+  CHECK(seen.back().done == seen.back().total);
+}
+
+TEST_CASE("cancelling at any call stops there, and the segmenter still works") {
+  const TestImage image({12, 20, 20});
+  Segmenter segmenter(small_model(), with_threads(2));
+  int calls = 0;
+  const Segmentation expected = segmenter.segment(image.view, [&](const Progress&) { return ++calls > 0; });
+  REQUIRE(calls > 4);
+  for (int last = 1; last <= calls; ++last) {
+    CAPTURE(last);
+    int count = 0;
+    try {
+      segmenter.segment(image.view, [&](const Progress&) { return ++count < last; });
+      FAIL_CHECK("was not cancelled");
+    } catch (const Error& error) {
+      CHECK(int(error.code()) == int(ErrorCode::cancelled));
+    }
+    CHECK(count == last);  // asked to stop, it does not ask again
+  }
+  CHECK(same_bits(segmenter.segment(image.view), expected));
+}
+
+TEST_CASE("an exception of the callback comes out of segment(), and the segmenter still works") {
+  const TestImage image({12, 20, 20});
+  Segmenter segmenter(small_model(), with_threads(2));
+  const Segmentation expected = segmenter.segment(image.view);
+  for (const int last : {0, 3, 7}) {
+    int count = 0;
+    CHECK_THROWS_AS(segmenter.segment(image.view,
+                                      [&](const Progress&) -> bool {
+                                        if (count++ == last) throw std::domain_error("the caller's own");
+                                        return true;
+                                      }),
+                    std::domain_error);
+  }
+  CHECK(same_bits(segmenter.segment(image.view), expected));
+}
+
+TEST_CASE("images that make no sense are refused, and the segmenter still works") {
+  const TestImage image({8, 16, 12});
+  Segmenter segmenter(small_model(), with_threads(2));
+  const Segmentation expected = segmenter.segment(image.view);
+  const auto changed = [&](auto change, const std::string& text) {
+    ImageView view = image.view;
+    change(view);
+    refused(segmenter, view, ErrorCode::invalid_image, text);
+  };
+  changed([](ImageView& view) { view.channels.clear(); }, "expected 2");
+  changed([](ImageView& view) { view.channels.pop_back(); }, "expected 2");
+  changed([](ImageView& view) { view.channels.push_back(view.channels[0]); }, "expected 2");
+  changed([](ImageView& view) { view.channels[1] = nullptr; }, "null");
+  for (const std::int64_t extent :
+       {std::int64_t{0}, std::int64_t{-1}, std::int64_t{1} << 40, std::numeric_limits<std::int64_t>::min(),
+        std::numeric_limits<std::int64_t>::max()}) {
+    for (std::size_t axis = 0; axis < 3; ++axis) {
+      changed([&](ImageView& view) { view.geometry.shape[axis] = extent; }, "voxels");
+    }
+  }
+  const double bad_spacings[] = {0, -1, double(kNan), double(kInfinity), -double(kInfinity)};
+  for (const double spacing : bad_spacings) {
+    for (std::size_t axis = 0; axis < 3; ++axis) {
+      changed([&](ImageView& view) { view.geometry.spacing[axis] = spacing; }, "spacing");
+    }
+  }
+  changed([](ImageView& view) { view.geometry.affine[5] = double(kNan); }, "affine");
+  CHECK(same_bits(segmenter.segment(image.view), expected));
+}
+
+TEST_CASE("an image larger than any memory is refused as such") {
+  const TestImage image({8, 16, 12});
+  Segmenter segmenter(small_model(), with_threads(1));
+  ImageView view = image.view;
+  view.geometry.shape = {32767, 32767, 32767};
+  refused(segmenter, view, ErrorCode::out_of_memory, "memory");
+}
+
+TEST_CASE("an infinite voxel is refused; NaN counts as 0") {
+  TestImage image({10, 18, 14});
+  Segmenter segmenter(small_model(), with_threads(2));
+  image.channels[0][1234] = 0;
+  const Segmentation expected = segmenter.segment(image.view);
+  image.channels[0][1234] = kNan;
+  CHECK(same_bits(segmenter.segment(image.view), expected));
+  for (const float value : {kInfinity, -kInfinity}) {
+    image.channels[1][77] = value;
+    refused(segmenter, image.view, ErrorCode::invalid_image, "infinite");
+  }
+}
+
+TEST_CASE("an image of zeros is all background, and says so") {
+  TestImage image({6, 7, 8});
+  for (auto& channel : image.channels) std::fill(channel.begin(), channel.end(), 0.0f);
+  Segmenter segmenter(small_model(), with_threads(2));
+  const Segmentation result = segmenter.segment(image.view);
+  CHECK(result.empty_image);
+  CHECK(result.labels == std::vector<std::uint16_t>(image.voxels(), 0));
+  REQUIRE(result.probabilities.size() == 3 * image.voxels());
+  for (std::size_t v = 0; v < image.voxels(); ++v) CHECK(result.probabilities[v] == 1.0f);
+}
+
+TEST_CASE("degenerate images are segmented: one voxel, lines, planes, constants, all NaN, extreme values") {
+  const auto check = [](const Model& model, const TestImage& image) {
+    CAPTURE(image.view.geometry.shape[0]);
+    CAPTURE(image.view.geometry.shape[1]);
+    CAPTURE(image.view.geometry.shape[2]);
+    const Segmentation result = Segmenter(model, with_threads(2)).segment(image.view);
+    REQUIRE(result.labels.size() == image.voxels());
+    CHECK(*std::max_element(result.labels.begin(), result.labels.end()) < 3);
+    std::size_t strange = 0;
+    for (const float probability : result.probabilities) strange += !(probability >= 0 && probability <= 1.0001f);
+    CHECK(strange == 0);
+  };
+  const std::vector<std::string> preprocessings = {
+      "",
+      R"(, "preprocessing": {"spacing": [3, 0.7, 1.3]})",
+      R"(, "preprocessing": {"spacing": [9, 1, 1], "transpose_forward": [2, 0, 1], "orientation": "LPI"})",
+      R"(, "preprocessing": {"normalization": [{"scheme": "nonCT", "use_mask": true}, {"scheme": "noNorm"}]})",
+  };
+  for (const std::string& preprocessing : preprocessings) {
+    CAPTURE(preprocessing);
+    const Model model = small_model(preprocessing);
+    for (const Shape& shape : {Shape{1, 1, 1}, Shape{1, 1, 50}, Shape{1, 50, 1}, Shape{50, 1, 1}, Shape{1, 20, 20},
+                               Shape{20, 1, 20}, Shape{20, 20, 1}, Shape{2, 3, 2}}) {
+      check(model, TestImage(shape));
+      TestImage anisotropic(shape);
+      anisotropic.view.geometry.spacing = {5, 0.5, 0.8};
+      check(model, anisotropic);
+    }
+    for (const float value : {1.0f, kNan, 1e30f, -1e30f, 1e-40f}) {
+      CAPTURE(value);
+      TestImage image({9, 17, 13});
+      for (auto& channel : image.channels) std::fill(channel.begin(), channel.end(), value);
+      check(model, image);
+      TestImage one({9, 17, 13});
+      one.channels[0][700] = value;
+      check(model, one);
+    }
+  }
+}
+
+TEST_CASE("options out of range are refused by name") {
+  const Model model = small_model();
+  const auto bad = [&](auto change, const std::string& text) {
+    Options options;
+    change(options);
+    CAPTURE(text);
+    try {
+      Segmenter segmenter(model, options);
+      FAIL_CHECK("was taken");
+    } catch (const Error& error) {
+      CHECK(int(error.code()) == int(ErrorCode::invalid_argument));
+      CHECK(std::string(error.what()).find(text) == 0);
+    }
+  };
+  bad([](Options& options) { options.threads = -1; }, "threads");
+  bad([](Options& options) { options.threads = 1 << 30; }, "threads");
+  for (const double step : {0.0, -0.5, 1.01, double(kNan), double(kInfinity)}) {
+    bad([&](Options& options) { options.step = step; }, "step");
+  }
+}
+
+TEST_CASE("a model whose patch no memory can hold is refused when it is planned") {
+  const Model model = e2enet::test::random_model(R"({"input_channels": 1, "classes": 2, "base_features": 256,
+      "pool_strides": [[2, 2, 2]], "patch_size": [1024, 1024, 2048], "density": 0.01})");
+  try {
+    Segmenter segmenter(model);
+    FAIL("was planned");
+  } catch (const Error& error) {
+    CHECK(int(error.code()) == int(ErrorCode::out_of_memory));
+    CHECK(std::string(error.what()).find("memory") != std::string::npos);
+  }
+}
+
+TEST_CASE("steps, mirroring and the largest component are what they say") {
+  const TestImage image({14, 28, 22});
+  const Model model = small_model(R"(, "mirror_axes": [0, 2])");
+  const auto tiles = [&](const Options& options) {
+    std::int64_t total = 0;
+    Segmenter(model, options).segment(image.view, [&](const Progress& progress) {
+      if (progress.stage == Progress::Stage::segment) total = progress.total;
+      return true;
+    });
+    return total;
+  };
+  Options options;
+  options.threads = 1;
+  const std::int64_t half = tiles(options);
+  options.step = 1;
+  CHECK(tiles(options) == 2 * 2 * 2);
+  CHECK(half > 8);
+  options.mirror = true;
+  CHECK(tiles(options) == 4 * 8);  // every subset of two axes
+
+  Options largest;
+  largest.threads = 2;
+  largest.largest_component = true;
+  const Segmentation all = Segmenter(model, with_threads(2)).segment(image.view);
+  const Segmentation kept = Segmenter(model, largest).segment(image.view);
+  std::size_t removed = 0;
+  for (std::size_t v = 0; v < image.voxels(); ++v) {
+    if (kept.labels[v] == all.labels[v]) continue;
+    CHECK(kept.labels[v] == 0);
+    ++removed;
+  }
+  CHECK(removed > 0);
+}
+
+TEST_CASE("mirroring a mirrored image gives the mirrored result") {
+  // The average over all flips of an axis does not know which way round the image was.
+  const Model model = small_model(R"(, "mirror_axes": [2])");
+  Options options = with_threads(2);
+  options.mirror = true;
+  TestImage image({8, 16, 12}), flipped({8, 16, 12});
+  for (std::size_t c = 0; c < 2; ++c) {
+    image.channels[c][0] = flipped.channels[c][11] = 1;  // both corners, so that the crop is the whole image
+    for (std::size_t row = 0; row < 8 * 16; ++row) {
+      for (std::size_t w = 0; w < 12; ++w) flipped.channels[c][row * 12 + w] = image.channels[c][row * 12 + 11 - w];
+    }
+  }
+  const Segmentation a = Segmenter(model, options).segment(image.view);
+  const Segmentation b = Segmenter(model, options).segment(flipped.view);
+  double largest = 0;
+  for (std::size_t row = 0; row < 3 * 8 * 16; ++row) {
+    for (std::size_t w = 0; w < 12; ++w) {
+      largest = std::max(largest,
+                         std::abs(double(a.probabilities[row * 12 + w]) - double(b.probabilities[row * 12 + 11 - w])));
+    }
+  }
+  CHECK(largest < 1e-5);
+}
+
+TEST_CASE("run_patch() gives the same bits for every number of threads, and finite logits") {
+  const Model model = small_model();
+  const TestImage image({8, 16, 12});
+  std::vector<float> patch;
+  for (const auto& channel : image.channels) patch.insert(patch.end(), channel.begin(), channel.end());
+  std::vector<float> expected(3 * image.voxels()), found(expected.size());
+  Segmenter(model, with_threads(1)).run_patch(patch.data(), expected.data());
+  for (const float logit : expected) REQUIRE(std::isfinite(logit));
+  for (const int threads : {1, 2, 3, 4, 7}) {
+    Segmenter segmenter(model, with_threads(threads));
+    CHECK(segmenter.planned_peak_bytes() > 0);
+    for (int run = 0; run < 2; ++run) {
+      std::fill(found.begin(), found.end(), kNan);
+      segmenter.run_patch(patch.data(), found.data());
+      CHECK(std::memcmp(found.data(), expected.data(), expected.size() * sizeof(float)) == 0);
+    }
+  }
+}
+
+TEST_CASE("regions are written in their order") {
+  const Model model = small_model(R"(, "output": "sigmoid", "region_order": [5, 1, 3])");
+  const TestImage image({9, 20, 16});
+  const Segmentation result = Segmenter(model, with_threads(2)).segment(image.view);
+  for (std::size_t v = 0; v < image.voxels(); ++v) {
+    int expected = 0;
+    const int order[] = {5, 1, 3};
+    for (std::size_t region = 0; region < 3; ++region) {
+      if (result.probabilities[region * image.voxels() + v] > 0.5f) expected = order[region];
+    }
+    if (result.labels[v] != expected)
+      FAIL("voxel " << v << ": expected " << expected << ", found " << result.labels[v]);
+  }
+}

@@ -1,0 +1,61 @@
+// Writes valid files for the fuzzers to begin from: make_seeds FOLDER, which gets one folder a fuzzer.
+#include <cstdint>
+#include <filesystem>
+#include <fstream>
+#include <iostream>
+#include <string>
+#include <vector>
+
+#include "imaging/nifti_writer.h"
+#include "model/random_model.h"
+
+namespace {
+
+const char* const kConfigurations[] = {
+    R"({"input_channels": 1, "classes": 2, "base_features": 1, "pool_strides": [[1, 1, 1]], "patch_size": [1, 1, 1],
+        "density": 0.5})",
+    R"({"format_version": 1, "input_channels": 2, "classes": 2, "base_features": 2, "max_features": 3, "groups": 3,
+        "pool_strides": [[1, 2, 2], [2, 1, 2]], "patch_size": [4, 4, 4], "density": 0.5, "output": "sigmoid",
+        "region_order": [2, 1], "labels": {"0": "background", "2": "whole"}, "mirror_axes": [0, 2],
+        "preprocessing": {"spacing": [1, 2.5, 1e-1], "transpose_forward": [2, 0, 1], "orientation": "RAS",
+                          "normalization": [{"scheme": "CT", "clip": [-1, 1], "mean": 0, "sd": 1, "use_mask": true},
+                                            {"scheme": "CT2", "clip": [0, 9]}]},
+        "postprocessing": {"largest_component": [1, 2]}, "provenance": {"licence": "CC0-1.0"}})",
+};
+
+}  // namespace
+
+int main(int count, char** arguments) try {
+  if (count != 2) {
+    std::cerr << "Usage: make_seeds FOLDER\n";
+    return 2;
+  }
+  const std::filesystem::path folder = arguments[1];
+  for (const char* name : {"model_file", "configuration", "nifti"}) std::filesystem::create_directories(folder / name);
+
+  int number = 0;
+  for (const char* configuration : kConfigurations) {
+    const std::string name = std::to_string(number++);
+    std::ofstream(folder / "configuration" / name) << configuration;
+    e2enet::model::write_random_model(configuration, "seed", 1, (folder / "model_file" / name).string());
+  }
+
+  e2enet::Geometry geometry;
+  geometry.shape = {3, 2, 4};
+  const std::vector<std::uint16_t> labels(24, 1);
+  const std::vector<float> values(48, 0.5f);
+  auto header = e2enet::imaging::NiftiHeader::from_geometry(geometry);
+  for (const int version : {1, 2}) {
+    header.version = version;
+    for (const char* suffix : {".nii", ".nii.gz"}) {
+      const std::string name = (folder / "nifti" / ("v" + std::to_string(version))).string();
+      e2enet::imaging::write_labels(name + "labels" + suffix, header, labels.data(), 1, 1);
+      e2enet::imaging::write_labels(name + "many" + suffix, header, labels.data(), 300, 1);
+      e2enet::imaging::write_volumes(name + "floats" + suffix, header, values.data(), 2, 1);
+    }
+  }
+  return 0;
+} catch (const std::exception& error) {
+  std::cerr << "make_seeds: error: " << error.what() << "\n";
+  return 1;
+}
