@@ -71,7 +71,7 @@ class DenseOnednn final : public Convolution {
   bool can_pool(Stride) const override { return false; }
   std::size_t packed_bytes() const override { return primitive_->packed_bytes(); }
   std::size_t scratch_bytes() const override {
-    return (item_floats() + 3 * aligned(static_cast<std::size_t>(outputs_))) * sizeof(float) +
+    return (item_floats() + 5 * aligned(static_cast<std::size_t>(outputs_))) * sizeof(float) +
            primitive_->scratchpad_bytes();
   }
 
@@ -80,7 +80,7 @@ class DenseOnednn final : public Convolution {
     float* staged = static_cast<float*>(scratch);
     float* results = staged + aligned(staged_floats());
     float* sums = results + aligned(result_floats());
-    float* scratchpad = sums + 3 * aligned(static_cast<std::size_t>(outputs_));
+    float* scratchpad = sums + 5 * aligned(static_cast<std::size_t>(outputs_));
 
     std::memset(staged, 0, staged_floats() * sizeof(float));
     int first_channel = 0;
@@ -178,30 +178,33 @@ class DenseOnednn final : public Convolution {
   }
 
   // Of the results before any rounding to bf16, all outputs side by side: sums of x - p and (x - p)^2, p being the
-  // first value of each output, so that a mean far from zero cancels before anything is squared.
-  void gather_statistics(const Item& at, const float* results, float* sums, PartialStatistics* statistics) const {
+  // first value of each output, so that a mean far from zero cancels before anything is squared. In double: an item has
+  // thousands of voxels, and a bottleneck of a few voxels amplifies what rounding leaves of their sum.
+  void gather_statistics(const Item& at, const float* results, float* scratch, PartialStatistics* statistics) const {
     const std::size_t pitch = aligned(static_cast<std::size_t>(outputs_));
-    float* pivots = sums + pitch;
-    float* squares = pivots + pitch;
+    float* pivots = scratch;
+    double* sums = reinterpret_cast<double*>(pivots + pitch);
+    double* squares = sums + pitch;
     std::copy_n(results, outputs_, pivots);
-    std::fill_n(sums, outputs_, 0.0f);
-    std::fill_n(squares, outputs_, 0.0f);
+    std::fill_n(sums, outputs_, 0.0);
+    std::fill_n(squares, outputs_, 0.0);
     for (int n = 0; n < at.depths; ++n) {
       for (int r = 0; r < at.rows; ++r) {
         const float* from = results + (std::ptrdiff_t{n} * rows_ + r) * pixels_ * outputs_;
         for (int w = 0; w < at.pixels; ++w, from += outputs_) {
           for (int o = 0; o < outputs_; ++o) {
-            const float value = from[o] - pivots[o];
+            const double value = double(from[o]) - pivots[o];
             sums[o] += value;
             squares[o] += value * value;
           }
         }
       }
     }
-    const float voxels = static_cast<float>(at.depths) * static_cast<float>(at.rows) * static_cast<float>(at.pixels);
+    const double voxels = double(at.depths) * at.rows * at.pixels;
     for (int o = 0; o < outputs_; ++o) {
-      const float mean = sums[o] / voxels;
-      statistics[o] = {pivots[o] + mean, std::max(0.0f, squares[o] - sums[o] * mean)};
+      const double mean = sums[o] / voxels;
+      statistics[o] = {static_cast<float>(pivots[o] + mean),
+                       static_cast<float>(std::max(0.0, squares[o] - sums[o] * mean))};
     }
   }
 
