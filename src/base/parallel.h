@@ -13,38 +13,27 @@ inline int available_threads() { return omp_get_num_procs(); }
 // One member of a team of threads that runs the same function. for_each() shares its iterations among the team.
 class Worker {
  public:
-  // `alone`: the team has no other member.
-  Worker(int thread, bool alone) : thread_(thread), alone_(alone) {}
+  explicit Worker(int thread) : thread_(thread) {}
   int thread() const { return thread_; }
 
   // Every worker of the team must call this; it returns when all iterations are done. Which worker runs which iteration
   // is left to chance, so a result must not depend on it.
   template <typename Function>
   void for_each(std::int64_t count, const Function& function) const {
-    if (alone_) {
-      for (std::int64_t i = 0; i < count; ++i) function(i);
-      return;
-    }
 #pragma omp for schedule(dynamic, 1)
     for (std::int64_t i = 0; i < count; ++i) function(i);
   }
 
  private:
   int thread_;
-  bool alone_;
 };
 
 // Runs function(worker) on `threads` threads at once. The function must not throw.
 template <typename Function>
 void run_team(int threads, const Function& function) {
-  // GCC's run time allocates a team and a loop anew for each region of one thread; larger teams it keeps.
-  if (threads == 1) {
-    function(Worker(0, true));
-    return;
-  }
 #pragma omp parallel num_threads(threads)
   {
-    const Worker worker(omp_get_thread_num(), omp_get_num_threads() == 1);
+    const Worker worker(omp_get_thread_num());
     function(worker);
   }
 }
