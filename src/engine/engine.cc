@@ -69,6 +69,7 @@ struct Engine::BoundConvolution {
   int upward_stride_height = 1;
   float* scale = nullptr;
   float* offset = nullptr;
+  double upward_seconds = 0;  // of the last run, as the first thread saw it
 };
 
 struct Engine::BoundPool {
@@ -163,15 +164,18 @@ void Engine::run_convolution(BoundConvolution& convolution) {
   const int bands = kernel.bands();
   const int items = kernel.items_per_band();
   const int outputs = planned.output.channels;
+  convolution.upward_seconds = 0;
 
   run_team(plan_.threads, [&](const Worker& worker) {
     void* scratch = scratch_.data() + plan_.scratch_bytes * std::size_t(worker.thread());
     const auto make_upward = [&](const kernels::RowRange& rows) {
       const kernels::Feature& output = convolution.sources[std::size_t(planned.upward_source)].feature;
       const int per_row = upward->items_per_row();
+      const Stopwatch watch;
       worker.for_each(std::int64_t{rows.end - rows.begin} * per_row, [&](std::int64_t i) {
         upward->run(convolution.upward_input, output, rows.begin + int(i / per_row), int(i % per_row), scratch);
       });
+      if (worker.thread() == 0) convolution.upward_seconds += watch.seconds();
     };
 
     if (planned.band_by_band()) {
@@ -287,6 +291,8 @@ std::vector<StepTime> Engine::step_times() const {
       up.flops_executed = flops.executed;
       up.flops_paper = flops.paper;
       up.bytes = bytes(planned.upward_input.feature);
+      up.seconds = step.convolution->upward_seconds;
+      time.seconds -= up.seconds;
       times.push_back(up);
     }
     time.name = node_name(description.node) + " block " + std::to_string(description.block);

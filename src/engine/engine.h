@@ -30,7 +30,7 @@ struct StepTime {
   double flops_executed = 0;
   double flops_paper = 0;
   double bytes = 0;    // that the step must read and write at least once
-  double seconds = 0;  // an upward flow made ahead of its reader counts in the reader's time
+  double seconds = 0;
 };
 
 // Owns the working memory of one plan. One patch at a time; allocates nothing after construction.

@@ -8,6 +8,15 @@
 
 #include <hwy/highway.h>
 
+// Before a loop over vectors in an array: only where every index is a constant do they stay in registers.
+#ifndef E2ENET_UNROLL
+#if HWY_COMPILER_CLANG
+#define E2ENET_UNROLL _Pragma("clang loop unroll(full)")
+#else
+#define E2ENET_UNROLL _Pragma("GCC unroll 16")
+#endif
+#endif
+
 #include <cstddef>
 #include <cstdint>
 
