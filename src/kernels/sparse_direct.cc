@@ -55,10 +55,13 @@ HWY_NOINLINE void dense_block(const DirectPlan& plan, const float* bias, const f
                               const std::ptrdiff_t* vectors, const float* stage, float* tile) {
   const Floats d;
   const float* x[kVectors];
+  E2ENET_UNROLL(8)
   for (int v = 0; v < kVectors; ++v) x[v] = stage + vectors[v];
   FloatVector sums[kOutputs][kVectors];
+  E2ENET_UNROLL(8)
   for (int o = 0; o < kOutputs; ++o) {
     const FloatVector start = hn::Set(d, bias != nullptr ? bias[first + o] : 0.0f);
+    E2ENET_UNROLL(8)
     for (int v = 0; v < kVectors; ++v) sums[o][v] = start;
   }
   std::ptrdiff_t channel = 0;
@@ -66,15 +69,20 @@ HWY_NOINLINE void dense_block(const DirectPlan& plan, const float* bias, const f
     for (int t = 0; t < 9; ++t, packed += kOutputs) {
       const std::ptrdiff_t at = channel + plan.tap_offset[t];
       FloatVector inputs[kVectors];
+      E2ENET_UNROLL(8)
       for (int v = 0; v < kVectors; ++v) inputs[v] = hn::LoadU(d, x[v] + at);
+      E2ENET_UNROLL(8)
       for (int o = 0; o < kOutputs; ++o) {
         const FloatVector weight = hn::Set(d, packed[o]);
+        E2ENET_UNROLL(8)
         for (int v = 0; v < kVectors; ++v) sums[o][v] = hn::MulAdd(inputs[v], weight, sums[o][v]);
       }
     }
   }
   const std::ptrdiff_t lanes = static_cast<std::ptrdiff_t>(hn::Lanes(d));
+  E2ENET_UNROLL(8)
   for (int o = 0; o < kOutputs; ++o, tile += plan.tile_floats()) {
+    E2ENET_UNROLL(8)
     for (int v = 0; v < kVectors; ++v) hn::Store(sums[o][v], d, tile + v * lanes);
   }
 }
@@ -109,8 +117,10 @@ HWY_NOINLINE void sparse_block(const DirectPlan& plan, const float* bias, int o,
   const Floats d;
   const SparseKernels& kernels = plan.kernels;
   const float* x[kVectors];
+  E2ENET_UNROLL(8)
   for (int v = 0; v < kVectors; ++v) x[v] = stage + vectors[v];
   FloatVector sums[kVectors];
+  E2ENET_UNROLL(8)
   for (int v = 0; v < kVectors; ++v) sums[v] = hn::Set(d, bias != nullptr ? bias[o] : 0.0f);
   const std::int32_t end = kernels.row_begin[o + 1];
   for (std::int32_t k = kernels.row_begin[o]; k < end; ++k) {
@@ -119,10 +129,12 @@ HWY_NOINLINE void sparse_block(const DirectPlan& plan, const float* bias, int o,
     for (int t = 0; t < 9; ++t) {
       const std::ptrdiff_t at = channel + plan.tap_offset[t];
       const FloatVector weight = hn::Set(d, weights[t]);
+      E2ENET_UNROLL(8)
       for (int v = 0; v < kVectors; ++v) sums[v] = hn::MulAdd(hn::LoadU(d, x[v] + at), weight, sums[v]);
     }
   }
   const std::ptrdiff_t lanes = static_cast<std::ptrdiff_t>(hn::Lanes(d));
+  E2ENET_UNROLL(8)
   for (int v = 0; v < kVectors; ++v) hn::Store(sums[v], d, tile + v * lanes);
 }
 

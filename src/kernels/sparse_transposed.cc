@@ -103,11 +103,11 @@ HWY_NOINLINE void sum_taps(const SparseKernels& kernels, int o, int first_tap, c
   const Floats d;
   const std::ptrdiff_t lanes = static_cast<std::ptrdiff_t>(hn::Lanes(d));
   FloatVector sums[kStep][kPlane][kVectors];
-  E2ENET_UNROLL
+  E2ENET_UNROLL(8)
   for (int a = 0; a < kStep; ++a) {
-    E2ENET_UNROLL
+    E2ENET_UNROLL(8)
     for (int p = 0; p < kPlane; ++p) {
-      E2ENET_UNROLL
+      E2ENET_UNROLL(8)
       for (int v = 0; v < kVectors; ++v) sums[a][p][v] = hn::Zero(d);
     }
   }
@@ -116,21 +116,21 @@ HWY_NOINLINE void sum_taps(const SparseKernels& kernels, int o, int first_tap, c
   for (std::int32_t k = kernels.row_begin[o]; k < end; ++k, weights += kernels.taps) {
     const float* x = stage + kernels.input[k] * pitch;
     FloatVector inputs[kVectors];
-    E2ENET_UNROLL
+    E2ENET_UNROLL(8)
     for (int v = 0; v < kVectors; ++v) inputs[v] = hn::LoadU(d, x + v * lanes);
-    E2ENET_UNROLL
+    E2ENET_UNROLL(8)
     for (int a = 0; a < kStep; ++a) {
-      E2ENET_UNROLL
+      E2ENET_UNROLL(8)
       for (int p = 0; p < kPlane; ++p) {
         const FloatVector weight = hn::Set(d, weights[a * kPlane + p]);
-        E2ENET_UNROLL
+        E2ENET_UNROLL(8)
         for (int v = 0; v < kVectors; ++v) sums[a][p][v] = hn::MulAdd(inputs[v], weight, sums[a][p][v]);
       }
     }
   }
-  E2ENET_UNROLL
+  E2ENET_UNROLL(8)
   for (int p = 0; p < kPlane; ++p) {
-    E2ENET_UNROLL
+    E2ENET_UNROLL(8)
     for (int v = 0; v < kVectors; ++v) {
       if (kStep == 2) {
         store_interleaved(d, sums[0][p][v], sums[kStep - 1][p][v], to[p] + offsets[v]);

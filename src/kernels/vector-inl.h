@@ -8,12 +8,13 @@
 
 #include <hwy/highway.h>
 
-// Before a loop over vectors in an array: only where every index is a constant do they stay in registers.
+// Before a loop over an array of vectors: only where every index is a constant do they stay in registers.
 #ifndef E2ENET_UNROLL
 #if HWY_COMPILER_CLANG
-#define E2ENET_UNROLL _Pragma("clang loop unroll(full)")
+#define E2ENET_UNROLL(count) _Pragma("unroll")
 #else
-#define E2ENET_UNROLL _Pragma("GCC unroll 16")
+#define E2ENET_PRAGMA(text) _Pragma(#text)
+#define E2ENET_UNROLL(count) E2ENET_PRAGMA(GCC unroll count)
 #endif
 #endif
 

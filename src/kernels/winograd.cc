@@ -27,13 +27,6 @@
 #include "kernels/vector-inl.h"
 #include "kernels/winograd_plan.h"
 
-#if HWY_COMPILER_CLANG
-#define E2ENET_UNROLL(count) _Pragma("unroll")
-#else
-#define E2ENET_PRAGMA(text) _Pragma(#text)
-#define E2ENET_UNROLL(count) E2ENET_PRAGMA(GCC unroll count)
-#endif
-
 HWY_BEFORE_NAMESPACE();
 namespace e2enet::kernels {
 namespace HWY_NAMESPACE {
