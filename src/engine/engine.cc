@@ -134,6 +134,7 @@ kernels::Feature Engine::resolve(const plan::PlannedFeature& planned) {
   feature.extent = planned.extent;
   feature.channel_stride = planned.channel_stride;
   feature.stored_rows = planned.stored_rows;
+  feature.row_gap = planned.row_gap;
   return feature;
 }
 

@@ -37,7 +37,7 @@ struct Stride {
 
 // `channels` planes of extent.height rows; a row is extent.width pixels of extent.depth contiguous elements.
 //
-// Row h of channel c begins at element  c * channel_stride + (h mod stored_rows) * width * depth.
+// Row h of channel c begins at element  c * channel_stride + (h mod stored_rows) * (width * depth + row_gap).
 // stored_rows is extent.height for a whole feature, and less for a ring that holds only the rows now in use.
 struct Feature {
   void* data = nullptr;
@@ -46,10 +46,11 @@ struct Feature {
   Extent extent;
   std::ptrdiff_t channel_stride = 0;
   int stored_rows = 0;
+  int row_gap = 0;
 
   std::ptrdiff_t row_elements() const { return std::ptrdiff_t{extent.width} * extent.depth; }
   std::ptrdiff_t element_offset(int channel, int row) const {
-    return channel * channel_stride + (row % stored_rows) * row_elements();
+    return channel * channel_stride + (row % stored_rows) * (row_elements() + row_gap);
   }
   void* row(int channel, int row_index) const {
     return static_cast<char*>(data) +

@@ -169,9 +169,11 @@ class Builder {
     feature.channels = channels;
     feature.extent = extent;
     feature.stored_rows = stored_rows;
-    feature.channel_stride = std::ptrdiff_t(stored_rows + extra_rows) * extent.width * extent.depth;
-    // Planes a power of two apart would meet in the same cache sets; one line more spreads them.
-    feature.channel_stride += 64 / std::ptrdiff_t(kernels::element_bytes(element));
+    // Rows and planes a power of two apart would meet in the same cache sets; a line or two more spreads them.
+    const int line = 64 / int(kernels::element_bytes(element));
+    if (feature.row_bytes() % 4096 == 0) feature.row_gap = 2 * line;
+    feature.channel_stride =
+        std::ptrdiff_t(stored_rows + extra_rows) * (std::ptrdiff_t{extent.width} * extent.depth + feature.row_gap) + line;
     feature.buffer =
         new_buffer(std::size_t(feature.channel_stride) * std::size_t(channels) * kernels::element_bytes(element));
     return feature;
@@ -203,9 +205,7 @@ class Builder {
     PlannedFeature feature = level.newest.feature;
     step.bottom_up = !level.at_bottom;
     level.at_bottom = !level.at_bottom;
-    feature.offset = level.at_bottom ? std::size_t(level.drift) * std::size_t(level.extent.width) *
-                                           std::size_t(level.extent.depth) * kernels::element_bytes(options_.storage)
-                                     : 0;
+    feature.offset = level.at_bottom ? std::size_t(level.drift) * feature.row_bytes() : 0;
     return feature;
   }
 

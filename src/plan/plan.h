@@ -40,6 +40,11 @@ struct PlannedFeature {
   kernels::Extent extent;
   std::ptrdiff_t channel_stride = 0;
   int stored_rows = 0;
+  int row_gap = 0;
+
+  std::size_t row_bytes() const {
+    return (std::size_t(extent.width) * std::size_t(extent.depth) + std::size_t(row_gap)) * kernels::element_bytes(element);
+  }
 
   bool exists() const { return buffer >= 0; }
 };
