@@ -27,7 +27,7 @@ fail() {
 }
 
 # docs/dependencies.md says what each is for.
-BUILD=(build-essential cmake ninja-build libdnnl-dev libhwy-dev libeigen3-dev libnifti2-dev nlohmann-json3-dev libcli11-dev
+BUILD=(build-essential cmake ninja-build libdnnl-dev libhwy-dev libnifti2-dev nlohmann-json3-dev libcli11-dev
        libpng-dev zlib1g-dev)
 DEMO=(mricron-data)
 TEST=(doctest-dev libbenchmark-dev clang-format python3 python3-numpy python3-scipy python3-nibabel python3-torch)

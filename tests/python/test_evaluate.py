@@ -13,7 +13,7 @@ from evaluate_reference import differences
 
 PROGRAM = os.environ.get("E2ENET_PROGRAM", os.path.join(support.ROOT, "build", "release", "bin", "e2enet"))
 DATA = os.path.join(support.SHARED, "data", "hippocampus", "test")
-MODEL = os.path.join(support.ROOT, "models", "hippocampus_base16_density20.safetensors")
+MODEL = os.path.join(support.ROOT, "models", "hippocampus_density20.safetensors")
 
 
 @unittest.skipUnless(os.path.exists(PROGRAM), "needs the program: set E2ENET_PROGRAM to build/PRESET/bin/e2enet")
