@@ -173,7 +173,8 @@ class Builder {
     const int line = 64 / int(kernels::element_bytes(element));
     if (feature.row_bytes() % 4096 == 0) feature.row_gap = 2 * line;
     feature.channel_stride =
-        std::ptrdiff_t(stored_rows + extra_rows) * (std::ptrdiff_t{extent.width} * extent.depth + feature.row_gap) + line;
+        std::ptrdiff_t(stored_rows + extra_rows) * (std::ptrdiff_t{extent.width} * extent.depth + feature.row_gap) +
+        line;
     feature.buffer =
         new_buffer(std::size_t(feature.channel_stride) * std::size_t(channels) * kernels::element_bytes(element));
     return feature;
