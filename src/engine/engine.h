@@ -29,7 +29,7 @@ struct StepTime {
   double density = 1;
   double flops_executed = 0;
   double flops_paper = 0;
-  double bytes = 0;    // that the step must read and write at least once
+  double bytes = 0;  // that the step must read and write at least once
   double seconds = 0;
 };
 

@@ -43,7 +43,8 @@ struct PlannedFeature {
   int row_gap = 0;
 
   std::size_t row_bytes() const {
-    return (std::size_t(extent.width) * std::size_t(extent.depth) + std::size_t(row_gap)) * kernels::element_bytes(element);
+    return (std::size_t(extent.width) * std::size_t(extent.depth) + std::size_t(row_gap)) *
+           kernels::element_bytes(element);
   }
 
   bool exists() const { return buffer >= 0; }
