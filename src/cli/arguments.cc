@@ -1,7 +1,5 @@
 #include "cli/arguments.h"
 
-#include <omp.h>
-
 #include <cerrno>
 #include <cmath>
 #include <csignal>
@@ -9,6 +7,8 @@
 #include <filesystem>
 #include <limits>
 #include <vector>
+
+#include "base/parallel.h"
 
 namespace e2enet::cli {
 namespace {
@@ -64,9 +64,7 @@ void add_common_options(CLI::App& command, CommonOptions& options, Json json) {
   }
 }
 
-void use_threads(int threads) {
-  if (threads > 0) omp_set_num_threads(threads);
-}
+void use_threads(int threads) { set_default_threads(threads); }
 
 std::int64_t parse_size(const std::string& text, const std::string& option) {
   const char* const expected = "a size such as 600M or 2G";

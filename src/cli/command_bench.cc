@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "base/process_memory.h"
 #include "cli/commands.h"
 #include "cli/network_run.h"
 #include "cli/progress.h"

@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "base/atomic_file.h"
+#include "base/process_memory.h"
 #include "cli/cases.h"
 #include "cli/commands.h"
 #include "cli/network_run.h"
@@ -70,6 +71,7 @@ struct Arguments {
   std::string preview;
   std::string statistics;
   bool keep_finished = false;
+  bool dry_run = false;
   std::string part;
 };
 
@@ -223,7 +225,7 @@ class SegmentCommand {
     require_ending("--preview", job.preview, {".png"});
     require_ending("--statistics", job.statistics, {".json"});
     require_separate(job, arguments_.model);
-    require_writable(job);
+    if (!arguments_.dry_run) require_writable(job);
     load_model();
     const int channels = segmenter_->configuration().architecture.input_channels;
     if (static_cast<int>(job.images.size()) != channels) {
@@ -233,7 +235,7 @@ class SegmentCommand {
     const ordered_json result = process(job);
     if (arguments_.common.json) {
       std::cout << result.dump(2) << "\n";
-    } else if (!arguments_.common.quiet) {
+    } else if (!arguments_.common.quiet && !arguments_.dry_run) {
       std::cout << job.labels << "  (" << duration_text(result["seconds"]) << ")\n";
       Table table({{"label", Align::left}, {"voxels"}, {"mL"}});
       for (const auto& [label, of_label] : result["labels"].items()) {
@@ -283,7 +285,7 @@ class SegmentCommand {
     const std::vector<Job> jobs = jobs_of_folder();
     for (const std::string& folder :
          {arguments_.output, arguments_.probabilities, arguments_.preview, arguments_.statistics}) {
-      if (folder.empty()) continue;
+      if (folder.empty() || arguments_.dry_run) continue;
       std::error_code error;
       fs::create_directories(folder, error);
       if (error || !fs::is_directory(folder)) {
@@ -291,7 +293,7 @@ class SegmentCommand {
                     folder + ": the folder cannot be made: " + (error ? error.message() : "a file has its name"));
       }
     }
-    if (!jobs.empty()) require_writable(jobs.front());
+    if (!jobs.empty() && !arguments_.dry_run) require_writable(jobs.front());
     std::string summary_name = "summary.json";
     if (!arguments_.part.empty()) {  // computers that share a folder must not write one file
       const Part part = parse_part(arguments_.part, "--part");
@@ -309,7 +311,7 @@ class SegmentCommand {
       summary["model"] = arguments_.model;
       summary["cases_failed"] = failed;
       summary["cases"] = results;
-      write_text(summary_path, summary.dump(2) + "\n");
+      if (!arguments_.dry_run) write_text(summary_path, summary.dump(2) + "\n");
       return summary;
     };
     for (std::size_t i = 0; i < jobs.size(); ++i) {
@@ -326,7 +328,7 @@ class SegmentCommand {
         if (!job.problem.empty()) throw Error(ErrorCode::invalid_image, job.problem);
         ordered_json result = process(job);
         display_.clear();
-        if (!arguments_.common.quiet && !arguments_.common.json) {
+        if (!arguments_.common.quiet && !arguments_.common.json && !arguments_.dry_run) {
           std::cout << prefix_ << job.name << "  " << duration_text(result["seconds"]) << "  "
                     << volumes_line(statistics_) << std::endl;
         }
@@ -348,11 +350,24 @@ class SegmentCommand {
     const ordered_json summary = write_summary();
     if (skipped > 0) display_.remark(std::to_string(skipped) + " finished before, left as they are");
     if (arguments_.common.json) std::cout << summary.dump(2) << "\n";
+    if (arguments_.dry_run && !arguments_.common.json) print_total(results);
     if (failed > 0) {
-      std::cerr << "e2enet segment: error: " << failed << " of " << jobs.size() << " cases failed, see " << summary_path
-                << std::endl;
+      std::cerr << "e2enet segment: error: " << failed << " of " << jobs.size() << " cases failed"
+                << (arguments_.dry_run ? "" : ", see " + summary_path) << std::endl;
     }
     return failed > 0 ? kFailed : kDone;
+  }
+
+  static void print_total(const ordered_json& results) {
+    double seconds = 0;
+    std::int64_t peak = 0;
+    for (const ordered_json& result : results) {
+      if (!result.contains("seconds_network")) continue;
+      seconds += result["seconds_network"].get<double>();
+      peak = std::max(peak, result["peak_bytes"].get<std::int64_t>());
+    }
+    std::cout << "all cases: about " << duration_text(seconds) << ", " << bytes_text(peak) << " of memory at most"
+              << std::endl;
   }
 
   // What an earlier summary says of its cases; a summary that cannot be read only lacks these details.
@@ -388,13 +403,9 @@ class SegmentCommand {
     const Geometry& geometry = image.geometry();
     const int threads = segmenter_->engine().plan().threads;
     const bool keep_labels = !job.preview.empty() || !job.statistics.empty();
-    if (memory_limit_ > 0) {
-      const std::int64_t planned = segmenter_->planned_bytes(image, keep_labels, !job.probabilities.empty());
-      if (planned > memory_limit_) {
-        throw Error(ErrorCode::memory_limit, "--memory: expected at least " + bytes_text(planned) + " for " +
-                                                 job.images[0] + ", found " + bytes_text(memory_limit_));
-      }
-    }
+    const CaseForecast forecast = segmenter_->forecast(image, box_, keep_labels, !job.probabilities.empty());
+    require_memory(forecast, job.images[0]);
+    if (arguments_.dry_run) return dry_run(job, forecast);
     imaging::ImageWriter writer(job.labels, image.header(),
                                 imaging::label_type(streaming::largest_label(configuration)), 1, threads);
     LabelOutput labels(writer, geometry.shape[1] * geometry.shape[2], keep_labels);
@@ -445,12 +456,62 @@ class SegmentCommand {
     return result;
   }
 
+  // Refuses before the work what would not fit: in what the user allows, or in three quarters of what is free.
+  void require_memory(const CaseForecast& forecast, const std::string& image) const {
+    const std::int64_t needed = forecast.memory.peak();
+    if (memory_limit_ > 0) {
+      if (needed <= memory_limit_) return;
+      throw Error(ErrorCode::memory_limit, "--memory: expected at least " + bytes_text(needed) + " for " + image +
+                                               ", found " + bytes_text(memory_limit_));
+    }
+    const std::int64_t free = available_bytes();
+    const std::int64_t more = needed - forecast.memory.process;
+    if (more <= free / 4 * 3) return;
+    throw Error(ErrorCode::memory_limit, image + ": expected " + bytes_text(more) +
+                                             " of memory within three quarters of what is free, found " +
+                                             bytes_text(free) + " free (--memory SIZE sets another limit)");
+  }
+
+  // What would be done, instead of doing it.
+  ordered_json dry_run(const Job& job, const CaseForecast& forecast) {
+    if (seconds_of_a_run_ < 0) seconds_of_a_run_ = segmenter_->seconds_of_a_run();
+    const streaming::MemoryEstimate& memory = forecast.memory;
+    ordered_json result;
+    result["case"] = job.name;
+    result["images"] = job.images;
+    result["network_shape"] = forecast.network_extent;
+    result["runs"] = forecast.runs;
+    result["seconds_a_run"] = seconds_of_a_run_;
+    result["seconds_network"] = seconds_of_a_run_ * double(forecast.runs);
+    result["peak_bytes"] = memory.peak();
+    result["memory"] = {
+        {"process", memory.process}, {"prepared", memory.prepared},           {"preparing", memory.preparing},
+        {"network", memory.network}, {"probabilities", memory.probabilities}, {"exporting", memory.exporting},
+        {"kept", memory.kept}};
+    display_.clear();
+    if (!arguments_.common.json) {
+      const streaming::Extent3& extent = forecast.network_extent;
+      std::cout << job.images[0] << "\n"
+                << "  volume for the network  " << triple_text({extent[0], extent[1], extent[2]}) << " voxels at most\n"
+                << "  runs of the network     " << forecast.runs << "\n"
+                << "  time                    about " << duration_text(result["seconds_network"]) << " ("
+                << duration_text(seconds_of_a_run_) << " a run, measured now), and reading and writing\n"
+                << "  memory                  " << bytes_text(memory.peak())
+                << " at most: " << bytes_text(memory.process) << " program and model, " << bytes_text(memory.prepared)
+                << " prepared image, " << bytes_text(memory.network) << " network, " << bytes_text(memory.probabilities)
+                << " probabilities, " << bytes_text(memory.exporting) << " export, " << bytes_text(memory.kept)
+                << " kept volumes; or " << bytes_text(memory.preparing) << " while preparing" << std::endl;
+    }
+    return result;
+  }
+
   const Arguments& arguments_;
   ProgressDisplay display_;
   VoxelBox box_;
   std::int64_t memory_limit_ = 0;  // bytes; 0: none
   std::string prefix_;
   std::unique_ptr<CaseSegmenter> segmenter_;
+  double seconds_of_a_run_ = -1;               // measured when first asked for
   std::map<int, LabelStatistics> statistics_;  // of the last case
 };
 
@@ -508,8 +569,13 @@ void add_segment(CLI::App& program, Invocation& invocation) {
       ->group(how);
   command
       .add_option("--memory", arguments->memory,
-                  "Refuse at once, before any work, an image that may need more memory than this (600M, 2G)")
+                  "Refuse at once, before any work, an image that may need more memory than this (600M, 2G); three "
+                  "quarters of what is free unless told")
       ->type_name("SIZE")
+      ->group(how);
+  command
+      .add_flag("--dry-run", arguments->dry_run,
+                "Only say how long it would take and how much memory; nothing is written")
       ->group(how);
   command.add_flag("--largest-component", arguments->largest_component, "Keep only the largest piece of each label")
       ->group(how);

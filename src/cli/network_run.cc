@@ -1,7 +1,5 @@
 #include "cli/network_run.h"
 
-#include <sys/resource.h>
-
 #include <cmath>
 #include <random>
 
@@ -64,12 +62,6 @@ std::vector<float> noise_patch(int channels, const model::Triple& patch) {
     value = static_cast<float>((sum - 2.0) * std::sqrt(3.0));
   }
   return values;
-}
-
-std::int64_t peak_resident_bytes() {
-  rusage usage{};
-  getrusage(RUSAGE_SELF, &usage);
-  return std::int64_t{usage.ru_maxrss} * 1024;
 }
 
 std::string triple_text(const model::Triple& triple) { return shape_text({triple[0], triple[1], triple[2]}); }

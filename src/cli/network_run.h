@@ -42,9 +42,6 @@ class DropLogits : public engine::LogitsSink {
   void consume(int, float*) override {}
 };
 
-// Largest resident memory of this process so far.
-std::int64_t peak_resident_bytes();
-
 std::string triple_text(const model::Triple& triple);  // 128 x 128 x 128
 
 }  // namespace e2enet::cli

@@ -1,8 +1,11 @@
 #include "cli/segmented_case.h"
 
 #include <algorithm>
+#include <chrono>
 #include <cmath>
 
+#include "base/process_memory.h"
+#include "cli/network_run.h"
 #include "cli/text.h"
 #include "e2enet/error.h"
 #include "imaging/orientation.h"
@@ -42,49 +45,10 @@ std::vector<imaging::SliceSource*> ImageFiles::sources() const {
 }
 
 CaseSegmenter::CaseSegmenter(std::shared_ptr<const model::Network> network, const SegmentOptions& options)
-    : engine_(std::move(network), options.plan), options_(options) {}
+    : engine_(std::move(network), options.plan), options_(options), process_bytes_(resident_bytes()) {}
 
-std::int64_t CaseSegmenter::planned_bytes(const ImageFiles& image, bool keep_labels, bool probabilities) const {
-  const Geometry& geometry = image.geometry();
-  const model::Preprocessing& preprocessing = configuration().preprocessing;
-  const imaging::AxisMap frame = imaging::transposed(
-      imaging::map_to_orientation(geometry.affine, preprocessing.orientation), preprocessing.transpose_forward);
-  const Shape cropped = frame.shape(geometry.shape);  // cropping can only make it smaller
-  const Spacing spacing = frame.spacing(geometry.spacing);
-  const model::Triple& patch = engine_.plan().patch;
-  streaming::Extent3 volume{};
-  double prepared_voxels = 1;
-  for (std::size_t axis = 0; axis < 3; ++axis) {
-    const double target = preprocessing.spacing ? (*preprocessing.spacing)[axis] : spacing[axis];
-    const double extent = std::max<double>(std::ceil(spacing[axis] / target * double(cropped[axis])), patch[axis]);
-    prepared_voxels *= extent;
-    volume[axis] = static_cast<int>(std::min(extent, 1e9));
-  }
-  const auto channels = static_cast<double>(image.sources().size());
-  const auto voxels = static_cast<double>(geometry.voxels());
-  double bytes = static_cast<double>(engine_.plan().peak_bytes());
-  bytes += channels * prepared_voxels * 4;
-  bytes +=
-      static_cast<double>(streaming::SlidingWindow::memory_bytes(volume, patch, configuration().architecture.classes));
-  // Slices in work: interpolation along the slowest axis looks at a dozen of them, in double.
-  const double slice = std::max(double(geometry.shape[1] * geometry.shape[2]), prepared_voxels / volume[0]);
-  bytes += slice * 8 * (16 + 4 * engine_.plan().threads);
-  bytes += voxels / 8;  // the mask
-  bytes += voxels * 2;  // labels that come in another order than the file's, or whose components are counted
-  if (keep_labels) bytes += voxels * 2;
-  if (probabilities) bytes += voxels * 4 * configuration().architecture.classes;
-  constexpr double kProgramItself = 48.0 * 1024 * 1024;
-  return static_cast<std::int64_t>(std::min(bytes + kProgramItself, 9e18));
-}
-
-streaming::PipelineResult CaseSegmenter::segment(const ImageFiles& image, const VoxelBox& box, bool probabilities,
-                                                 streaming::LabelSink& sink, const ProgressCallback& progress) {
-  const std::vector<imaging::SliceSource*> sources = image.sources();
-  if (static_cast<int>(sources.size()) != configuration().architecture.input_channels) {
-    throw Error(ErrorCode::invalid_image, "number of images: expected one for each of the model's " +
-                                              std::to_string(configuration().architecture.input_channels) +
-                                              " channels, found " + std::to_string(sources.size()));
-  }
+streaming::PipelineOptions CaseSegmenter::pipeline_options(const ImageFiles& image, const VoxelBox& box,
+                                                           bool probabilities) const {
   streaming::PipelineOptions pipeline;
   pipeline.tiling.step = options_.step;
   if (options_.mirror) pipeline.tiling.mirror_axes = configuration().mirror_axes;
@@ -99,6 +63,39 @@ streaming::PipelineResult CaseSegmenter::segment(const ImageFiles& image, const 
   if (box.begin != VoxelBox{}.begin || box.end != VoxelBox{}.end) pipeline.region = region;
   pipeline.probabilities = probabilities;
   pipeline.threads = engine_.plan().threads;
+  return pipeline;
+}
+
+CaseForecast CaseSegmenter::forecast(const ImageFiles& image, const VoxelBox& box, bool keep_labels,
+                                     bool probabilities) const {
+  const streaming::PipelineOptions pipeline = pipeline_options(image, box, probabilities);
+  CaseForecast forecast;
+  forecast.memory =
+      streaming::estimate_memory(engine_, process_bytes_, image.geometry(), pipeline, {keep_labels, probabilities});
+  forecast.network_extent = streaming::network_extent(configuration(), image.geometry(), pipeline);
+  forecast.runs = streaming::count_runs(forecast.network_extent, engine_.plan().patch, pipeline.tiling);
+  return forecast;
+}
+
+double CaseSegmenter::seconds_of_a_run() {
+  const model::Triple& patch = engine_.plan().patch;
+  const std::vector<float> noise = noise_patch(configuration().architecture.input_channels, patch);
+  DropLogits sink;
+  engine_.run(view_of(noise.data(), patch), sink);  // the first run gets the memory
+  const auto start = std::chrono::steady_clock::now();
+  engine_.run(view_of(noise.data(), patch), sink);
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+}
+
+streaming::PipelineResult CaseSegmenter::segment(const ImageFiles& image, const VoxelBox& box, bool probabilities,
+                                                 streaming::LabelSink& sink, const ProgressCallback& progress) {
+  const std::vector<imaging::SliceSource*> sources = image.sources();
+  if (static_cast<int>(sources.size()) != configuration().architecture.input_channels) {
+    throw Error(ErrorCode::invalid_image, "number of images: expected one for each of the model's " +
+                                              std::to_string(configuration().architecture.input_channels) +
+                                              " channels, found " + std::to_string(sources.size()));
+  }
+  const streaming::PipelineOptions pipeline = pipeline_options(image, box, probabilities);
   return streaming::segment_volume(engine_, image.geometry(), sources, pipeline, sink, progress);
 }
 

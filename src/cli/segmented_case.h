@@ -12,6 +12,7 @@
 #include "cli/arguments.h"
 #include "engine/engine.h"
 #include "imaging/nifti_reader.h"
+#include "streaming/memory_estimate.h"
 #include "streaming/volume_pipeline.h"
 
 namespace e2enet::cli {
@@ -37,6 +38,13 @@ struct SegmentOptions {
   bool largest_component = false;
 };
 
+// Known of a case before a voxel is read; the image may turn out smaller once its empty borders are cut off.
+struct CaseForecast {
+  streaming::MemoryEstimate memory;
+  streaming::Extent3 network_extent{};  // D, H, W of the volume that the network sees
+  std::int64_t runs = 0;                // of the network: tiles times mirrored copies
+};
+
 // Holds the network's plan and memory for any number of cases.
 class CaseSegmenter {
  public:
@@ -46,9 +54,11 @@ class CaseSegmenter {
   const model::Configuration& configuration() const { return engine_.network().configuration(); }
   const engine::Engine& engine() const { return engine_; }
 
-  // What the process will need at most for this image, in bytes: the network's memory, the prepared image, accumulated
-  // probabilities, label volumes and what is kept. An upper bound, known before a voxel is read.
-  std::int64_t planned_bytes(const ImageFiles& image, bool keep_labels, bool probabilities) const;
+  // What the image will ask for. No voxel is read. Throws UsageError for a box that is not inside the image.
+  CaseForecast forecast(const ImageFiles& image, const VoxelBox& box, bool keep_labels, bool probabilities) const;
+
+  // Runs the network on a patch of noise and takes the time.
+  double seconds_of_a_run();
 
   // Segments the image, or only the box: outside of it everything is background. Throws Error, and UsageError for a box
   // that is not inside the image.
@@ -56,8 +66,11 @@ class CaseSegmenter {
                                     streaming::LabelSink& sink, const ProgressCallback& progress);
 
  private:
+  streaming::PipelineOptions pipeline_options(const ImageFiles& image, const VoxelBox& box, bool probabilities) const;
+
   engine::Engine engine_;
   SegmentOptions options_;
+  std::int64_t process_bytes_;  // resident before the engine first ran
 };
 
 struct LabelStatistics {

@@ -7,6 +7,8 @@
 #include <cstddef>
 #include <limits>
 
+#include "base/parallel.h"
+
 namespace e2enet::evaluate {
 namespace {
 
@@ -61,18 +63,20 @@ void squared_distance_transform(std::vector<double>& field, const Shape& shape, 
   const std::ptrdiff_t slice = height * width;
   const auto longest = static_cast<std::size_t>(std::max({depth, height, width}));
   double* const data = field.data();
-#pragma omp parallel
-  {
-    Envelope envelope(longest);
-#pragma omp for
-    for (std::ptrdiff_t d = 0; d < depth; ++d) {  // within a slice: rows, then columns
+  const int threads = default_threads();
+  std::vector<Envelope> envelopes(static_cast<std::size_t>(threads), Envelope(longest));
+  run_team(threads, [&](const Worker& worker) {
+    Envelope& envelope = envelopes[static_cast<std::size_t>(worker.thread())];
+    worker.for_each(depth, [&](std::int64_t d) {  // within a slice: rows, then columns
       double* const at = data + d * slice;
       for (std::ptrdiff_t h = 0; h < height; ++h) transform_line(at + h * width, width, 1, spacing[2], envelope);
       for (std::ptrdiff_t w = 0; w < width; ++w) transform_line(at + w, height, width, spacing[1], envelope);
-    }
-#pragma omp for
-    for (std::ptrdiff_t hw = 0; hw < slice; ++hw) transform_line(data + hw, depth, slice, spacing[0], envelope);
-  }
+    });
+    worker.for_each(height, [&](std::int64_t h) {
+      for (std::ptrdiff_t w = 0; w < width; ++w)
+        transform_line(data + h * width + w, depth, slice, spacing[0], envelope);
+    });
+  });
 }
 
 }  // namespace e2enet::evaluate

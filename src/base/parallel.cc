@@ -1,0 +1,205 @@
+#include "base/parallel.h"
+
+#include <sched.h>
+
+#include <algorithm>
+#include <chrono>
+#include <condition_variable>
+#include <mutex>
+#include <system_error>
+#include <thread>
+#include <vector>
+
+#include "e2enet/error.h"
+
+namespace e2enet {
+namespace {
+
+void pause() {
+#if defined(__x86_64__) || defined(__i386__)
+  __builtin_ia32_pause();
+#elif defined(__aarch64__)
+  asm volatile("yield");
+#endif
+}
+
+// Where threads sleep. One for the whole process: waiting this long is rare, and who is woken for nothing sleeps again.
+struct Bedroom {
+  std::mutex mutex;
+  std::condition_variable door;
+  std::atomic<int> sleepers{0};
+};
+
+Bedroom& bedroom() {
+  static Bedroom* const room = new Bedroom;  // never destroyed: threads of other statics may still sleep in it
+  return *room;
+}
+
+// Waits until `value` is no longer `old`. Longer than a wake-up takes, a wait is better slept through.
+constexpr std::chrono::microseconds kSpin{40};
+
+std::uint64_t wait_for_change(const std::atomic<std::uint64_t>& value, std::uint64_t old, bool spin) {
+  if (spin) {
+    const auto end = std::chrono::steady_clock::now() + kSpin;
+    do {
+      for (int i = 0; i < 16; ++i) {
+        const std::uint64_t now = value.load(std::memory_order_acquire);
+        if (now != old) return now;
+        pause();
+      }
+    } while (std::chrono::steady_clock::now() < end);
+  }
+  Bedroom& room = bedroom();
+  std::unique_lock<std::mutex> lock(room.mutex);
+  room.sleepers.fetch_add(1);
+  room.door.wait(lock, [&] { return value.load() != old; });
+  room.sleepers.fetch_sub(1);
+  return value.load();
+}
+
+// A change and the wake-up after it: a sleeper counts itself before it looks at the value for the last time, so either
+// it sees the change or this sees the sleeper.
+void change(std::atomic<std::uint64_t>& value, std::uint64_t to) {
+  value.store(to);
+  Bedroom& room = bedroom();
+  if (room.sleepers.load() == 0) return;
+  { const std::lock_guard<std::mutex> lock(room.mutex); }
+  room.door.notify_all();
+}
+
+std::atomic<int>& chosen_default() {
+  static std::atomic<int> threads{0};
+  return threads;
+}
+
+// Whether this thread works in a team already.
+bool& in_team() {
+  thread_local bool inside = false;
+  return inside;
+}
+
+bool may_spin(int threads) {
+  static const int available = available_threads();
+  return threads <= available;
+}
+
+}  // namespace
+
+int available_threads() {
+#ifdef __linux__
+  cpu_set_t set;
+  if (sched_getaffinity(0, sizeof set, &set) == 0) return std::max(1, CPU_COUNT(&set));
+#endif
+  return std::max(1, int(std::thread::hardware_concurrency()));
+}
+
+void set_default_threads(int threads) { chosen_default().store(threads); }
+
+int default_threads() {
+  const int chosen = chosen_default().load();
+  return chosen > 0 ? chosen : available_threads();
+}
+
+void Team::meet() {
+  const std::uint64_t meeting = meetings_.load(std::memory_order_acquire);
+  if (arrived_.fetch_add(1, std::memory_order_acq_rel) + 1 == threads_) {
+    next_.store(0, std::memory_order_relaxed);
+    arrived_.store(0, std::memory_order_relaxed);
+    change(meetings_, meeting + 1);
+  } else {
+    wait_for_change(meetings_, meeting, may_spin(threads_));
+  }
+}
+
+// The helpers of one thread.
+class ThreadPool {
+ public:
+  ~ThreadPool() {
+    change(call_, kStop);
+    for (std::thread& helper : helpers_) helper.join();
+  }
+
+  void run(int threads, void (*function)(void*, const Worker&), void* context) {
+    Team team(threads);
+    grow(threads - 1);
+    team_ = &team;
+    function_ = function;
+    context_ = context;
+    // The number of the call and the team's size in one value: a helper that is not in the team must look at nothing
+    // else, since the caller does not wait for it.
+    calls_ += 1;
+    change(call_, calls_ << 16 | std::uint64_t(threads));
+    in_team() = true;
+    function(context, Worker(team, 0));
+    in_team() = false;
+    leave(team);
+  }
+
+ private:
+  static constexpr std::uint64_t kStop = ~std::uint64_t{0};
+
+  // The last meeting of a call. The team lives on the caller's stack, so helpers may not touch it once the caller has
+  // gone: they count themselves out and the caller waits for the count.
+  void leave(Team& team) {
+    const std::uint64_t others = std::uint64_t(team.threads() - 1);
+    std::uint64_t gone = gone_.load(std::memory_order_acquire);
+    while (gone != others) gone = wait_for_change(gone_, gone, may_spin(team.threads()));
+    gone_.store(0, std::memory_order_relaxed);
+  }
+
+  void grow(int helpers) {
+    while (int(helpers_.size()) < helpers) {
+      const int thread = int(helpers_.size()) + 1;
+      const std::uint64_t seen = call_.load();
+      try {
+        helpers_.emplace_back([this, thread, seen] { serve(thread, seen); });
+      } catch (const std::system_error& problem) {
+        throw Error(ErrorCode::out_of_memory,
+                    "thread " + std::to_string(thread + 1) + " cannot be started: " + std::string(problem.what()));
+      }
+    }
+  }
+
+  void serve(int thread, std::uint64_t seen) {
+    in_team() = true;
+    bool spin = true;
+    while (true) {
+      seen = wait_for_change(call_, seen, spin);
+      if (seen == kStop) return;
+      const int threads = int(seen & 0xFFFF);
+      spin = thread < threads && may_spin(threads);
+      if (thread >= threads) continue;
+      function_(context_, Worker(*team_, thread));
+      // Only one of several helpers' counts may be the caller's last, and each count is a change that it can wait for.
+      count_out();
+    }
+  }
+
+  void count_out() {
+    gone_.fetch_add(1);
+    Bedroom& room = bedroom();
+    if (room.sleepers.load() == 0) return;
+    { const std::lock_guard<std::mutex> lock(room.mutex); }
+    room.door.notify_all();
+  }
+
+  std::vector<std::thread> helpers_;
+  std::uint64_t calls_ = 0;
+  alignas(64) std::atomic<std::uint64_t> call_{0};
+  alignas(64) std::atomic<std::uint64_t> gone_{0};
+  Team* team_ = nullptr;
+  void (*function_)(void*, const Worker&) = nullptr;
+  void* context_ = nullptr;
+};
+
+void run_on_team(int threads, void (*function)(void* context, const Worker& worker), void* context) {
+  if (threads <= 1 || in_team()) {
+    Team alone(1);
+    function(context, Worker(alone, 0));
+    return;
+  }
+  thread_local ThreadPool pool;
+  pool.run(threads, function, context);
+}
+
+}  // namespace e2enet

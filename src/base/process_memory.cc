@@ -1,0 +1,108 @@
+#include "base/process_memory.h"
+
+#include <sys/resource.h>
+
+#include <algorithm>
+#include <cinttypes>
+#include <cstdio>
+#include <cstring>
+#include <limits>
+#include <string>
+
+namespace e2enet {
+namespace {
+
+constexpr std::int64_t kUnknown = std::numeric_limits<std::int64_t>::max();
+
+// "Name:   123 kB" of a file in /proc, in bytes; -1 where there is no such line.
+std::int64_t kibibytes_field(const char* path, const char* name) {
+  std::FILE* file = std::fopen(path, "r");
+  if (!file) return -1;
+  char line[256];
+  std::int64_t bytes = -1;
+  const std::size_t length = std::strlen(name);
+  while (bytes < 0 && std::fgets(line, sizeof line, file)) {
+    std::int64_t value = 0;
+    if (std::strncmp(line, name, length) == 0 && std::sscanf(line + length, " %" SCNd64, &value) == 1)
+      bytes = value * 1024;
+  }
+  std::fclose(file);
+  return bytes;
+}
+
+// A file that holds one number; "max" and anything else that is none count as unlimited.
+std::int64_t number_in(const std::string& path) {
+  std::FILE* file = std::fopen(path.c_str(), "r");
+  if (!file) return kUnknown;
+  std::int64_t value = 0;
+  const bool read = std::fscanf(file, "%" SCNd64, &value) == 1;
+  std::fclose(file);
+  return read && value >= 0 ? value : kUnknown;
+}
+
+// What the control group at `folder` leaves: pages of files that it caches can be given back.
+std::int64_t left_in_group(const std::string& folder, const char* limit_name, const char* usage_name,
+                           const char* cache_name) {
+  const std::int64_t limit = number_in(folder + limit_name);
+  const std::int64_t usage = number_in(folder + usage_name);
+  if (limit == kUnknown || usage == kUnknown || limit > (std::int64_t{1} << 60)) return kUnknown;
+  std::int64_t cached = 0;
+  if (std::FILE* file = std::fopen((folder + "memory.stat").c_str(), "r")) {
+    char key[128];
+    std::int64_t value = 0;
+    while (std::fscanf(file, "%127s %" SCNd64, key, &value) == 2) {
+      if (std::strcmp(key, cache_name) == 0) cached = value;
+    }
+    std::fclose(file);
+  }
+  return std::max<std::int64_t>(0, limit - usage + cached);
+}
+
+// The tightest limit of the process's own group and the groups above it.
+std::int64_t left_in_groups() {
+  std::int64_t left = kUnknown;
+  std::FILE* file = std::fopen("/proc/self/cgroup", "r");
+  if (!file) return left;
+  char line[4096];
+  while (std::fgets(line, sizeof line, file)) {
+    std::string text(line);
+    if (!text.empty() && text.back() == '\n') text.pop_back();
+    const std::size_t first = text.find(':');
+    const std::size_t second = first == std::string::npos ? first : text.find(':', first + 1);
+    if (second == std::string::npos) continue;
+    const std::string controllers = text.substr(first + 1, second - first - 1);
+    std::string path = text.substr(second + 1);
+    const bool second_version = controllers.empty();
+    if (!second_version && controllers.find("memory") == std::string::npos) continue;
+    const std::string root = second_version ? "/sys/fs/cgroup" : "/sys/fs/cgroup/memory";
+    while (true) {
+      const std::string folder = root + path + (path.empty() || path.back() != '/' ? "/" : "");
+      left = std::min(left, second_version ? left_in_group(folder, "memory.max", "memory.current", "inactive_file")
+                                           : left_in_group(folder, "memory.limit_in_bytes", "memory.usage_in_bytes",
+                                                           "total_inactive_file"));
+      if (path.empty() || path == "/") break;
+      path = path.substr(0, path.rfind('/'));
+    }
+  }
+  std::fclose(file);
+  return left;
+}
+
+}  // namespace
+
+std::int64_t resident_bytes() { return std::max<std::int64_t>(0, kibibytes_field("/proc/self/status", "VmRSS:")); }
+
+std::int64_t peak_resident_bytes() {
+  const std::int64_t peak = kibibytes_field("/proc/self/status", "VmHWM:");
+  if (peak >= 0) return peak;
+  rusage usage{};
+  getrusage(RUSAGE_SELF, &usage);
+  return std::int64_t{usage.ru_maxrss} * 1024;
+}
+
+std::int64_t available_bytes() {
+  const std::int64_t available = kibibytes_field("/proc/meminfo", "MemAvailable:");
+  return std::min(available >= 0 ? available : kUnknown, left_in_groups());
+}
+
+}  // namespace e2enet

@@ -1,0 +1,103 @@
+#include <doctest/doctest.h>
+
+#include <atomic>
+#include <numeric>
+#include <thread>
+#include <vector>
+
+#include "base/parallel.h"
+#include "base/process_memory.h"
+
+namespace {
+
+using e2enet::Worker;
+
+}  // namespace
+
+TEST_CASE("every iteration of every loop runs once, and loops wait for each other") {
+  for (const int threads : {1, 2, 3, 4, 7}) {
+    CAPTURE(threads);
+    constexpr int kLoops = 200;
+    std::vector<int> values(97, 0);
+    std::atomic<int> wrong{0};
+    e2enet::run_team(threads, [&](const Worker& worker) {
+      for (int loop = 0; loop < kLoops; ++loop) {
+        // A loop that began before the one before it ended would find another number.
+        worker.for_each(std::int64_t(values.size()),
+                        [&](std::int64_t i) { wrong += values[std::size_t(i)]++ != loop; });
+        worker.for_each(0, [&](std::int64_t) { ++wrong; });
+      }
+    });
+    CHECK(wrong == 0);
+    CHECK(std::accumulate(values.begin(), values.end(), 0) == kLoops * 97);
+  }
+}
+
+TEST_CASE("teams of any size follow each other") {
+  std::atomic<std::int64_t> sum{0};
+  for (int round = 0; round < 2000; ++round) {
+    const int threads = 1 + round % 5;
+    std::atomic<int> members{0};
+    e2enet::run_team(threads, [&](const Worker& worker) {
+      members += 1;
+      sum += worker.thread();
+    });
+    REQUIRE(members == threads);
+  }
+  CHECK(sum == 400 * (0 + 1 + 3 + 6 + 10));
+}
+
+TEST_CASE("several threads have teams at the same time, and a team's function may run another") {
+  std::atomic<int> runs{0};
+  std::vector<std::thread> callers;
+  for (int caller = 0; caller < 4; ++caller) {
+    callers.emplace_back([&] {
+      for (int round = 0; round < 50; ++round) {
+        e2enet::run_team(3, [&](const Worker& worker) {
+          worker.for_each(10, [&](std::int64_t) { ++runs; });
+          if (round == 7) {
+            e2enet::run_team(2, [&](const Worker& inner) {
+              inner.for_each(5, [&](std::int64_t) { ++runs; });
+              runs += inner.thread();  // nobody but thread 0
+            });
+          }
+        });
+      }
+    });
+  }
+  for (std::thread& caller : callers) caller.join();
+  CHECK(runs == 4 * (50 * 10 + 3 * 5));
+}
+
+TEST_CASE("a loop whose threads sleep still ends") {
+  std::atomic<int> runs{0};
+  e2enet::run_team(2, [&](const Worker& worker) {
+    for (int loop = 0; loop < 20; ++loop) {
+      worker.for_each(2, [&](std::int64_t i) {
+        if (i == 0) std::this_thread::sleep_for(std::chrono::milliseconds(1));  // longer than anybody spins
+        ++runs;
+      });
+    }
+  });
+  CHECK(runs == 40);
+}
+
+TEST_CASE("the default number of threads can be set and taken back") {
+  e2enet::set_default_threads(3);
+  CHECK(e2enet::default_threads() == 3);
+  e2enet::set_default_threads(0);
+  CHECK(e2enet::default_threads() == e2enet::available_threads());
+}
+
+TEST_CASE("the process knows its memory") {
+  const std::int64_t before = e2enet::resident_bytes();
+  CHECK(before > 100000);
+  constexpr std::size_t kBytes = 64 << 20;
+  {
+    std::vector<char> block(kBytes, 1);
+    CHECK(e2enet::resident_bytes() > before + std::int64_t(kBytes) / 2);
+    CHECK(block[kBytes / 2] == 1);
+  }
+  CHECK(e2enet::peak_resident_bytes() >= before + std::int64_t(kBytes) / 2);
+  CHECK(e2enet::available_bytes() > 0);
+}
