@@ -3,9 +3,11 @@
 
 #include <algorithm>
 #include <cstring>
+#include <filesystem>
 
 #include "imaging/nifti_reader.h"
 #include "model/model_file.h"
+#include "model/random_model.h"
 #include "streaming/volume_pipeline.h"
 #include "support/npy.h"
 #include "support/paths.h"
@@ -78,4 +80,96 @@ TEST_CASE("a NIfTI file's labels equal the original pipeline's") {
     CHECK(std::memcmp(result.probabilities.data(), first_probabilities.data(),
                       first_probabilities.size() * sizeof(float)) == 0);
   }
+}
+
+namespace {
+
+// Noise with structure, and a border of zeros to be cropped.
+std::vector<float> synthetic_image(const Shape& shape) {
+  std::vector<float> voxels(std::size_t(shape[0] * shape[1] * shape[2]), 0.0f);
+  std::uint32_t state = 7;
+  std::size_t at = 0;
+  for (std::int64_t d = 0; d < shape[0]; ++d) {
+    for (std::int64_t h = 0; h < shape[1]; ++h) {
+      for (std::int64_t w = 0; w < shape[2]; ++w, ++at) {
+        state = state * 1664525u + 1013904223u;
+        const bool border = d < 1 || h < 2 || w < 3 || d >= shape[0] - 2 || w >= shape[2] - 1;
+        if (!border) voxels[at] = float(d * 3 + h - w) + float(state >> 8) / 100000.0f;
+      }
+    }
+  }
+  return voxels;
+}
+
+// All probabilities of the network's volume at once, as the original holds them.
+class KeepProbabilities : public streaming::SliceSink {
+ public:
+  KeepProbabilities(int classes, const Shape& shape)
+      : classes_(classes), shape_(shape), values(std::size_t(classes * shape[0] * shape[1] * shape[2])) {}
+  void consume(const streaming::FinishedSlices& slices) override {
+    const std::int64_t plane = shape_[1] * shape_[2];
+    for (int d = slices.begin(); d < slices.end(); ++d) {
+      for (int c = 0; c < classes_; ++c) {
+        std::copy_n(slices.slice(d) + c * plane, plane, values.begin() + (c * shape_[0] + d) * plane);
+      }
+    }
+  }
+
+ private:
+  int classes_;
+  Shape shape_;
+
+ public:
+  std::vector<float> values;
+};
+
+}  // namespace
+
+TEST_CASE("labels that leave slice by slice are those of the whole volume at once, along any axes") {
+  const std::string path =
+      (std::filesystem::temp_directory_path() / "e2enet_test_volume_pipeline.safetensors").string();
+  const std::string architecture =
+      R"({"input_channels":1,"classes":4,"base_features":4,"pool_strides":[[1,2,2],[2,2,2]],"patch_size":[8,16,12],)"
+      R"("density":0.5,"preprocessing":{"spacing":[2.5,1.2,1.4],"normalization":[{"scheme":"nonCT"}])";
+  Geometry geometry;
+  geometry.shape = {19, 31, 27};
+  geometry.spacing = {2.0, 1.0, 1.5};
+  geometry.affine = {-1.5, 0, 0, 3, 0, 1.0, 0, -4, 0, 0, 2.0, 5, 0, 0, 0, 1};
+  const std::vector<float> image = synthetic_image(geometry.shape);
+
+  for (const char* extra : {"}}", R"(,"transpose_forward":[2,0,1]}})", R"(,"orientation":"RAS"}})",
+                            R"(,"orientation":"RAI"}})", R"(,"orientation":"SAR","transpose_forward":[1,2,0]}})"}) {
+    CAPTURE(std::string(extra));
+    model::write_random_model(architecture + extra, "test", 5, path);
+    const auto network = model::load_model_file(path);
+    engine::Engine engine(network, {});
+    imaging::MemorySource source(image.data(), geometry.shape);
+
+    // Whole: preprocess, all probabilities, export at once.
+    const auto preprocessing = streaming::preprocessing_configuration(network->configuration());
+    imaging::Survey survey =
+        imaging::survey_image({&source}, imaging::PreprocessPlan::survey_options(geometry, preprocessing));
+    const imaging::PreprocessPlan plan(geometry, survey, preprocessing);
+    const imaging::Preprocessed input = imaging::preprocess(plan, {&source}, survey, {1, 1, 1}, 1);
+    streaming::SlidingWindow window(engine, {}, {int(plan.shape()[0]), int(plan.shape()[1]), int(plan.shape()[2])});
+    KeepProbabilities all(4, plan.shape());
+    window.run(input.channel(0), all);
+    const imaging::LabelExport exporter(plan, streaming::label_rule(network->configuration()), 4);
+    std::vector<std::uint16_t> expected(image.size(), 0);
+    imaging::export_labels(exporter, all.values.data(), plan.shape(), expected.data(), geometry.shape, 1);
+    CHECK(*std::max_element(expected.begin(), expected.end()) > 0);
+
+    for (const int threads : {1, 2, 4}) {
+      CAPTURE(threads);
+      plan::PlanOptions plan_options;
+      plan_options.threads = threads;
+      engine::Engine threaded(network, plan_options);
+      streaming::PipelineOptions options;
+      options.threads = threads;
+      KeepLabels keep(geometry.shape);
+      streaming::segment_volume(threaded, geometry, {&source}, options, keep, {});
+      CHECK(keep.labels == expected);
+    }
+  }
+  std::filesystem::remove(path);
 }
