@@ -64,25 +64,49 @@ class SlidingWindow::Accumulate : public engine::LogitsSink {
     const std::ptrdiff_t slice = std::ptrdiff_t{window_.volume_[1]} * window_.volume_[2];
     auto* sums = reinterpret_cast<float*>(window_.sums_.data());
 
+    const int d_begin = std::max(0, -start_[0]);
+    const int d_end = std::min(depth, window_.volume_[0] - start_[0]);
     for (int c = 0; c < window_.classes_; ++c) {
-      const float* row = logits + c * plane;
-      for (int tile_d = std::max(0, -start_[0]); tile_d < depth && start_[0] + tile_d < window_.volume_[0]; ++tile_d) {
-        const int patch_d = flipped_[0] ? depth - 1 - tile_d : tile_d;
-        const std::ptrdiff_t ring = (start_[0] + tile_d) % window_.ring_slices_;
-        float* to = sums + (ring * window_.classes_ + c) * slice + std::ptrdiff_t{h} * window_.volume_[2] + start_[2];
-        const float* weight = window_.weights_.empty()
-                                  ? nullptr
-                                  : window_.weights_.data() + (std::ptrdiff_t{tile_d} * height + tile_row) * width;
-        for (int w = w_begin; w < w_end; ++w) {
-          const int patch_w = flipped_[2] ? width - 1 - w : w;
-          const float probability = row[std::ptrdiff_t{patch_w} * depth + patch_d] * share_;
-          to[w] += weight ? weight[w] * probability : probability;
+      for (int d = d_begin; d < d_end; d += kBlock) {
+        for (int w = w_begin; w < w_end; w += kBlock) {
+          const int depths = std::min(kBlock, d_end - d);
+          const int pixels = std::min(kBlock, w_end - w);
+          float block[kBlock][kBlock];  // [depth][pixel]
+          transpose(logits + c * plane, d, depths, w, pixels, block);
+          for (int i = 0; i < depths; ++i) {
+            const std::ptrdiff_t ring = (start_[0] + d + i) % window_.ring_slices_;
+            float* to =
+                sums + (ring * window_.classes_ + c) * slice + std::ptrdiff_t{h} * window_.volume_[2] + start_[2] + w;
+            if (window_.weights_.empty()) {
+              for (int k = 0; k < pixels; ++k) to[k] += block[i][k];
+            } else {
+              const float* weight = window_.weights_.data() + (std::ptrdiff_t{d + i} * height + tile_row) * width + w;
+              for (int k = 0; k < pixels; ++k) to[k] += weight[k] * block[i][k];
+            }
+          }
         }
       }
     }
   }
 
  private:
+  // A row of the network is [W][D], a slice of the sums [H][W]: turned over in blocks whose lines stay in cache.
+  static constexpr int kBlock = 16;
+
+  // Depths [d, d + depths) and pixels [w, w + pixels) of the tile, unmirrored, as this run's share of the average.
+  void transpose(const float* row, int d, int depths, int w, int pixels, float (&block)[kBlock][kBlock]) const {
+    const auto& [depth, height, width] = window_.patch_;
+    for (int k = 0; k < pixels; ++k) {
+      const int patch_w = flipped_[2] ? width - 1 - (w + k) : w + k;
+      const float* pixel = row + std::ptrdiff_t{patch_w} * depth;
+      if (flipped_[0]) {
+        for (int i = 0; i < depths; ++i) block[i][k] = pixel[depth - 1 - (d + i)] * share_;
+      } else {
+        for (int i = 0; i < depths; ++i) block[i][k] = pixel[d + i] * share_;
+      }
+    }
+  }
+
   SlidingWindow& window_;
   std::array<int, 3> start_;
   bool flipped_[3] = {false, false, false};
