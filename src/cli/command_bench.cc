@@ -116,6 +116,7 @@ void add_bench(CLI::App& program, Invocation& invocation) {
       ->check(CLI::Range(1, 100000))
       ->group("Options");
   add_precision_option(command, arguments->network.precision, "Options");
+  add_algorithm_option(command, arguments->network.algorithm, "Options");
   add_common_options(command, arguments->common, Json::yes);
   command.final_callback([arguments, &invocation] {
     if (!arguments->network.patch.empty()) parse_triple(arguments->network.patch, "--patch");

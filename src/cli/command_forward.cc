@@ -110,6 +110,7 @@ void add_forward(CLI::App& program, Invocation& invocation) {
       ->type_name("I,J")
       ->group("Options");
   add_precision_option(command, arguments->network.precision, "Options");
+  add_algorithm_option(command, arguments->network.algorithm, "Options");
   add_common_options(command, arguments->common, Json::no);
   command.final_callback([arguments, &invocation] {
     if (!arguments->node.empty()) parse_pair(arguments->node, "--node");

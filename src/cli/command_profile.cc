@@ -94,17 +94,18 @@ int run(const Arguments& arguments) {
                {"ms"},
                {"share"},
                {"GFLOP/s"},
-               {"MiB"}});
+               {"MiB"},
+               {"why this kernel", Align::left}});
   const auto giga = [](double value) { return value > 0 ? fixed(value * 1e-9, 3) : std::string(); };
   for (const engine::StepTime& step : steps) {
     table.add({step.name, step.kernel, step.flops_executed > 0 ? fixed(step.density, 3) : "", giga(step.flops_paper),
                giga(step.flops_executed), fixed(step.seconds * 1e3, 2), fixed(100 * step.seconds / seconds, 1) + "%",
                step.flops_executed > 0 && step.seconds > 0 ? fixed(step.flops_executed / step.seconds * 1e-9, 1) : "",
-               step.bytes > 0 ? fixed(step.bytes / 1048576, 1) : ""});
+               step.bytes > 0 ? fixed(step.bytes / 1048576, 1) : "", step.reason});
   }
   table.add_rule();
   table.add({"total", "", "", giga(flops.paper), giga(flops.executed), fixed(seconds * 1e3, 2), "100%",
-             fixed(flops.executed / seconds * 1e-9, 1), fixed(bytes / 1048576, 1)});
+             fixed(flops.executed / seconds * 1e-9, 1), fixed(bytes / 1048576, 1), ""});
   std::cout << table.text() << "\n"
             << "patch        " << triple_text(patch) << ", " << arguments.network.precision << ", "
             << engine.plan().threads << (engine.plan().threads == 1 ? " thread, " : " threads, ")
@@ -129,6 +130,7 @@ void add_profile(CLI::App& program, Invocation& invocation) {
       ->group("Options");
   add_patch_option(command, arguments->network.patch, "Options");
   add_precision_option(command, arguments->network.precision, "Options");
+  add_algorithm_option(command, arguments->network.algorithm, "Options");
   add_common_options(command, arguments->common, Json::yes);
   command.final_callback([arguments, &invocation] {
     if (!arguments->network.patch.empty()) parse_triple(arguments->network.patch, "--patch");

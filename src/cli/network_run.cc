@@ -22,6 +22,26 @@ void add_precision_option(CLI::App& command, std::string& precision, const std::
       ->group(group);
 }
 
+constexpr plan::Algorithm kAlgorithms[] = {plan::Algorithm::winograd, plan::Algorithm::direct, plan::Algorithm::onednn,
+                                           plan::Algorithm::reference};
+
+void add_algorithm_option(CLI::App& command, std::string& algorithm, const std::string& group) {
+  command
+      .add_option("--algorithm", algorithm,
+                  "Compute with this algorithm every layer that it can compute, to compare: auto lets the plan choose; "
+                  "reference is slow and exact")
+      ->type_name("auto|winograd|direct|onednn|reference")
+      ->capture_default_str()
+      ->check([](const std::string& text) {
+        if (text == "auto") return std::string();
+        for (const plan::Algorithm known : kAlgorithms) {
+          if (text == plan::algorithm_name(known)) return std::string();
+        }
+        return "expected auto, winograd, direct, onednn or reference, found '" + text + "'";
+      })
+      ->group(group);
+}
+
 void add_patch_option(CLI::App& command, std::string& patch, const std::string& group) {
   command.add_option("--patch", patch, "Size of the patch in voxels; without it, the model's own")
       ->type_name("D,H,W")
@@ -32,6 +52,9 @@ plan::PlanOptions plan_options(const NetworkOptions& options, int threads) {
   plan::PlanOptions result;
   if (!options.patch.empty()) result.patch = parse_triple(options.patch, "--patch");
   result.threads = threads > 0 ? threads : available_threads();
+  for (const plan::Algorithm known : kAlgorithms) {
+    if (options.algorithm == plan::algorithm_name(known)) result.forced_algorithm = known;
+  }
   result.storage = options.precision == "bf16" ? kernels::Element::bf16 : kernels::Element::f32;
   return result;
 }

@@ -18,10 +18,13 @@ struct NetworkOptions {
   std::string model;
   std::string patch;  // D,H,W; empty: the model's own
   std::string precision = "f32";
+  std::string algorithm = "auto";
 };
 
 // --precision f32|bf16
 void add_precision_option(CLI::App& command, std::string& precision, const std::string& group);
+// --algorithm auto|winograd|direct|onednn|reference
+void add_algorithm_option(CLI::App& command, std::string& algorithm, const std::string& group);
 // --patch D,H,W
 void add_patch_option(CLI::App& command, std::string& patch, const std::string& group);
 

@@ -8,21 +8,20 @@
 namespace e2enet::plan {
 namespace {
 
-// Vector operations a lane of output, counted from the kernels' inner loops and checked against `e2enet profile`
-// (docs/performance.md, "cost model"). A unit is about one fused multiply-add.
+// Cycles of a Zen 4 core, as measured (docs/performance.md, "Cost model"); only ratios matter.
 struct Cost {
-  double operations = 0;  // of the whole layer, per lane
-  const char* dominant = "";
+  double cycles = 0;
+  const char* algorithm = "";
 };
 
 Cost direct_cost(const kernels::ConvolutionShape& shape, const kernels::SparseKernels& kernels) {
   const kernels::Extent output = shape.output();
   const double lanes = double(output.voxels());
-  // Products: 9 a kept kernel; in a dense layer a load serves several outputs. Staging: each input voxel once, and halo
-  // rows.
-  const double product = kernels.density() == 1.0 ? 9.0 : 13.0;
-  const double staging = 8.0 * double(shape.input.voxels()) / lanes;
-  return {lanes * (product * double(kernels.count()) + staging * kernels.inputs + 4.0 * kernels.outputs), "direct"};
+  // Nine products a kept kernel: in a dense layer a load serves several outputs, in a sparse one each needs its own,
+  // and most loads cross a cache line. Staging: each input voxel once, and halo rows.
+  const double product = kernels.density() == 1.0 ? 9.5 : 16.0;
+  const double staging = 10.0 * double(shape.input.voxels()) / lanes;
+  return {lanes * (product * double(kernels.count()) + staging * kernels.inputs + 6.0 * kernels.outputs), "direct"};
 }
 
 Cost winograd_cost(const kernels::ConvolutionShape& shape, const kernels::SparseKernels& kernels) {
@@ -31,14 +30,17 @@ Cost winograd_cost(const kernels::ConvolutionShape& shape, const kernels::Sparse
   // Lanes are (tile, depth) pairs of a tile row; a short row leaves some of the last vector's 16 lanes empty.
   const double row_lanes = std::ceil(tiles(output.width) * output.depth / 16.0) * 16.0;
   const double lanes = tiles(output.height) * row_lanes;
-  const double product = kernels.density() == 1.0 ? 36.0 : 40.0;
-  return {lanes * (product * double(kernels.count()) + 300.0 * kernels.inputs + 150.0 * kernels.outputs), "Winograd"};
+  const bool whole_vectors = output.depth % 16 == 0;
+  const double product = kernels.density() >= 0.85 ? 37.0 : 51.0;
+  return {lanes * (product * double(kernels.count()) + 430.0 * kernels.inputs +
+                   (whole_vectors ? 170.0 : 360.0) * kernels.outputs),
+          "Winograd"};
 }
 
 std::string describe(const Cost& chosen, const Cost& other) {
   char text[96];
-  std::snprintf(text, sizeof text, "estimated %.3g M vector operations, %.1f times fewer than %s",
-                chosen.operations / 16e6, other.operations / chosen.operations, other.dominant);
+  std::snprintf(text, sizeof text, "estimated %.1f times faster than %s", other.cycles / chosen.cycles,
+                other.algorithm);
   return text;
 }
 
@@ -85,8 +87,8 @@ KernelChoice choose_convolution(const kernels::ConvolutionShape& shape, const ke
   const Cost winograd = winograd_cost(shape, kernels);
   if (!(shape.stride == kernels::Stride{})) {
     choice.kernel = make(Algorithm::direct, shape, kernels, options.storage);
-    choice.reason = "strided";
-  } else if (winograd.operations < direct.operations) {
+    choice.reason = "strided, which Winograd cannot be";
+  } else if (winograd.cycles < direct.cycles) {
     choice.kernel = make(Algorithm::winograd, shape, kernels, options.storage);
     choice.reason = describe(winograd, direct);
   } else {
