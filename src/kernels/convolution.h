@@ -111,8 +111,9 @@ inline RowRange rows_read(const ConvolutionShape& shape, int row_begin, int row_
 
 // --- Algorithms. Each packs what it needs; `kernels` must outlive the result (its values may be read in place). ---
 
-// Winograd F(4x4, 3x3) over kept kernels; stride 1 in all directions only. A dropped kernel is zero in the Winograd
-// domain too, so DSFF's connectivity survives the transform exactly. Elements: of the sources and output, f32 or bf16.
+// Winograd F(4x4, 3x3) over kept kernels; strides 1 and, along H and W together and then along D too if wanted, 2;
+// nullptr for others. A dropped kernel is zero in the Winograd domain too, so DSFF's connectivity survives the
+// transform exactly. Elements: of the sources and output, f32 or bf16.
 std::unique_ptr<Convolution> make_sparse_winograd(const ConvolutionShape& shape, const SparseKernels& kernels,
                                                   Element element);
 

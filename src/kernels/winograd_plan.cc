@@ -25,26 +25,46 @@ int level1_chunks(int channels, int vectors, int lanes) {
   return std::max(1, static_cast<int>(std::ceil(double(channels) * vectors * lanes * sizeof(float) / kLevel1Bytes)));
 }
 
-// U = G g G^T in double precision.
-void transform_kernel(const float* kernel, double (&transformed)[kPositions]) {
-  static constexpr double kG[kPatch][3] = {{1.0 / 4, 0, 0},
-                                           {-1.0 / 6, -1.0 / 6, -1.0 / 6},
-                                           {-1.0 / 6, 1.0 / 6, -1.0 / 6},
-                                           {1.0 / 24, 1.0 / 12, 1.0 / 6},
-                                           {1.0 / 24, -1.0 / 12, 1.0 / 6},
-                                           {0, 0, 1}};
+// U = G g G^T in double precision, for the patch of a form.
+template <int kPatch>
+void transform_kernel(const double (&g)[kPatch][3], const float* kernel, double* transformed) {
   double half[kPatch][3];
   for (int i = 0; i < kPatch; ++i) {
-    for (int b = 0; b < 3; ++b) {
-      half[i][b] = kG[i][0] * kernel[b] + kG[i][1] * kernel[3 + b] + kG[i][2] * kernel[6 + b];
-    }
+    for (int b = 0; b < 3; ++b) half[i][b] = g[i][0] * kernel[b] + g[i][1] * kernel[3 + b] + g[i][2] * kernel[6 + b];
   }
   for (int i = 0; i < kPatch; ++i) {
     for (int j = 0; j < kPatch; ++j) {
-      transformed[i * kPatch + j] = kG[j][0] * half[i][0] + kG[j][1] * half[i][1] + kG[j][2] * half[i][2];
+      transformed[i * kPatch + j] = g[j][0] * half[i][0] + g[j][1] * half[i][1] + g[j][2] * half[i][2];
     }
   }
 }
+
+void transform_kernel(const Plan& plan, const float* kernel, double* transformed) {
+  // Interpolation at 0, 1, -1, 2, -2 and infinity.
+  static constexpr double kUnstrided[Unstrided::kPatch][3] = {{1.0 / 4, 0, 0},
+                                                              {-1.0 / 6, -1.0 / 6, -1.0 / 6},
+                                                              {-1.0 / 6, 1.0 / 6, -1.0 / 6},
+                                                              {1.0 / 24, 1.0 / 12, 1.0 / 6},
+                                                              {1.0 / 24, -1.0 / 12, 1.0 / 6},
+                                                              {0, 0, 1}};
+  // Taps 0 and 2, over the odd samples: at 0, 1, -1, 2 and infinity. Then tap 1, for each of the four even samples.
+  static constexpr double kStrided[Strided::kPatch][3] = {{1.0 / 2, 0, 0},
+                                                          {-1.0 / 2, 0, -1.0 / 2},
+                                                          {-1.0 / 6, 0, 1.0 / 6},
+                                                          {1.0 / 6, 0, 1.0 / 3},
+                                                          {0, 0, 1},
+                                                          {0, 1, 0},
+                                                          {0, 1, 0},
+                                                          {0, 1, 0},
+                                                          {0, 1, 0}};
+  if (plan.strided) {
+    transform_kernel(kStrided, kernel, transformed);
+  } else {
+    transform_kernel(kUnstrided, kernel, transformed);
+  }
+}
+
+constexpr int kMostPositions = kMostPatch * kMostPatch;
 
 }  // namespace
 
@@ -53,14 +73,19 @@ Plan::Plan(const ConvolutionShape& convolution, const SparseKernels& kernels, Ve
   for (int channel = 0; channel < channels; ++channel) {
     shift.push_back(depth_shift(channel, channels, shape.groups));
   }
-  tiles_high = divide_up(shape.input.height, kTile);
-  tiles_wide = divide_up(shape.input.width, kTile);
+  output = shape.output();
+  strided = shape.stride.height == 2;
+  step = strided ? Strided::kStep : Unstrided::kStep;
+  patch = strided ? Strided::kPatch : Unstrided::kPatch;
+  positions = patch * patch;
+  tiles_high = divide_up(output.height, kTile);
+  tiles_wide = divide_up(output.width, kTile);
   dense = kernels.density() >= kDenseFrom;
 
   choose_tiling(kernels.count());
   bands = divide_up(tiles_high, tiling.tile_rows);
   tile_segments = divide_up(tiles_wide, tiling.tiles);
-  depth_segments = divide_up(shape.input.depth, tiling.depth_segment);
+  depth_segments = divide_up(output.depth, tiling.depth_segment);
   lay_out_scratch();
 
   if (dense) {
@@ -74,15 +99,17 @@ Plan::Plan(const ConvolutionShape& convolution, const SparseKernels& kernels, Ve
 // multiply-add a cycle (Zen 4); only ratios matter.
 void Plan::choose_tiling(std::int64_t kept) {
   const int lanes = unit.lanes;
-  const Extent& extent = shape.input;
+  const Extent& extent = output;
   double least = std::numeric_limits<double>::infinity();
 
   const auto consider = [&](const Tiling& candidate) {
     const double vectors = candidate.vectors;
     const int pixel_vectors = divide_up(candidate.depth_segment, lanes);
-    const double columns = double(candidate.tile_rows) * (kTile * candidate.tiles + 2) * pixel_vectors;
+    // Compared with the stride-1 patch of six rows, for which the cycles below were measured.
+    const double columns = double(candidate.tile_rows) * (step * candidate.tiles + patch - step) * pixel_vectors *
+                           patch / Unstrided::kPatch;
     // Cache lines of source pixels: a shifted run of depths touches one more than it has vectors.
-    const double lines = columns * (pixel_vectors + 0.8) / pixel_vectors;
+    const double lines = columns * (pixel_vectors * shape.stride.depth + 0.8) / pixel_vectors;
     double cycles = channels * (16 * columns + 18 * lines + 90 * vectors) + outputs * ((candidate.flat       ? 260
                                                                                         : pixel_vectors == 1 ? 230
                                                                                                              : 165) *
@@ -91,15 +118,15 @@ void Plan::choose_tiling(std::int64_t kept) {
       const int block = dense_block_outputs(unit.registers, candidate.vectors);
       const double blocks = divide_up(outputs, block);
       // Multiply-adds, or loads where they are more; inputs come from the second-level cache in part.
-      cycles += kPositions * blocks * channels * (std::max(block * vectors, block + vectors) + 0.2 * vectors);
+      cycles += positions * blocks * channels * (std::max(block * vectors, block + vectors) + 0.2 * vectors);
     } else {
       const int candidate_chunks = level1_chunks(channels, candidate.vectors, lanes);
-      cycles += kPositions *
-                (double(kept) * (1.15 * vectors + 0.5) + double(outputs) * candidate_chunks * (2 * vectors + 14) +
-                 double(outputs) * (candidate_chunks - 1) * 3 * vectors);
+      cycles +=
+          positions * (double(kept) * (1.15 * vectors + 0.5) + double(outputs) * candidate_chunks * (2 * vectors + 14) +
+                       double(outputs) * (candidate_chunks - 1) * 3 * vectors);
     }
-    const double slab_bytes = double(kPositions + 1) * std::max(channels, outputs) * vectors * lanes * sizeof(float);
-    if (slab_bytes > 0.9 * kLevel2Bytes) cycles += double(channels + outputs) * kPositions * vectors * 2;
+    const double slab_bytes = double(positions + 1) * std::max(channels, outputs) * vectors * lanes * sizeof(float);
+    if (slab_bytes > 0.9 * kLevel2Bytes) cycles += double(channels + outputs) * positions * vectors * 2;
 
     const double items = double(divide_up(tiles_high, candidate.tile_rows)) * divide_up(tiles_wide, candidate.tiles) *
                          divide_up(extent.depth, candidate.depth_segment);
@@ -152,7 +179,7 @@ void Plan::lay_out_scratch() {
   const std::size_t over = item_lanes % page;
   region_stride = round_up(used > over ? used - over : 0, page) + over;
 
-  std::size_t end = round_up((kPositions + 1) * region_stride, 16);
+  std::size_t end = round_up((positions + 1) * region_stride, 16);
   const auto place = [&](std::size_t floats) {
     const std::size_t offset = end;
     end += round_up(floats, 16);  // whole cache lines
@@ -163,33 +190,32 @@ void Plan::lay_out_scratch() {
   const std::size_t depth = tiling.depth_segment;
   std::size_t row = 0;
   if (tiling.flat) {
-    for (std::size_t& phase : stage_phase) {
-      phase = row;
+    for (int p = 0; p < patch; ++p) {
+      stage_phase[p] = row;
       row += item_lanes + lanes;  // a pixel's last vector may write beyond its depth
     }
   } else {
-    for (int p = 0; p < kTile; ++p) {
+    for (int p = 0; p < step; ++p) {
       stage_phase[p] = row;
-      row += (p < kPatch - kTile ? tiles + 1 : tiles) * depth;
+      row += (p < patch - step ? tiles + 1 : tiles) * depth;
     }
-    for (int p = kTile; p < kPatch; ++p) stage_phase[p] = stage_phase[p - kTile] + depth;
+    for (int p = step; p < patch; ++p) stage_phase[p] = stage_phase[p - step] + depth;
   }
-  const std::size_t stage_row_stride = kStageRowVectors * lanes;
+  const std::size_t stage_row_stride = (strided ? kStageRowVectors<Strided> : kStageRowVectors<Unstrided>)*lanes;
   assert(row <= stage_row_stride);
-  const int columns = kTile * tiling.tiles + kPatch - kTile;
-  for (int column = 0; column < columns; ++column) {
-    const bool somewhere = !tiling.flat || column < kTile * tiling.tiles;
-    stage_column.push_back(somewhere ? static_cast<std::uint32_t>(stage_phase[column % kTile] + column / kTile * depth)
+  for (int column = 0; column < columns(); ++column) {
+    const bool somewhere = !tiling.flat || column < step * tiling.tiles;
+    stage_column.push_back(somewhere ? static_cast<std::uint32_t>(stage_phase[column % step] + column / step * depth)
                                      : kNowhere);
   }
-  for (int column = 0; column < columns; ++column) {
-    const bool somewhere = tiling.flat && column >= kTile && column % kTile < kPatch - kTile;
+  for (int column = 0; column < columns(); ++column) {
+    const bool somewhere = tiling.flat && column >= step && column % step < patch - step;
     stage_column.push_back(
-        somewhere ? static_cast<std::uint32_t>(stage_phase[kTile + column % kTile] + (column / kTile - 1) * depth)
+        somewhere ? static_cast<std::uint32_t>(stage_phase[step + column % step] + (column / step - 1) * depth)
                   : kNowhere);
   }
-  stage_offset = place(kPatch * stage_row_stride);
-  rows_offset = place(2 * (kTile * tiling.tile_rows + kPatch - kTile) * sizeof(std::ptrdiff_t) / sizeof(float));
+  stage_offset = place(patch * stage_row_stride);
+  rows_offset = place(2 * rows_read() * sizeof(std::ptrdiff_t) / sizeof(float));
   tile_offset = place(kTile * kTile * item_lanes + lanes);
   pooled_offset = place(kTile * kTile * item_lanes + lanes);
   validity_offset = place(kTile * kTile * item_lanes);
@@ -243,13 +269,13 @@ void Plan::pack_sparse(const SparseKernels& kernels) {
   row_begin.push_back(static_cast<std::uint32_t>(packed_from.size()));
 
   position_weights = round_up(kept, 16);
-  weights = AlignedBuffer(std::max<std::size_t>(kPositions * position_weights, 16) * sizeof(float),
+  weights = AlignedBuffer(std::max<std::size_t>(positions * position_weights, 16) * sizeof(float),
                           "packed kernels of a Winograd convolution");
   auto* packed = reinterpret_cast<float*>(weights.data());
   for (std::size_t k = 0; k < packed_from.size(); ++k) {
-    double transformed[kPositions];
-    transform_kernel(kernels.values + std::size_t{packed_from[k]} * 9, transformed);
-    for (int p = 0; p < kPositions; ++p) packed[p * position_weights + k] = static_cast<float>(transformed[p]);
+    double transformed[kMostPositions];
+    transform_kernel(*this, kernels.values + std::size_t{packed_from[k]} * 9, transformed);
+    for (int p = 0; p < positions; ++p) packed[p * position_weights + k] = static_cast<float>(transformed[p]);
   }
 }
 
@@ -262,14 +288,14 @@ void Plan::pack_dense(const SparseKernels& kernels) {
   const int block = dense_block_outputs(unit.registers, tiling.vectors);
   const int blocks = divide_up(outputs, block);
   position_weights = round_up(std::size_t(blocks) * channels * block, 16);
-  weights = AlignedBuffer(kPositions * position_weights * sizeof(float), "packed kernels of a Winograd convolution");
+  weights = AlignedBuffer(positions * position_weights * sizeof(float), "packed kernels of a Winograd convolution");
   auto* packed = reinterpret_cast<float*>(weights.data());
   for (int o = 0; o < outputs; ++o) {
     for (std::int32_t k = kernels.row_begin[o]; k < kernels.row_begin[o + 1]; ++k) {
-      double transformed[kPositions];
-      transform_kernel(kernels.values + std::size_t(k) * 9, transformed);
+      double transformed[kMostPositions];
+      transform_kernel(*this, kernels.values + std::size_t(k) * 9, transformed);
       float* to = packed + (std::size_t(o / block) * channels + kernels.input[k]) * block + o % block;
-      for (int p = 0; p < kPositions; ++p) to[p * position_weights] = static_cast<float>(transformed[p]);
+      for (int p = 0; p < positions; ++p) to[p * position_weights] = static_cast<float>(transformed[p]);
     }
   }
 }
@@ -279,7 +305,7 @@ std::size_t Plan::packed_bytes() const {
 }
 
 ItemRegion item_region(const Plan& plan, int band, int item) {
-  const Extent& extent = plan.shape.input;
+  const Extent& extent = plan.output;
   ItemRegion region;
   region.first_tile_row = band * plan.tiling.tile_rows;
   region.first_tile = item / plan.depth_segments * plan.tiling.tiles;

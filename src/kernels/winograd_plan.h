@@ -5,6 +5,10 @@
 //   Y = A^T [ sum over c of (G g G^T) * (B^T d B) ] A,
 // where a dropped kernel g = 0 drops out at every position, so 36 sparse products share one index list.
 //
+// With stride 2 along H and W, an output along one axis is w0 x[2i-1] + w1 x[2i] + w2 x[2i+1]: two taps over the odd
+// samples, which F(4, 2) computes in 5 multiplications for 4 outputs, and one tap over the even ones, in 4. A tile is
+// computed from 9x9 input pixels through 81 positions: 5 multiplications an output and channel instead of 9.
+//
 // A band is `tile_rows` rows of tiles. An item is a part of a band: `tiles` tiles along W times `depth_segment` depths.
 // Its lanes are numbered (tile row, tile, depth), depth fastest, and fill `vectors` vectors.
 #pragma once
@@ -18,12 +22,24 @@
 
 namespace e2enet::kernels::winograd {
 
-constexpr int kTile = 4;   // output pixels of a tile along H and W
-constexpr int kPatch = 6;  // input pixels that a tile reads along H and W
-constexpr int kPositions = kPatch * kPatch;
+constexpr int kTile = 4;        // output pixels of a tile along H and W
 constexpr int kMaxVectors = 8;  // of an item
-// A row of the stage: six phases, each with a vector to spill into. One more keeps rows from sharing cache sets.
-constexpr int kStageRowVectors = kPatch * (kMaxVectors + 1) + 1;
+
+// How tiles lie on the input along H and W.
+struct Unstrided {
+  static constexpr int kStep = 4;   // input pixels from one tile to the next
+  static constexpr int kPatch = 6;  // input pixels that a tile reads, from the one before its first output's
+};
+struct Strided {
+  static constexpr int kStep = 8;
+  static constexpr int kPatch = 9;
+};
+constexpr int kMostPatch = Strided::kPatch;
+
+// A row of the stage: a phase for each pixel of a patch, with a vector to spill into. One more keeps rows from sharing
+// cache sets.
+template <typename Form>
+constexpr int kStageRowVectors = Form::kPatch*(kMaxVectors + 1) + 1;
 
 // What the plan must know about an instruction set.
 struct VectorUnit {
@@ -51,6 +67,11 @@ struct Plan {
   Plan(const ConvolutionShape& convolution, const SparseKernels& kernels, VectorUnit vector_unit);
 
   ConvolutionShape shape;
+  Extent output;
+  bool strided = false;  // along H and W
+  int step = 0;          // kStep and kPatch of the form
+  int patch = 0;
+  int positions = 0;
   VectorUnit unit;
   int channels = 0;
   int outputs = 0;
@@ -67,12 +88,12 @@ struct Plan {
   // Slab: region p holds the transformed inputs of position p - 1 as [channel][vectors] and, once those are consumed,
   // the products of position p as [output][vectors].
   std::size_t region_stride = 0;
-  // Stage: input pixels of one channel, transformed along H, as [transformed row][phase][lane]; pixel 4 * tile + phase,
-  // phases 0..5, where 4 and 5 are phases 0 and 1 of the next tile.
+  // Stage: input pixels of one channel, transformed along H, as [transformed row][phase][lane]; pixel step * tile +
+  // phase, phases below `patch`, where those from `step` on are phases 0, 1, ... of the next tile.
   std::size_t stage_offset = 0;
-  std::size_t stage_phase[kPatch] = {};
-  // Where the item's pixel columns go in a row of the stage: as phase 0..3 of their tile, then (flat tilings only) as
-  // phase 4 or 5 of the tile before.
+  std::size_t stage_phase[kMostPatch] = {};
+  // Where the item's pixel columns go in a row of the stage: as a phase below `step` of their tile, then (flat tilings
+  // only) as one from `step` on of the tile before.
   static constexpr std::uint32_t kNowhere = 0xFFFFFFFF;
   std::vector<std::uint32_t> stage_column;
   std::size_t rows_offset = 0;      // two tables of where the rows of a source begin, as std::ptrdiff_t
@@ -91,6 +112,9 @@ struct Plan {
   std::vector<std::uint32_t> input_offset;  // sparse
   std::size_t position_weights = 0;         // packed weights of one position
   AlignedBuffer weights;
+
+  int columns() const { return step * tiling.tiles + patch - step; }        // input pixels of an item along W
+  int rows_read() const { return step * tiling.tile_rows + patch - step; }  // and along H
 
   int items_per_band() const { return tile_segments * depth_segments; }
   std::size_t packed_bytes() const;

@@ -24,16 +24,24 @@ Cost direct_cost(const kernels::ConvolutionShape& shape, const kernels::SparseKe
   return {lanes * (product * double(kernels.count()) + staging * kernels.inputs + 6.0 * kernels.outputs), "direct"};
 }
 
+// Along H and W together, and then along D too or not: the strides that the Winograd convolution can take.
+bool winograd_strides(const kernels::Stride& stride) {
+  return stride.height == stride.width && stride.height <= 2 && stride.depth <= stride.height;
+}
+
 Cost winograd_cost(const kernels::ConvolutionShape& shape, const kernels::SparseKernels& kernels) {
   const kernels::Extent output = shape.output();
+  const bool strided = shape.stride.height == 2;
   const auto tiles = [](int size) { return double((size + 3) / 4); };
   // Lanes are (tile, depth) pairs of a tile row; a short row leaves some of the last vector's 16 lanes empty.
   const double row_lanes = std::ceil(tiles(output.width) * output.depth / 16.0) * 16.0;
   const double lanes = tiles(output.height) * row_lanes;
   const bool whole_vectors = output.depth % 16 == 0;
-  const double product = kernels.density() >= 0.85 ? 37.0 : 51.0;
-  return {lanes * (product * double(kernels.count()) + 430.0 * kernels.inputs +
-                   (whole_vectors ? 170.0 : 360.0) * kernels.outputs),
+  const double positions = strided ? 81.0 : 36.0;
+  const double product = positions * (kernels.density() >= 0.85 ? 1.03 : 1.42);
+  const double transforms = strided ? 2.25 : 1.0;
+  return {lanes * transforms * (430.0 * kernels.inputs + (whole_vectors ? 170.0 : 360.0) * kernels.outputs) +
+              lanes * product * double(kernels.count()),
           "Winograd"};
 }
 
@@ -50,7 +58,6 @@ std::unique_ptr<kernels::Convolution> make(Algorithm algorithm, const kernels::C
     case Algorithm::reference:
       return make_reference_convolution(shape, kernels, storage);
     case Algorithm::winograd:
-      if (!(shape.stride == kernels::Stride{})) return nullptr;
       return make_sparse_winograd(shape, kernels, storage);
     case Algorithm::onednn:
       if (kernels.density() != 1.0) return nullptr;
@@ -85,9 +92,9 @@ KernelChoice choose_convolution(const kernels::ConvolutionShape& shape, const ke
   }
   const Cost direct = direct_cost(shape, kernels);
   const Cost winograd = winograd_cost(shape, kernels);
-  if (!(shape.stride == kernels::Stride{})) {
+  if (!winograd_strides(shape.stride)) {
     choice.kernel = make(Algorithm::direct, shape, kernels, options.storage);
-    choice.reason = "strided, which Winograd cannot be";
+    choice.reason = "strides that Winograd cannot take";
   } else if (winograd.cycles < direct.cycles) {
     choice.kernel = make(Algorithm::winograd, shape, kernels, options.storage);
     choice.reason = describe(winograd, direct);

@@ -164,6 +164,11 @@ TEST_CASE("Winograd: relative root mean square error about 1e-6 at a real channe
       CHECK(difference(found.output, expected.output).root_mean_square < 2e-6);
       CHECK(difference(found.output, expected.output).largest < kLargest);
     }
+    ConvolutionCase strided = layer({96}, 16, {32, 16, 32}, 1, 901);
+    strided.stride = {2, 2, 2};
+    const ConvolutionResult expected = run_convolution(strided, make_reference_convolution, 0, false);
+    const ConvolutionResult found = run_convolution(strided, make_sparse_winograd);
+    CHECK(difference(found.output, expected.output).root_mean_square < 2e-6);
   });
 }
 
@@ -177,6 +182,66 @@ TEST_CASE("Winograd: statistics survive a mean far above the deviation") {
     cases.push_back(one);
   }
   check_everywhere(cases);
+}
+
+TEST_CASE("Winograd with stride 2: every depth, tile border, channel count, density, source and pooling") {
+  std::vector<ConvolutionCase> cases;
+  std::uint32_t seed = 1300;
+  const auto add = [&](ConvolutionCase one, int depth_stride) {
+    one.stride = {depth_stride, 2, 2};
+    cases.push_back(one);
+  };
+  for (int depth : {1, 2, 3, 5, 8, 15, 16, 17, 20, 31, 32, 33, 40, 64, 66, 97}) {
+    add(layer({6}, 5, {depth, 17, 18}, 1, seed++), 1);
+    add(layer({11}, 5, {depth, 9, 16}, 1, seed++), 2);
+    add(layer({7, 4}, 9, {depth, 8, 12}, 0.5, seed++), 2);
+  }
+  for (int height = 1; height <= 18; ++height) {
+    for (int width : {1, 2, 3, 7, 8, 9, 10, 15, 16, 17, 18}) {
+      add(layer({5}, 3, {height % 2 ? 32 : 7, height, width}, 1, seed++), 1 + height % 2);
+    }
+  }
+  for (int groups : {1, 3, 7, 11}) {
+    ConvolutionCase one = layer({12}, 13, {33, 10, 11}, 1, seed++);
+    one.groups = groups;
+    add(one, 2);
+  }
+  for (int which = 1; which <= 3; ++which) {
+    ConvolutionCase one = layer({5, 6}, 7, {36, 21, 19}, 0.9, seed++);
+    if (which & 1) one.source_element = Element::bf16;
+    if (which & 2) one.output_element = Element::bf16;
+    one.activated = which != 2;
+    one.biased = which != 3;
+    add(one, 2);
+    add(one, 1);
+  }
+  for (const Stride& pooling : {Stride{1, 1, 1}, Stride{2, 2, 2}, Stride{1, 2, 2}, Stride{2, 1, 4}}) {
+    ConvolutionCase one = layer({6}, 7, {64, 16, 24}, 1, seed++);
+    one.pooling = pooling;
+    add(one, 2);
+  }
+  check_everywhere(cases);
+}
+
+TEST_CASE("Winograd with stride 2: from the smallest ring that a band allows") {
+  for_each_instruction_set([&](const std::string&) {
+    for (int depth : {10, 32}) {
+      ConvolutionCase one = layer({7, 3, 5}, 6, {depth, 37, 18}, 1, 1600 + std::uint32_t(depth));
+      one.stride = {2, 2, 2};
+      const KernelMemory kernels(6, 15, 9, 1, one.seed);
+      const auto convolution =
+          make_sparse_winograd({one.input, one.stride, 5, one.source_channels}, kernels.view(), Element::f32);
+      one.ring_rows = 2 * convolution->rows_per_band() + 1;
+      check_convolution(one, make_sparse_winograd, kLargest);
+    }
+  });
+}
+
+TEST_CASE("Winograd: strides that it cannot take are refused") {
+  const KernelMemory kernels(2, 2, 9, 1, 1);
+  for (const Stride& stride : {Stride{2, 1, 1}, Stride{1, 1, 2}, Stride{1, 2, 1}, Stride{3, 3, 3}, Stride{4, 2, 2}}) {
+    CHECK(make_sparse_winograd({{16, 16, 16}, stride, 5, {2}}, kernels.view(), Element::f32) == nullptr);
+  }
 }
 
 TEST_CASE("Winograd: the same bits in any order of items, and from run to run") {

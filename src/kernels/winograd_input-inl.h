@@ -1,0 +1,378 @@
+// Step 1 of an item: its source pixels, activated, shifted and transformed, into the slab.
+#if defined(E2ENET_KERNELS_WINOGRAD_INPUT_INL_H) == defined(HWY_TARGET_TOGGLE)
+#ifdef E2ENET_KERNELS_WINOGRAD_INPUT_INL_H
+#undef E2ENET_KERNELS_WINOGRAD_INPUT_INL_H
+#else
+#define E2ENET_KERNELS_WINOGRAD_INPUT_INL_H
+#endif
+
+#include <hwy/cache_control.h>
+#include <hwy/highway.h>
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <utility>
+
+#include "kernels/convolution.h"
+#include "kernels/vector-inl.h"
+#include "kernels/winograd_plan.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace e2enet::kernels {
+namespace HWY_NAMESPACE {
+namespace winograd_kernels {
+
+using winograd::ItemRegion;
+using winograd::kTile;
+using winograd::Plan;
+using winograd::Strided;
+using winograd::Unstrided;
+
+template <typename Form>
+using PatchVectors = FloatVector[Form::kPatch];
+
+// One dimension of B^T d: from the values of a patch to as many that the products need.
+template <typename Form>
+HWY_INLINE void transform_input(const PatchVectors<Form>& x, PatchVectors<Form>& t);
+
+template <>
+HWY_INLINE void transform_input<Unstrided>(const PatchVectors<Unstrided>& x, PatchVectors<Unstrided>& t) {
+  const Floats d;
+  const FloatVector d0 = x[0], d1 = x[1], d2 = x[2], d3 = x[3], d4 = x[4], d5 = x[5];
+  const FloatVector four = hn::Set(d, 4.0f);
+  const FloatVector two = hn::Set(d, 2.0f);
+  const FloatVector even = hn::NegMulAdd(four, d2, d4);  // d4 - 4 d2
+  const FloatVector odd = hn::NegMulAdd(four, d1, d3);   // d3 - 4 d1
+  const FloatVector d42 = hn::Sub(d4, d2);
+  const FloatVector d31 = hn::Sub(d3, d1);
+  t[0] = hn::MulAdd(four, hn::Sub(d0, d2), d42);
+  t[1] = hn::Add(even, odd);
+  t[2] = hn::Sub(even, odd);
+  t[3] = hn::MulAdd(two, d31, d42);
+  t[4] = hn::NegMulAdd(two, d31, d42);
+  t[5] = hn::NegMulAdd(four, d31, hn::Sub(d5, d3));
+}
+
+// The odd samples of the image, which have even numbers here, then the even ones as they are.
+template <>
+HWY_INLINE void transform_input<Strided>(const PatchVectors<Strided>& x, PatchVectors<Strided>& t) {
+  const Floats d;
+  const FloatVector two = hn::Set(d, 2.0f);
+  const FloatVector d0 = x[0], d1 = x[2], d2 = x[4], d3 = x[6], d4 = x[8];
+  const FloatVector d31 = hn::Sub(d3, d1);
+  t[0] = hn::MulAdd(two, hn::Sub(d0, d2), d31);               // 2 d0 - d1 - 2 d2 + d3
+  t[1] = hn::Sub(d31, hn::Add(d1, d2));                       // -2 d1 - d2 + d3
+  t[2] = hn::MulAdd(hn::Set(d, 3.0f), hn::Sub(d1, d2), d31);  // 2 d1 - 3 d2 + d3
+  t[3] = d31;                                                 // -d1 + d3
+  t[4] = hn::NegMulAdd(two, d31, hn::Sub(d4, d2));            // 2 d1 - d2 - 2 d3 + d4
+  t[5] = x[1];
+  t[6] = x[3];
+  t[7] = x[5];
+  t[8] = x[7];
+}
+
+// The input rows of a tile row, of one channel.
+template <typename T, typename Form>
+struct InputRows {
+  const T* row[Form::kPatch];  // rows outside the patch point to some row inside
+  bool inside[Form::kPatch];
+  std::ptrdiff_t next;  // from here to the next channel, to prefetch; imprecise where that is another source
+  bool all_inside;
+};
+
+// Every kEvery-th element: lanes [first, last) from memory, 0 elsewhere; nothing else is read.
+template <int kEvery, typename T>
+HWY_INLINE FloatVector load_lanes(Floats d, const T* from, int first, int last) {
+  HWY_ALIGN T padded[HWY_MAX_BYTES / sizeof(float)] = {};
+  for (int i = first; i < last; ++i) padded[i] = from[kEvery * i];
+  return load_elements(d, padded);
+}
+
+#if HWY_TARGET <= HWY_AVX2
+template <int kEvery>
+HWY_INLINE FloatVector load_lanes(Floats d, const float* from, int first, int last) {
+  if constexpr (kEvery == 1) return hn::MaskedLoad(hn::AndNot(hn::FirstN(d, first), hn::FirstN(d, last)), d, from);
+  const int lanes = static_cast<int>(hn::Lanes(d));
+  const auto part = [&](int begin) HWY_ATTR {
+    const int low = std::clamp(2 * first - begin, 0, lanes);
+    const int high = std::clamp(2 * last - 1 - begin, low, lanes);
+    return hn::MaskedLoad(hn::AndNot(hn::FirstN(d, low), hn::FirstN(d, high)), d, from + begin);
+  };
+  return hn::ConcatEven(d, part(lanes), part(0));
+}
+#endif
+
+// All lanes. Reads the element after the last one too, if kEvery is 2.
+template <int kEvery, typename T>
+HWY_INLINE FloatVector load_vector(Floats d, const T* from) {
+  const FloatVector low = load_elements(d, from);
+  if constexpr (kEvery == 1) return low;
+#if HWY_TARGET == HWY_SCALAR
+  return low;
+#else
+  return hn::ConcatEven(d, load_elements(d, from + hn::Lanes(d)), low);
+#endif
+}
+
+// Into the second-level cache: the first is too small, and rows that lie a power of two apart share its sets.
+HWY_INLINE void prefetch_far(const void* address) {
+#if HWY_COMPILER_GCC || HWY_COMPILER_CLANG
+  __builtin_prefetch(address, 0, 2);
+#else
+  hwy::Prefetch(static_cast<const char*>(address));
+#endif
+}
+
+// A constant, so that the addresses of a column's six vectors need a single register.
+template <typename Form>
+HWY_INLINE std::size_t stage_row_stride() {
+  return winograd::kStageRowVectors<Form> * hn::Lanes(Floats());
+}
+
+// A vector of each transformed row to one column of the stage.
+template <typename Form>
+HWY_INLINE void store_column(const PatchVectors<Form>& t, float* to) {
+  const Floats d;
+  E2ENET_UNROLL(9)
+  for (int i = 0; i < Form::kPatch; ++i) hn::StoreU(t[i], d, to + i * stage_row_stride<Form>());
+}
+
+// Whether all lanes have an input and load_vector() reads nothing beyond the pixel.
+template <int kEvery>
+HWY_INLINE bool reads_whole_vector(int depth, int first_depth, int shift, int first_lane, int last_lane) {
+  const int lanes = static_cast<int>(hn::Lanes(Floats()));
+  return first_lane == 0 && last_lane == lanes && kEvery * (first_depth + lanes) - shift <= depth;
+}
+
+// Transforms vector `part` of each pixel's depth segment along H.
+// kEvery: stride along depth. kWhole: all rows and all lanes are inside the patch.
+template <typename Form, int kEvery, typename T, bool kActivate, bool kWhole, bool kFlat>
+HWY_INLINE void stage_part(const Plan& plan, const ItemRegion& region, int tile_row, int part, int shift,
+                           const InputRows<T, Form>& rows, const ActivationVectors& activation, int first_lane,
+                           int last_lane, float* stage) {
+  constexpr int kPatch = Form::kPatch;
+  const Floats d;
+  const int lanes = static_cast<int>(hn::Lanes(Floats()));
+  const std::ptrdiff_t depth = plan.shape.input.depth;
+  const int columns = plan.columns();
+  const int first_column = region.first_tile == 0 ? 1 : 0;
+  const int end_column = std::min(columns, plan.shape.input.width + 1 - Form::kStep * region.first_tile);
+  const std::uint32_t* first_place = plan.stage_column.data();
+  const std::uint32_t* second_place = first_place + columns;
+  float* const to = stage + std::size_t(tile_row) * plan.tiling.tiles * plan.tiling.depth_segment + part * lanes;
+
+  FloatVector inside[kPatch];
+  if constexpr (!kWhole) {
+    const auto lanes_inside = hn::AndNot(hn::FirstN(d, first_lane), hn::FirstN(d, last_lane));
+    const auto ones = hn::BitCast(d, hn::Set(hn::RebindToSigned<Floats>(), -1));
+    const FloatVector mask = hn::IfThenElseZero(lanes_inside, ones);
+    for (int i = 0; i < kPatch; ++i) inside[i] = rows.inside[i] ? mask : hn::Zero(d);
+  }
+  const bool all_lanes = reads_whole_vector<kEvery>(plan.shape.input.depth, region.first_depth + part * lanes, shift,
+                                                    first_lane, last_lane);
+
+  // Copies, since the compiler must assume that storing vectors may change the originals.
+  const ActivationVectors activate = activation;
+  const std::ptrdiff_t begin = (Form::kStep * region.first_tile - 1) * depth +
+                               kEvery * (region.first_depth + std::ptrdiff_t{part} * lanes) - shift;
+  const T* row[kPatch];
+  E2ENET_UNROLL(9)
+  for (int i = 0; i < kPatch; ++i) row[i] = rows.row[i] + begin;
+  // A shifted segment of whole cache lines reads one line more.
+  const bool last_line = shift != 0 && (part + 1) * lanes == plan.tiling.depth_segment;
+
+  const auto store = [&](const PatchVectors<Form>& t, int column) HWY_ATTR {
+    if (!kFlat || first_place[column] != Plan::kNowhere) store_column<Form>(t, to + first_place[column]);
+    if (kFlat && second_place[column] != Plan::kNowhere) store_column<Form>(t, to + second_place[column]);
+  };
+  PatchVectors<Form> t;
+  for (int column = 0; column < first_column; ++column) {
+    for (int i = 0; i < kPatch; ++i) t[i] = hn::Zero(d);
+    store(t, column);
+  }
+  for (int column = first_column; column < end_column; ++column) {
+    const std::ptrdiff_t at = column * depth;
+    const T* from[kPatch];
+    E2ENET_UNROLL(9)
+    for (int i = 0; i < kPatch; ++i) {
+      from[i] = row[i] + at;
+      E2ENET_UNROLL(2)
+      for (int line = 0; line < kEvery; ++line) {
+        prefetch_far(from[i] + rows.next + line * lanes);
+        hwy::Prefetch(from[i] + 2 * depth + line * lanes);  // two pixels ahead, from the second-level cache
+      }
+    }
+    if (last_line) {
+      E2ENET_UNROLL(9)
+      for (int i = 0; i < kPatch; ++i) prefetch_far(from[i] + rows.next + kEvery * lanes - 1);
+    }
+    PatchVectors<Form> x;
+    E2ENET_UNROLL(9)
+    for (int i = 0; i < kPatch; ++i) {
+      if constexpr (kWhole) {
+        x[i] = load_vector<kEvery>(d, from[i]);
+        if constexpr (kActivate) x[i] = activate(x[i]);
+      } else {
+        x[i] = all_lanes ? load_vector<kEvery>(d, from[i]) : load_lanes<kEvery>(d, from[i], first_lane, last_lane);
+        if constexpr (kActivate) x[i] = activate(x[i]);
+        x[i] = hn::And(x[i], inside[i]);
+      }
+    }
+    transform_input<Form>(x, t);
+    store(t, column);
+  }
+  for (int column = end_column; column < columns; ++column) {
+    for (int i = 0; i < kPatch; ++i) t[i] = hn::Zero(d);
+    store(t, column);
+  }
+}
+
+template <typename Form, int kEvery, typename T, bool kActivate, bool kWhole>
+void stage_part_of(const Plan& plan, const ItemRegion& region, int tile_row, int part, int shift,
+                   const InputRows<T, Form>& rows, const ActivationVectors& activation, int first_lane, int last_lane,
+                   float* stage) {
+  if (plan.tiling.flat) {
+    stage_part<Form, kEvery, T, kActivate, kWhole, true>(plan, region, tile_row, part, shift, rows, activation,
+                                                         first_lane, last_lane, stage);
+  } else {
+    stage_part<Form, kEvery, T, kActivate, kWhole, false>(plan, region, tile_row, part, shift, rows, activation,
+                                                          first_lane, last_lane, stage);
+  }
+}
+
+template <typename Form, int kEvery, typename T, bool kActivate>
+void stage_rows(const Plan& plan, const ItemRegion& region, int tile_row, int shift, const InputRows<T, Form>& rows,
+                const ActivationVectors& activate, float* stage) {
+  const int lanes = static_cast<int>(hn::Lanes(Floats()));
+  const int depth = plan.shape.input.depth;
+  const int parts = (plan.tiling.depth_segment + lanes - 1) / lanes;
+  const auto divide_up = [](int value) { return value >= 0 ? (value + kEvery - 1) / kEvery : 0; };
+  // From the last part to the first: where a pixel's depth does not fill its vectors, the last one writes into the
+  // first lanes of the next tile, which are written later.
+  for (int part = parts - 1; part >= 0; --part) {
+    // Lane i reads input depth kEvery * (first_depth + i) - shift.
+    const int first_depth = region.first_depth + part * lanes;
+    const int first_lane = std::clamp(divide_up(shift - kEvery * first_depth), 0, lanes);
+    const int last_lane = std::clamp(
+        std::min(divide_up(depth + shift - kEvery * first_depth), plan.output.depth - first_depth), first_lane, lanes);
+    if (rows.all_inside && reads_whole_vector<kEvery>(depth, first_depth, shift, first_lane, last_lane)) {
+      stage_part_of<Form, kEvery, T, kActivate, true>(plan, region, tile_row, part, shift, rows, activate, 0, lanes,
+                                                      stage);
+    } else {
+      stage_part_of<Form, kEvery, T, kActivate, false>(plan, region, tile_row, part, shift, rows, activate, first_lane,
+                                                       last_lane, stage);
+    }
+  }
+}
+
+// From the stage along W into the slab, at `slab` for position 0.
+template <typename Form>
+HWY_INLINE void transform_stage(const Plan& plan, const float* stage, float* slab) {
+  const Floats d;
+  const int lanes = static_cast<int>(hn::Lanes(Floats()));
+  const std::size_t stride = plan.region_stride;
+  for (int v = 0; v < plan.tiling.vectors; ++v) {
+    for (int i = 0; i < Form::kPatch; ++i) {
+      const float* from = stage + i * stage_row_stride<Form>() + v * lanes;
+      PatchVectors<Form> x, t;
+      E2ENET_UNROLL(9)
+      for (int j = 0; j < Form::kPatch; ++j) x[j] = hn::LoadU(d, from + plan.stage_phase[j]);
+      transform_input<Form>(x, t);
+      float* to = slab + i * Form::kPatch * stride + v * lanes;
+      E2ENET_UNROLL(9)
+      for (int j = 0; j < Form::kPatch; ++j) hn::Store(t[j], d, to + j * stride);
+    }
+  }
+}
+
+// Element offsets, in a channel, of the rows that an item reads. A row outside the patch gets the offset of the nearest
+// one inside.
+void find_rows(const Plan& plan, const ItemRegion& region, const Feature& feature, std::ptrdiff_t* offset) {
+  const int first = plan.step * region.first_tile_row - 1;
+  const int last = std::min(plan.shape.input.height, first + plan.shape.stride.height * (region.rows - 1) + 3) - 1;
+  for (int i = 0; i < plan.rows_read(); ++i) {
+    offset[i] = feature.element_offset(0, std::clamp(first + i, std::max(first, 0), last));
+  }
+}
+
+// `next` is where the next channel to be transformed begins, and `next_offset` its rows.
+template <typename Form, int kEvery, typename T>
+void transform_channel(const Plan& plan, const ItemRegion& region, const Source& source, int channel,
+                       const std::ptrdiff_t* offset, const T* next, const std::ptrdiff_t* next_offset, int shift,
+                       float* stage, float* slab) {
+  const T* data = static_cast<const T*>(source.feature.data) + channel * source.feature.channel_stride;
+  const ActivationVectors activate = activation_of(Floats(), source.activation, channel);
+  for (int tile_row = 0; tile_row < plan.tiling.tile_rows; ++tile_row) {
+    const int first = Form::kStep * (region.first_tile_row + tile_row) - 1;
+    InputRows<T, Form> rows;
+    rows.all_inside = first >= 0 && first + Form::kPatch <= plan.shape.input.height;
+    for (int i = 0; i < Form::kPatch; ++i) {
+      rows.inside[i] = first + i >= 0 && first + i < plan.shape.input.height;
+      rows.row[i] = data + offset[Form::kStep * tile_row + i];
+    }
+    rows.next = next + next_offset[Form::kStep * tile_row] - rows.row[0];
+    if (source.activation.scale != nullptr) {
+      stage_rows<Form, kEvery, T, true>(plan, region, tile_row, shift, rows, activate, stage);
+    } else {
+      stage_rows<Form, kEvery, T, false>(plan, region, tile_row, shift, rows, activate, stage);
+    }
+  }
+  transform_stage<Form>(plan, stage, slab);
+}
+
+template <typename Form, int kEvery, typename T>
+void transform_source(const Plan& plan, const ItemRegion& region, const Source& source, int channels, int first_channel,
+                      const std::ptrdiff_t* offset, const Source& next_source, const std::ptrdiff_t* next_offset,
+                      float* stage, float* slab) {
+  const std::size_t channel_floats = std::size_t(plan.tiling.vectors) * plan.unit.lanes;
+  for (int c = 0; c < channels; ++c) {
+    const bool last = c + 1 == channels;
+    const T* next = last ? static_cast<const T*>(next_source.feature.data)
+                         : static_cast<const T*>(source.feature.data) + (c + 1) * source.feature.channel_stride;
+    transform_channel<Form, kEvery>(plan, region, source, c, offset, next, last ? next_offset : offset,
+                                    plan.shift[first_channel + c], stage, slab + (first_channel + c) * channel_floats);
+  }
+}
+
+template <typename Form, int kEvery>
+void transform_sources(const Plan& plan, const ItemRegion& region, const Source* sources, float* scratch) {
+  float* stage = scratch + plan.stage_offset;
+  float* slab = scratch + plan.region_stride;
+  // Lanes that no pixel fills must hold numbers.
+  if (plan.tiling.flat) std::memset(stage, 0, Form::kPatch * stage_row_stride<Form>() * sizeof(float));
+
+  auto* offset = reinterpret_cast<std::ptrdiff_t*>(scratch + plan.rows_offset);
+  std::ptrdiff_t* next_offset = offset + plan.rows_read();
+  const std::size_t count = plan.shape.source_channels.size();
+  int channel = 0;
+  find_rows(plan, region, sources[0].feature, offset);
+  for (std::size_t s = 0; s < count; ++s) {
+    const Source& next = sources[s + 1 < count ? s + 1 : s];
+    find_rows(plan, region, next.feature, next_offset);
+    const int channels = plan.shape.source_channels[s];
+    if (sources[s].feature.element == Element::f32) {
+      transform_source<Form, kEvery, float>(plan, region, sources[s], channels, channel, offset, next, next_offset,
+                                            stage, slab);
+    } else {
+      transform_source<Form, kEvery, std::uint16_t>(plan, region, sources[s], channels, channel, offset, next,
+                                                    next_offset, stage, slab);
+    }
+    channel += channels;
+    std::swap(offset, next_offset);
+  }
+}
+
+void transform_inputs(const Plan& plan, const ItemRegion& region, const Source* sources, float* scratch) {
+  if (!plan.strided) return transform_sources<Unstrided, 1>(plan, region, sources, scratch);
+  if (plan.shape.stride.depth == 1) return transform_sources<Strided, 1>(plan, region, sources, scratch);
+  transform_sources<Strided, 2>(plan, region, sources, scratch);
+}
+
+}  // namespace winograd_kernels
+}  // namespace HWY_NAMESPACE
+}  // namespace e2enet::kernels
+HWY_AFTER_NAMESPACE();
+
+#endif  // per-target include guard

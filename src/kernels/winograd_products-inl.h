@@ -1,0 +1,193 @@
+// Step 2 of an item: at each position, products of transformed kernels and inputs.
+#if defined(E2ENET_KERNELS_WINOGRAD_PRODUCTS_INL_H) == defined(HWY_TARGET_TOGGLE)
+#ifdef E2ENET_KERNELS_WINOGRAD_PRODUCTS_INL_H
+#undef E2ENET_KERNELS_WINOGRAD_PRODUCTS_INL_H
+#else
+#define E2ENET_KERNELS_WINOGRAD_PRODUCTS_INL_H
+#endif
+
+#include <hwy/highway.h>
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+
+#include "kernels/vector-inl.h"
+#include "kernels/winograd_plan.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace e2enet::kernels {
+namespace HWY_NAMESPACE {
+namespace winograd_kernels {
+
+using winograd::dense_block_outputs;
+using winograd::Plan;
+
+#if HWY_TARGET == HWY_AVX3 || HWY_TARGET == HWY_AVX3_DL || HWY_TARGET == HWY_NEON
+constexpr int kRegisters = 32;
+#else
+constexpr int kRegisters = 16;
+#endif
+
+// Four weights in each block of four lanes, and the choice of one of them for all lanes. A load broadcasts a single
+// weight just as well, but loads are what the sparse product is short of; the shuffle is free.
+#if HWY_TARGET == HWY_SCALAR
+struct FourWeights {
+  const float* weights;
+};
+HWY_INLINE FourWeights load_four(const float* weights) { return {weights}; }
+template <int kWhich>
+HWY_INLINE FloatVector one_weight(FourWeights four) {
+  return hn::Set(Floats(), four.weights[kWhich]);
+}
+#else
+using FourWeights = FloatVector;
+HWY_INLINE FourWeights load_four(const float* weights) {
+  const Floats d;
+  return hn::LoadDup128(d, weights);
+}
+template <int kWhich>
+HWY_INLINE FloatVector one_weight(FourWeights four) {
+  return hn::Broadcast<kWhich>(four);
+}
+#endif
+
+template <int kWhich, int kVectors>
+HWY_INLINE void multiply_add(const float* HWY_RESTRICT from, FourWeights four, FloatVector (&sum)[kVectors]) {
+  const Floats d;
+  const FloatVector weight = one_weight<kWhich>(four);
+  E2ENET_UNROLL(8)
+  for (int v = 0; v < kVectors; ++v) {
+    sum[v] = hn::MulAdd(hn::Load(d, from + v * static_cast<int>(hn::Lanes(d))), weight, sum[v]);
+  }
+}
+
+// One position: products[o] = sum over kept (o, c) of weight * inputs[c].
+template <int kVectors>
+void sparse_product(const Plan& plan, const float* HWY_RESTRICT inputs, const float* HWY_RESTRICT weights,
+                    float* HWY_RESTRICT products) {
+  const Floats d;
+  const int lanes = static_cast<int>(hn::Lanes(Floats()));
+  const std::uint32_t* HWY_RESTRICT offset = plan.input_offset.data();
+  const int rows = plan.outputs * plan.chunks;
+  // Two sets of sums hide the latency of a multiply-add better, where registers allow.
+  constexpr bool kTwoSets = 2 * kVectors + 4 <= kRegisters;
+  for (int r = 0; r < rows; ++r) {
+    float* HWY_RESTRICT to = products + std::size_t{plan.row_output[r]} * kVectors * lanes;
+    FloatVector sum[kVectors];
+    if (r < plan.outputs) {
+      E2ENET_UNROLL(8)
+      for (int v = 0; v < kVectors; ++v) sum[v] = hn::Zero(d);
+    } else {  // a further chunk of channels
+      E2ENET_UNROLL(8)
+      for (int v = 0; v < kVectors; ++v) sum[v] = hn::Load(d, to + v * lanes);
+    }
+    FloatVector second[kVectors];
+    if constexpr (kTwoSets) {
+      E2ENET_UNROLL(8)
+      for (int v = 0; v < kVectors; ++v) second[v] = hn::Zero(d);
+    }
+    const std::uint32_t end = plan.row_begin[r + 1];
+    std::uint32_t k = plan.row_begin[r];
+    for (; k + 4 <= end; k += 4) {
+      const FourWeights four = load_four(weights + k);
+      multiply_add<0, kVectors>(inputs + offset[k], four, sum);
+      multiply_add<1, kVectors>(inputs + offset[k + 1], four, kTwoSets ? second : sum);
+      multiply_add<2, kVectors>(inputs + offset[k + 2], four, sum);
+      multiply_add<3, kVectors>(inputs + offset[k + 3], four, kTwoSets ? second : sum);
+    }
+    for (; k < end; ++k) {
+      const float* HWY_RESTRICT from = inputs + offset[k];
+      const FloatVector weight = hn::Set(d, weights[k]);
+      E2ENET_UNROLL(8)
+      for (int v = 0; v < kVectors; ++v) sum[v] = hn::MulAdd(hn::Load(d, from + v * lanes), weight, sum[v]);
+    }
+    if constexpr (kTwoSets) {
+      E2ENET_UNROLL(8)
+      for (int v = 0; v < kVectors; ++v) sum[v] = hn::Add(sum[v], second[v]);
+    }
+    E2ENET_UNROLL(8)
+    for (int v = 0; v < kVectors; ++v) hn::Store(sum[v], d, to + v * lanes);
+  }
+}
+
+// The same where all kernels are kept: a block of outputs shares the loads of the inputs.
+template <int kVectors>
+void dense_product(const Plan& plan, const float* HWY_RESTRICT inputs, const float* HWY_RESTRICT weights,
+                   float* HWY_RESTRICT products) {
+  constexpr int kOutputs = dense_block_outputs(kRegisters, kVectors);
+  const Floats d;
+  const int lanes = static_cast<int>(hn::Lanes(Floats()));
+  for (int first = 0; first < plan.outputs; first += kOutputs) {
+    FloatVector sum[kOutputs][kVectors];
+    E2ENET_UNROLL(12)
+    for (int o = 0; o < kOutputs; ++o) {
+      E2ENET_UNROLL(8)
+      for (int v = 0; v < kVectors; ++v) sum[o][v] = hn::Zero(d);
+    }
+    const float* HWY_RESTRICT from = inputs;
+    for (int c = 0; c < plan.channels; ++c) {
+      FloatVector x[kVectors];
+      E2ENET_UNROLL(8)
+      for (int v = 0; v < kVectors; ++v) x[v] = hn::Load(d, from + v * lanes);
+      E2ENET_UNROLL(12)
+      for (int o = 0; o < kOutputs; ++o) {
+        const FloatVector weight = hn::Set(d, weights[o]);
+        E2ENET_UNROLL(8)
+        for (int v = 0; v < kVectors; ++v) sum[o][v] = hn::MulAdd(x[v], weight, sum[o][v]);
+      }
+      from += kVectors * lanes;
+      weights += kOutputs;
+    }
+    float* to = products + std::size_t(first) * kVectors * lanes;
+    const int valid = std::min(kOutputs, plan.outputs - first);
+    E2ENET_UNROLL(12)
+    for (int o = 0; o < kOutputs; ++o) {
+      if (o < valid) {
+        E2ENET_UNROLL(8)
+        for (int v = 0; v < kVectors; ++v) hn::Store(sum[o][v], d, to + (o * kVectors + v) * lanes);
+      }
+    }
+  }
+}
+
+template <int kVectors>
+void multiply_positions(const Plan& plan, float* slab) {
+  for (int p = 0; p < plan.positions; ++p) {
+    const float* inputs = slab + (p + 1) * plan.region_stride;
+    float* products = slab + p * plan.region_stride;
+    if (plan.dense) {
+      dense_product<kVectors>(plan, inputs, plan.weights_of(p), products);
+    } else {
+      sparse_product<kVectors>(plan, inputs, plan.weights_of(p), products);
+    }
+  }
+}
+
+void multiply(const Plan& plan, float* slab) {
+  switch (plan.tiling.vectors) {
+    case 1:
+      return multiply_positions<1>(plan, slab);
+    case 2:
+      return multiply_positions<2>(plan, slab);
+    case 3:
+      return multiply_positions<3>(plan, slab);
+    case 4:
+      return multiply_positions<4>(plan, slab);
+    case 5:
+      return multiply_positions<5>(plan, slab);
+    case 6:
+      return multiply_positions<6>(plan, slab);
+    case 7:
+      return multiply_positions<7>(plan, slab);
+    default:
+      return multiply_positions<8>(plan, slab);
+  }
+}
+
+}  // namespace winograd_kernels
+}  // namespace HWY_NAMESPACE
+}  // namespace e2enet::kernels
+HWY_AFTER_NAMESPACE();
+
+#endif  // per-target include guard
