@@ -15,6 +15,7 @@
 #define HWY_TARGET_INCLUDE "kernels/sparse_transposed.cc"
 #include <hwy/foreach_target.h>
 // After foreach_target.h, which includes this file once for each target.
+#include <hwy/cache_control.h>
 #include <hwy/highway.h>
 
 #include "kernels/vector-inl.h"
@@ -61,10 +62,10 @@ constexpr int vectors_for(int taps) {
 
 int TransposedLanes() { return static_cast<int>(hn::Lanes(Floats())); }
 
-// Lane l of `even` and `odd` become elements 2 * l and 2 * l + 1.
+// Lane l of `even` and `odd` become elements 2 * l and 2 * l + 1. kStream: past the caches, to an aligned place.
 #if HWY_TARGET == HWY_SCALAR
 
-template <typename T>
+template <bool kStream, typename T>
 HWY_INLINE void store_interleaved(Floats d, FloatVector even, FloatVector odd, T* to) {
   store_elements(d, even, to);
   store_elements(d, odd, to + 1);
@@ -72,8 +73,16 @@ HWY_INLINE void store_interleaved(Floats d, FloatVector even, FloatVector odd, T
 
 #else
 
+template <bool kStream>
 HWY_INLINE void store_interleaved(Floats d, FloatVector even, FloatVector odd, float* to) {
-  hn::StoreInterleaved2(even, odd, d, to);
+  if constexpr (kStream) {
+    HWY_ALIGN float pair[2 * HWY_MAX_BYTES / sizeof(float)];
+    hn::StoreInterleaved2(even, odd, d, pair);
+    hn::Stream(hn::Load(d, pair), d, to);
+    hn::Stream(hn::Load(d, pair + hn::Lanes(d)), d, to + hn::Lanes(d));
+  } else {
+    hn::StoreInterleaved2(even, odd, d, to);
+  }
 }
 
 HWY_INLINE hn::Vec<hn::RebindToUnsigned<Floats> > rounded_bits(Floats, FloatVector value) {
@@ -84,20 +93,26 @@ HWY_INLINE hn::Vec<hn::RebindToUnsigned<Floats> > rounded_bits(Floats, FloatVect
 }
 
 // Two bf16 side by side are one 32-bit word.
+template <bool kStream>
 HWY_INLINE void store_interleaved(Floats d, FloatVector even, FloatVector odd, std::uint16_t* to) {
   const hn::RebindToUnsigned<Floats> du;
   const hn::Repartition<std::uint16_t, hn::RebindToUnsigned<Floats> > du16;
   const auto low = hn::ShiftRight<16>(rounded_bits(d, even));
   const auto high = hn::And(rounded_bits(d, odd), hn::Set(du, 0xFFFF0000u));
-  hn::StoreU(hn::BitCast(du16, hn::Or(low, high)), du16, to);
+  const auto words = hn::BitCast(du16, hn::Or(low, high));
+  if constexpr (kStream) {
+    hn::Stream(words, du16, to);
+  } else {
+    hn::StoreU(words, du16, to);
+  }
 }
 
 #endif
 
 // Sums kStep * kPlane taps of kVectors vectors of output o. Tap t of kernel k is at values[k * taps + t]; the taps of
 // depth a are t = a * kPlane + p. Vector v of plane tap p goes to to[p] + offsets[v], interleaved along depth if kStep
-// is 2.
-template <int kStep, int kPlane, int kVectors, typename T>
+// is 2; if kStream, past the caches.
+template <int kStep, int kPlane, int kVectors, bool kStream, typename T>
 HWY_NOINLINE void sum_taps(const SparseKernels& kernels, int o, int first_tap, const float* stage, std::ptrdiff_t pitch,
                            T* const* to, const std::ptrdiff_t* offsets) {
   const Floats d;
@@ -133,7 +148,7 @@ HWY_NOINLINE void sum_taps(const SparseKernels& kernels, int o, int first_tap, c
     E2ENET_UNROLL(8)
     for (int v = 0; v < kVectors; ++v) {
       if (kStep == 2) {
-        store_interleaved(d, sums[0][p][v], sums[kStep - 1][p][v], to[p] + offsets[v]);
+        store_interleaved<kStream>(d, sums[0][p][v], sums[kStep - 1][p][v], to[p] + offsets[v]);
       } else {
         store_elements(d, sums[0][p][v], to[p] + offsets[v]);
       }
@@ -142,7 +157,7 @@ HWY_NOINLINE void sum_taps(const SparseKernels& kernels, int o, int first_tap, c
 }
 
 // All vectors of a segment, in groups as even as can be.
-template <int kStep, int kPlane, typename T>
+template <int kStep, int kPlane, bool kStream = false, typename T>
 HWY_INLINE void sum_segment(const SparseKernels& kernels, int o, int first_tap, const float* stage,
                             std::ptrdiff_t pitch, T* const* to, const std::ptrdiff_t* offsets, int count) {
   constexpr int kMost = vectors_for(kStep * kPlane);
@@ -152,11 +167,11 @@ HWY_INLINE void sum_segment(const SparseKernels& kernels, int o, int first_tap, 
     // A last group of one vector would wait for its sums' latency: two groups of two take its place.
     const int some = count <= kMost ? count : (count == kMost + 1 && kMost > 2 ? kMost - 1 : kMost);
     switch (some) {
-#define E2ENET_CASE(N)                                                              \
-  case N:                                                                           \
-    if constexpr (N <= kMost) {                                                     \
-      sum_taps<kStep, kPlane, N>(kernels, o, first_tap, stage, pitch, to, offsets); \
-    }                                                                               \
+#define E2ENET_CASE(N)                                                                       \
+  case N:                                                                                    \
+    if constexpr (N <= kMost) {                                                              \
+      sum_taps<kStep, kPlane, N, kStream>(kernels, o, first_tap, stage, pitch, to, offsets); \
+    }                                                                                        \
     break;
       E2ENET_CASE(1)
       E2ENET_CASE(2)
@@ -179,7 +194,7 @@ HWY_INLINE void sum_segment(const SparseKernels& kernels, int o, int first_tap, 
 // Any number of taps, `interleaved` or tap by tap.
 template <typename T>
 HWY_INLINE void sum_output(const TransposedPlan& plan, int o, const float* stage, T* const* to,
-                           const std::ptrdiff_t* offsets, int count) {
+                           const std::ptrdiff_t* offsets, int count, bool stream) {
   const int planes = plan.interleaved ? plan.taps() / plan.shape.stride.depth : plan.taps();
   if (plan.interleaved && plan.shape.stride.depth == 2) {
     switch (planes) {
@@ -188,6 +203,7 @@ HWY_INLINE void sum_output(const TransposedPlan& plan, int o, const float* stage
       case 2:
         return sum_segment<2, 2>(plan.kernels, o, 0, stage, plan.pitch, to, offsets, count);
       default:
+        if (stream) return sum_segment<2, 4, true>(plan.kernels, o, 0, stage, plan.pitch, to, offsets, count);
         return sum_segment<2, 4>(plan.kernels, o, 0, stage, plan.pitch, to, offsets, count);
     }
   }
@@ -197,6 +213,18 @@ HWY_INLINE void sum_output(const TransposedPlan& plan, int o, const float* stage
   for (; tap + 4 <= planes; tap += 4)
     sum_segment<1, 4>(plan.kernels, o, tap, stage, plan.pitch, to + tap, offsets, count);
   for (; tap < planes; ++tap) sum_segment<1, 1>(plan.kernels, o, tap, stage, plan.pitch, to + tap, offsets, count);
+}
+
+// Whether an output (or the ring that holds part of it) is so large that its reader will not find it in a cache, and
+// all that is written are whole cache lines. Storing it past the caches saves reading what is there before.
+bool streams(const TransposedPlan& plan, const Feature& output) {
+  constexpr std::size_t kLarge = 16 << 20;
+  constexpr std::size_t kLine = 64;
+  const std::size_t bytes = element_bytes(output.element);
+  return plan.shape.stride.depth == 2 && plan.lanes * sizeof(float) == kLine &&
+         output.extent.depth * bytes % kLine == 0 && output.row_gap * bytes % kLine == 0 &&
+         output.channel_stride * bytes % kLine == 0 && reinterpret_cast<std::uintptr_t>(output.data) % kLine == 0 &&
+         output.channels * output.channel_stride * bytes >= kLarge;
 }
 
 template <typename T>
@@ -234,6 +262,7 @@ void RunTransposed(const TransposedPlan& plan, const Source& source, const Featu
   const int last_output = static_cast<int>(std::int64_t{plan.kernels.outputs} * (group + 1) / plan.output_groups);
   if (plan.whole_vectors) {
     T** to = static_cast<T**>(pointers);
+    const bool stream = streams(plan, output);
     for (int v = 0; v < vectors; ++v) {
       const std::ptrdiff_t lane = std::ptrdiff_t{v} * plan.lanes;
       offsets[v] = lane / depth * stride.width * output_depth + lane % depth * stride.depth;
@@ -243,8 +272,9 @@ void RunTransposed(const TransposedPlan& plan, const Source& source, const Featu
         to[p] = static_cast<T*>(output.row(o, input_row * stride.height + p / stride.width)) +
                 (std::ptrdiff_t{first_pixel} * stride.width + p % stride.width) * output_depth;
       }
-      sum_output(plan, o, stage, to, offsets, vectors);
+      sum_output(plan, o, stage, to, offsets, vectors, stream);
     }
+    if (stream) hwy::FlushStream();
     return;
   }
 
@@ -255,7 +285,7 @@ void RunTransposed(const TransposedPlan& plan, const Source& source, const Featu
   for (int v = 0; v < vectors; ++v) offsets[v] = std::ptrdiff_t{v} * plan.lanes * spread;
   for (int p = 0; p < plane * depth_taps; ++p) to[p] = buffer + p * plan.pitch * spread;
   for (int o = first_output; o < last_output; ++o) {
-    sum_output(plan, o, stage, to, offsets, vectors);
+    sum_output(plan, o, stage, to, offsets, vectors, false);
     for (int p = 0; p < plane; ++p) {
       T* row = static_cast<T*>(output.row(o, input_row * stride.height + p / stride.width)) +
                (std::ptrdiff_t{first_pixel} * stride.width + p % stride.width) * output_depth;

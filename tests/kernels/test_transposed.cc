@@ -1,6 +1,10 @@
 // The sparse transposed convolution against the reference on every instruction set.
 #include <doctest/doctest.h>
 
+#include <algorithm>
+#include <cstddef>
+#include <cstring>
+#include <random>
 #include <vector>
 
 #include "layers.h"
@@ -144,4 +148,51 @@ TEST_CASE("transposed: a single voxel") {
   TransposedCase one;
   one.input = {1, 1, 1};
   check(one);
+}
+
+TEST_CASE("transposed: an output too large for the caches gets the same bits, written past them") {
+  // Whether an output is large is told by its channel stride, so a small one with channels far apart takes that path;
+  // one that does not begin on a cache line does not.
+  constexpr std::ptrdiff_t kChannelStride = 5 << 20;
+  const Extent input{32, 3, 5};
+  const Extent extent{64, 6, 10};
+  const int outputs = 4;
+  const KernelMemory kernels(outputs, 3, 8, 0.8, 1200);
+  FeatureMemory memory(3, input, Element::f32);
+  std::mt19937 random(1201);
+  std::normal_distribution<float> normal;
+  for (int h = 0; h < input.height; ++h) memory.fill_row(h, [&](int, int, int) { return normal(random); });
+  const kernels::Source source{memory.feature(), {}};
+
+  for_each_instruction_set([&](const std::string& name) {
+    CAPTURE(name);
+    for (Element element : {Element::f32, Element::bf16}) {
+      CAPTURE(to_string(element));
+      const auto transposed = kernels::make_sparse_transposed({input, {2, 2, 2}}, kernels.view(), element);
+      const std::size_t bytes = kChannelStride * outputs * element_bytes(element);
+      AlignedBuffer scratch(transposed->scratch_bytes(), "a test's scratch");
+      AlignedBuffer buffers[2] = {{bytes + 64, "a test's output"}, {bytes + 64, "a test's output"}};
+      for (int which = 0; which < 2; ++which) {
+        Feature output;
+        output.data = buffers[which].data() + 16 * which;
+        output.element = element;
+        output.channels = outputs;
+        output.extent = extent;
+        output.channel_stride = kChannelStride;
+        output.stored_rows = extent.height;
+        for (int row = 0; row < input.height; ++row) {
+          for (int item = 0; item < transposed->items_per_row(); ++item) {
+            transposed->run(source, output, row, item, scratch.data());
+          }
+        }
+      }
+      for (int o = 0; o < outputs; ++o) {
+        const std::size_t at = o * kChannelStride * element_bytes(element);
+        const std::size_t count = static_cast<std::size_t>(extent.voxels()) * element_bytes(element);
+        CHECK(std::memcmp(buffers[0].data() + at, buffers[1].data() + 16 + at, count) == 0);
+        const std::byte* written = buffers[0].data() + at;
+        CHECK(std::any_of(written, written + count, [](std::byte byte) { return byte != std::byte{0}; }));
+      }
+    }
+  });
 }
