@@ -49,6 +49,7 @@ int run(const Arguments& arguments) {
   use_threads(arguments.common.threads);
   ProgressDisplay display(ProgressDisplay::style_for(arguments.common.quiet || arguments.common.json));
   const auto network = model::load_model_file(arguments.network.model);
+  const std::int64_t loaded = resident_bytes();
   engine::Engine engine(network, options);
   const model::Triple patch = engine.plan().patch;
   const std::vector<float> input = noise_patch(network->architecture().input_channels, patch);
@@ -69,7 +70,7 @@ int run(const Arguments& arguments) {
   const double least = *std::min_element(seconds.begin(), seconds.end());
   const model::Flops flops = model::count_flops(*network, patch);
   const std::int64_t peak = peak_resident_bytes();
-  const auto planned = static_cast<std::int64_t>(engine.plan().peak_bytes());
+  const std::int64_t planned = planned_process_bytes(loaded, engine.plan(), network->architecture().input_channels);
   if (arguments.common.json) {
     nlohmann::ordered_json json;
     json["seconds_min"] = least;
@@ -93,8 +94,7 @@ int run(const Arguments& arguments) {
             << seconds.size() << (seconds.size() == 1 ? " run" : " runs") << "\n"
             << "speed        " << fixed(flops.executed / least * 1e-9, 1) << " GFLOP/s executed ("
             << count_text(flops.executed) << "FLOP)\n"
-            << "peak memory  " << bytes_text(peak) << " of the process, " << bytes_text(planned)
-            << " planned for the network\n";
+            << "peak memory  " << bytes_text(peak) << " of the process, " << bytes_text(planned) << " planned\n";
   return kDone;
 }
 

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "base/process_memory.h"
 #include "cli/commands.h"
 #include "cli/network_run.h"
 #include "cli/text.h"
@@ -105,10 +106,12 @@ int run(const Arguments& arguments) {
   const model::Configuration& configuration = network->configuration();
   const model::Architecture& architecture = network->architecture();
   const model::Triple patch = patch_of(*network, options);
+  const std::int64_t loaded = resident_bytes();
   const plan::Plan plan(*network, options);
   const model::Flops flops = model::count_flops(*network, patch);
   const std::int64_t parameters = model::count_parameters(*network);
-  const auto peak = static_cast<std::int64_t>(plan.peak_bytes());
+  const auto of_network = static_cast<std::int64_t>(plan.peak_bytes());
+  const std::int64_t peak = planned_process_bytes(loaded, plan, architecture.input_channels);
 
   if (arguments.common.json) {
     nlohmann::ordered_json json;
@@ -117,6 +120,7 @@ int run(const Arguments& arguments) {
     json["flops_paper"] = flops.paper;
     json["flops_executed"] = flops.executed;
     json["planned_peak_bytes"] = peak;
+    json["planned_network_bytes"] = of_network;
     json["patch"] = patch;
     json["threads"] = plan.threads;
     json["precision"] = arguments.network.precision;
@@ -177,8 +181,9 @@ int run(const Arguments& arguments) {
   std::cout << "parameters     " << count_text(static_cast<double>(parameters)) << " (" << parameters << ")\n"
             << "FLOPs          " << count_text(flops.paper) << " paper, " << count_text(flops.executed)
             << " executed, for a patch of " << triple_text(patch) << "\n"
-            << "peak memory    " << bytes_text(peak) << " planned for a patch, " << arguments.network.precision << ", "
-            << plan.threads << (plan.threads == 1 ? " thread" : " threads") << "\n"
+            << "peak memory    " << bytes_text(peak) << " planned for a patch (" << bytes_text(of_network)
+            << " of them for the network), " << arguments.network.precision << ", " << plan.threads
+            << (plan.threads == 1 ? " thread" : " threads") << "\n"
             << "runs with      " << kernels::instruction_set() << "\n";
   if (!configuration.provenance.empty()) {
     const auto provenance = nlohmann::ordered_json::parse(configuration.provenance);

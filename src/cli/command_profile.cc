@@ -40,6 +40,7 @@ int run(const Arguments& arguments) {
   const plan::PlanOptions options = plan_options(arguments.network, arguments.common.threads);
   use_threads(arguments.common.threads);
   const auto network = model::load_model_file(arguments.network.model);
+  const std::int64_t loaded = resident_bytes();
   engine::Engine engine(network, options);
   const model::Triple patch = engine.plan().patch;
   const std::vector<float> input = noise_patch(network->architecture().input_channels, patch);
@@ -49,7 +50,7 @@ int run(const Arguments& arguments) {
   const std::vector<engine::StepTime> steps = engine.step_times();
   const model::Flops flops = model::count_flops(*network, patch);
   const std::int64_t peak = peak_resident_bytes();
-  const auto planned = static_cast<std::int64_t>(engine.plan().peak_bytes());
+  const std::int64_t planned = planned_process_bytes(loaded, engine.plan(), network->architecture().input_channels);
   double seconds = 0, bytes = 0;
   for (const engine::StepTime& step : steps) {
     seconds += step.seconds;
@@ -112,8 +113,7 @@ int run(const Arguments& arguments) {
             << kernels::instruction_set() << "\n"
             << "parameters   " << count_text(static_cast<double>(model::count_parameters(*network))) << "\n"
             << "FLOPs        " << count_text(flops.paper) << " paper, " << count_text(flops.executed) << " executed\n"
-            << "peak memory  " << bytes_text(peak) << " of the process, " << bytes_text(planned)
-            << " planned for the network\n";
+            << "peak memory  " << bytes_text(peak) << " of the process, " << bytes_text(planned) << " planned\n";
   return kDone;
 }
 

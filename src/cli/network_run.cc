@@ -63,6 +63,11 @@ model::Triple patch_of(const model::Network& network, const plan::PlanOptions& o
   return options.patch == model::Triple{0, 0, 0} ? network.architecture().patch_size : options.patch;
 }
 
+std::int64_t planned_process_bytes(std::int64_t loaded, const plan::Plan& plan, int input_channels) {
+  const std::int64_t voxels = std::int64_t{plan.patch[0]} * plan.patch[1] * plan.patch[2];
+  return loaded + static_cast<std::int64_t>(plan.peak_bytes()) + voxels * input_channels * 4;
+}
+
 kernels::PatchView view_of(const float* values, const model::Triple& patch) {
   kernels::PatchView view;
   view.data = values;

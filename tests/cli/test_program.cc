@@ -118,6 +118,27 @@ TEST_CASE("a model that is missing or no model is an error of one line, and noth
   CHECK(shop.files() == before);
 }
 
+#if !defined(__SANITIZE_ADDRESS__)  // which needs memory of its own
+TEST_CASE("the memory that info plans is the memory that bench measures, to 5%") {
+  const Workshop shop;
+  e2enet::test::write_file(shop.path("network.json"), R"({"input_channels": 1, "classes": 4, "base_features": 24,
+      "density": 0.2, "patch_size": [64, 96, 96], "pool_strides": [[2, 2, 2], [2, 2, 2], [2, 2, 2]]})");
+  REQUIRE(shop.run({"random", "-o", "model.safetensors", "--config", "network.json", "--seed", "1"}).code == 0);
+  for (const std::string precision : {"f32", "bf16"}) {
+    CAPTURE(precision);
+    const Result info = shop.run({"info", "model.safetensors", "--json", "--precision", precision, "--threads", "2"});
+    REQUIRE(info.code == 0);
+    const Result bench = shop.run(
+        {"bench", "-m", "model.safetensors", "--json", "--precision", precision, "--threads", "2", "--runs", "1"});
+    REQUIRE(bench.code == 0);
+    const double planned = nlohmann::json::parse(info.output).at("planned_peak_bytes").get<double>();
+    const double measured = nlohmann::json::parse(bench.output).at("peak_bytes").get<double>();
+    CAPTURE(planned);
+    CHECK(measured == doctest::Approx(planned).epsilon(0.05));
+  }
+}
+#endif
+
 TEST_CASE("info, bench and profile print JSON with the keys that programs read") {
   const Workshop shop;
   shop.make_model("model.safetensors");
