@@ -10,6 +10,7 @@
 
 namespace e2enet {
 
+class Segmenter;
 namespace model {
 class Network;
 }
@@ -33,9 +34,8 @@ class Model {
   double flops_paper() const;                        // for one patch, the paper's convention (docs/flops.md)
   double flops_executed() const;                     // for one patch, what is really computed
 
-  const std::shared_ptr<const model::Network>& network() const { return network_; }
-
  private:
+  friend class Segmenter;
   explicit Model(std::shared_ptr<const model::Network> network);
   std::shared_ptr<const model::Network> network_;
 };
