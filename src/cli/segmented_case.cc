@@ -61,6 +61,7 @@ void CaseSegmenter::make_engine(kernels::Element precision) {
   plan::PlanOptions plan = options_.plan;
   plan.storage = precision;
   engine_ = std::make_unique<engine::Engine>(network_, plan);
+  return_freed_memory();
   process_bytes_ = resident_bytes();
 }
 
