@@ -36,16 +36,20 @@ class LargeImages : public Workshop {
     run({"random", "-o", "model.safetensors", "--config", "config.json", "--seed", "3"});
     std::filesystem::remove(path("config.json"));
   }
-  void make_images(const e2enet::Shape& shape) const {
-    make_image(path("a.nii.gz"), 1, shape);
-    make_image(path("b.nii.gz"), 2, shape);
+  void make_images(const e2enet::Shape& shape, const std::string& ending = ".nii.gz") {
+    images_ = {"a" + ending, "b" + ending};
+    make_image(path(images_[0]), 1, shape);
+    make_image(path(images_[1]), 2, shape);
   }
   Result segment(const std::string& labels, const std::vector<std::string>& more) const {
     std::vector<std::string> call = {
-        "segment", "-m", "model.safetensors", "-i", "a.nii.gz", "b.nii.gz", "-o", labels, "--step", "1", "--json"};
+        "segment", "-m", "model.safetensors", "-i", images_[0], images_[1], "-o", labels, "--step", "1", "--json"};
     call.insert(call.end(), more.begin(), more.end());
     return run(call);
   }
+
+ private:
+  std::vector<std::string> images_;
 };
 
 // The size that a refusal says would do.
@@ -63,13 +67,15 @@ TEST_CASE("the fastest plan within the limit is taken, its peak stays below, and
   struct Setting {
     const char* spacing;
     e2enet::Shape shape;
+    const char* ending;
   };
   std::set<std::string> plans_taken;
   // Resampled, the image is what is large; as it is, the volume that the network sees.
-  for (const Setting& setting : {Setting{"[4, 2, 3]", {144, 144, 128}}, Setting{"", {200, 96, 80}}}) {
+  for (const Setting& setting :
+       {Setting{"[4, 2, 3]", {200, 144, 144}, ".nii"}, Setting{"", {200, 96, 80}, ".nii.gz"}}) {
     CAPTURE(std::string(setting.spacing));
-    const LargeImages shop(kSmallNetwork, setting.spacing);
-    shop.make_images(setting.shape);
+    LargeImages shop(kSmallNetwork, setting.spacing);
+    shop.make_images(setting.shape, setting.ending);
     const auto with = [](std::vector<std::string> more) {
       more.insert(more.end(), {"--statistics", "volumes.json"});
       return more;
@@ -114,7 +120,7 @@ TEST_CASE("the fastest plan within the limit is taken, its peak stays below, and
 }
 
 TEST_CASE("a refusal names the smallest limit, and exactly that one does") {
-  const LargeImages shop;
+  LargeImages shop;
   shop.make_images({64, 64, 64});
   const auto before = shop.files();
   const Result refused = shop.segment("labels.nii.gz", {"--memory", "1M"});
@@ -134,13 +140,13 @@ TEST_CASE("a refusal names the smallest limit, and exactly that one does") {
 }
 
 TEST_CASE("bf16 is taken only where the user allows it and f32 does not fit") {
-  const LargeImages shop(R"("base_features": 16, "patch_size": [32, 64, 64])");
+  LargeImages shop(R"("base_features": 16, "patch_size": [32, 64, 64])");
   shop.make_images({32, 64, 64});
   const std::string f32 = size_that_would_do(shop.segment("l.nii", {"--memory", "1M"}).errors);
   const std::string bf16 = size_that_would_do(shop.segment("l.nii", {"--memory", "1M", "--precision", "bf16"}).errors);
   const std::string either =
       size_that_would_do(shop.segment("l.nii", {"--memory", "1M", "--precision", "auto"}).errors);
-  CHECK(parse_size(either, "either") <= parse_size(bf16, "bf16") + (1 << 20));  // f32 was tried before
+  CHECK(parse_size(either, "either") <= parse_size(bf16, "bf16") + (4 << 20));  // f32 was tried before
   const std::int64_t saved = parse_size(f32, "f32") - parse_size(bf16, "bf16");
   REQUIRE(saved > 4 << 20);
   const std::string between = std::to_string(parse_size(bf16, "bf16") + saved / 2);
