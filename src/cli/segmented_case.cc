@@ -80,7 +80,6 @@ streaming::PipelineOptions CaseSegmenter::pipeline_options(const ImageFiles& ima
   if (wishes.box.begin != VoxelBox{}.begin || wishes.box.end != VoxelBox{}.end) pipeline.region = region;
   pipeline.probabilities = wishes.probabilities;
   pipeline.threads = engine_->plan().threads;
-  pipeline.read_ahead = pipeline.threads > 1;
   return pipeline;
 }
 
@@ -133,6 +132,7 @@ streaming::PipelineResult CaseSegmenter::segment(const ImageFiles& image, const 
   }
   streaming::PipelineOptions pipeline = pipeline_options(image, wishes);
   pipeline.holding = holding;
+  pipeline.read_ahead = streaming::reads_ahead(holding, pipeline.threads);
   return streaming::segment_volume(*engine_, image.geometry(), sources, pipeline, sink, progress);
 }
 

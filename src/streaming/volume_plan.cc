@@ -20,6 +20,11 @@ const char* holding_name(Holding holding) {
   return "";
 }
 
+bool reads_ahead(Holding holding, int threads) {
+  const bool image_kept = holding == Holding::image || holding == Holding::image_while_preparing;
+  return threads > 1 && !image_kept;
+}
+
 std::vector<PlannedHolding> possible_holdings(const engine::Engine& engine, std::int64_t process,
                                               const Geometry& geometry, const PipelineOptions& options,
                                               const CallerNeeds& needs) {
@@ -34,6 +39,7 @@ std::vector<PlannedHolding> possible_holdings(const engine::Engine& engine, std:
   for (const Holding holding : possible) {
     PipelineOptions with = options;
     with.holding = holding;
+    with.read_ahead = reads_ahead(holding, options.threads);
     holdings.push_back({holding, estimate_memory(engine, process, geometry, with, needs)});
   }
   return holdings;

@@ -12,7 +12,11 @@ namespace e2enet::streaming {
 // For people: "image in memory while preparing".
 const char* holding_name(Holding holding);
 
-// One way of doing it and its memory.
+// Whether the next slices are read on a thread of their own (PipelineOptions::read_ahead). That pays where the file is
+// unpacked while slices are resampled; an image in memory is there before that (docs/volumes.md has the figures).
+bool reads_ahead(Holding holding, int threads);
+
+// One way of doing it and its memory. Whoever does it reads ahead as reads_ahead() says.
 struct PlannedHolding {
   Holding holding = Holding::prepared;
   MemoryEstimate memory;
