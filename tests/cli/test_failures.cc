@@ -3,7 +3,9 @@
 #include <signal.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
+#include <cstdint>
 #include <filesystem>
 #include <nlohmann/json.hpp>
 #include <string>
@@ -35,6 +37,8 @@ void check_one_line(const Result& result, const std::string& named) {
   CHECK(result.errors.find(named) != std::string::npos);
   CHECK(std::count(result.errors.begin(), result.errors.end(), '\n') == 1);
 }
+
+std::vector<std::uint16_t> read_labels_of(const std::string& path) { return e2enet::imaging::read_labels(path).labels; }
 
 bool has_partial_files(const Workshop& shop) {
   for (const std::string& name : shop.files()) {
@@ -189,4 +193,54 @@ TEST_CASE("Ctrl-C ends the work within a tile, and nothing half written is left"
       }
     }
   }
+}
+
+TEST_CASE("a folder's summary says what became of each case, in parts and when going on") {
+  const Workshop shop;
+  shop.make_model("model.safetensors");
+  fs::create_directory(shop.path("in"));
+  for (const std::string name : {"a", "c", "d"}) Workshop::make_image(shop.path("in/" + name + "_0000.nii.gz"), 5);
+  write_file(shop.path("in/b_0000.nii.gz"), "no image");
+  const auto segment = [&](const std::vector<std::string>& more) {
+    std::vector<std::string> call = {"segment", "-m", "model.safetensors", "-i", "in", "-o", "out", "--json"};
+    call.insert(call.end(), more.begin(), more.end());
+    return shop.run(call);
+  };
+  const Result part = segment({"--part", "2/2"});  // b and d
+  CHECK(part.code == 1);
+  CHECK(part.errors.find("1 of 2 cases failed") != std::string::npos);
+  CHECK_FALSE(fs::exists(shop.path("out/summary.json")));
+  const auto of_part = nlohmann::json::parse(read_file(shop.path("out/summary_part_2_of_2.json")));
+  CHECK(nlohmann::json::parse(part.output) == of_part);
+  REQUIRE(of_part.at("cases").size() == 2);
+  CHECK(of_part.at("cases")[0].at("case") == "b");
+  CHECK(of_part.at("cases")[0].at("error").get<std::string>().find("in/b_0000.nii.gz") != std::string::npos);
+  CHECK_FALSE(of_part.at("cases")[0].contains("labels_file"));
+  CHECK(of_part.at("cases")[1].at("labels_file") == "out/d.nii.gz");
+  const auto labels = read_labels_of(shop.path("out/d.nii.gz"));
+  for (const int label : {1, 2}) {
+    const auto voxels = std::count(labels.begin(), labels.end(), label);
+    CHECK(of_part.at("cases")[1].at("labels").at(std::to_string(label)).at("voxels") == voxels);
+  }
+
+  const std::string d = read_file(shop.path("out/d.nii.gz"));
+  const auto written = fs::last_write_time(shop.path("out/d.nii.gz"));
+  const Result rest = segment({"--continue"});
+  CHECK(rest.code == 1);
+  CHECK(fs::last_write_time(shop.path("out/d.nii.gz")) == written);
+  const auto summary = nlohmann::json::parse(read_file(shop.path("out/summary.json")));
+  CHECK(summary.at("cases_failed") == 1);
+  std::vector<std::string> names;
+  for (const auto& one : summary.at("cases")) names.push_back(one.at("case"));
+  CHECK(names == std::vector<std::string>{"a", "b", "c", "d"});
+  const auto first = summary.at("cases")[0];
+
+  // The bad image is replaced by a good one: only its case is done, and the summary keeps what it said of the others.
+  Workshop::make_image(shop.path("in/b_0000.nii.gz"), 5);
+  CHECK(segment({"--continue"}).code == 0);
+  const auto complete = nlohmann::json::parse(read_file(shop.path("out/summary.json")));
+  CHECK(complete.at("cases_failed") == 0);
+  CHECK(complete.at("cases")[0] == first);
+  CHECK(complete.at("cases")[1].at("labels").contains("1"));
+  CHECK(read_file(shop.path("out/b.nii.gz")) == d);  // the same image
 }
