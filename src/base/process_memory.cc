@@ -1,6 +1,9 @@
 #include "base/process_memory.h"
 
 #include <sys/resource.h>
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
 
 #include <algorithm>
 #include <cinttypes>
@@ -58,10 +61,11 @@ std::int64_t left_in_group(const std::string& folder, const char* limit_name, co
   return std::max<std::int64_t>(0, limit - usage + cached);
 }
 
-// The tightest limit of the process's own group and the groups above it.
-std::int64_t left_in_groups() {
+}  // namespace
+
+std::int64_t left_in_control_groups(const std::string& membership, const std::string& mount) {
   std::int64_t left = kUnknown;
-  std::FILE* file = std::fopen("/proc/self/cgroup", "r");
+  std::FILE* file = std::fopen(membership.c_str(), "r");
   if (!file) return left;
   char line[4096];
   while (std::fgets(line, sizeof line, file)) {
@@ -74,21 +78,20 @@ std::int64_t left_in_groups() {
     std::string path = text.substr(second + 1);
     const bool second_version = controllers.empty();
     if (!second_version && controllers.find("memory") == std::string::npos) continue;
-    const std::string root = second_version ? "/sys/fs/cgroup" : "/sys/fs/cgroup/memory";
+    const std::string root = second_version ? mount : mount + "/memory";
     while (true) {
       const std::string folder = root + path + (path.empty() || path.back() != '/' ? "/" : "");
       left = std::min(left, second_version ? left_in_group(folder, "memory.max", "memory.current", "inactive_file")
                                            : left_in_group(folder, "memory.limit_in_bytes", "memory.usage_in_bytes",
                                                            "total_inactive_file"));
-      if (path.empty() || path == "/") break;
-      path = path.substr(0, path.rfind('/'));
+      const std::size_t slash = path.rfind('/');
+      if (path == "/" || slash == std::string::npos) break;
+      path = path.substr(0, slash);
     }
   }
   std::fclose(file);
   return left;
 }
-
-}  // namespace
 
 std::int64_t resident_bytes() { return std::max<std::int64_t>(0, kibibytes_field("/proc/self/status", "VmRSS:")); }
 
@@ -100,9 +103,16 @@ std::int64_t peak_resident_bytes() {
   return std::int64_t{usage.ru_maxrss} * 1024;
 }
 
+void return_freed_memory() {
+#ifdef __GLIBC__
+  mallopt(M_MMAP_THRESHOLD, 1 << 20);
+  malloc_trim(0);
+#endif
+}
+
 std::int64_t available_bytes() {
   const std::int64_t available = kibibytes_field("/proc/meminfo", "MemAvailable:");
-  return std::min(available >= 0 ? available : kUnknown, left_in_groups());
+  return std::min(available >= 0 ? available : kUnknown, left_in_control_groups("/proc/self/cgroup", "/sys/fs/cgroup"));
 }
 
 }  // namespace e2enet

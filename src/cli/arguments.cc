@@ -158,6 +158,8 @@ void catch_interrupts() {
   action.sa_flags = static_cast<int>(SA_RESETHAND);  // the second one has its usual effect
   sigaction(SIGINT, &action, nullptr);
   sigaction(SIGTERM, &action, nullptr);
+  // A file that grows beyond what the shell allows is an error like a full disk, not the end of the process.
+  std::signal(SIGXFSZ, SIG_IGN);
 }
 
 bool interrupted() { return interrupt_seen != 0; }

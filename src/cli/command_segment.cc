@@ -170,8 +170,11 @@ std::string volumes_line(const std::map<int, LabelStatistics>& statistics) {
 // Labels on their way: to the file slice by slice, into the counts, and into memory where something else needs them.
 class LabelOutput : public streaming::LabelSink {
  public:
-  LabelOutput(imaging::ImageWriter& writer, std::int64_t slice_size, bool keep)
-      : writer_(writer), slice_size_(slice_size), keep_(keep) {}
+  // `keep`: all of them, for an image of `shape`.
+  LabelOutput(imaging::ImageWriter& writer, const Shape& shape, bool keep)
+      : writer_(writer), slice_size_(shape[1] * shape[2]), keep_(keep) {
+    if (keep) kept_.reserve(static_cast<std::size_t>(shape[0] * slice_size_));
+  }
   void consume(std::int64_t, std::int64_t slices, const std::uint16_t* labels) override {
     writer_.append(labels, slices * slice_size_);
     counter_.count(labels, slices * slice_size_);
@@ -390,6 +393,7 @@ class SegmentCommand {
     options.step = arguments_.step;
     options.mirror = arguments_.mirror;
     options.largest_component = arguments_.largest_component;
+    options.bf16_if_needed = arguments_.precision == "auto";
     segmenter_ = std::make_unique<CaseSegmenter>(model::load_model_file(arguments_.model), options);
   }
 
@@ -402,19 +406,24 @@ class SegmentCommand {
     const ImageFiles image(job.images);
     const Geometry& geometry = image.geometry();
     const int threads = segmenter_->engine().plan().threads;
-    const bool keep_labels = !job.preview.empty() || !job.statistics.empty();
-    const CaseForecast forecast = segmenter_->forecast(image, box_, keep_labels, !job.probabilities.empty());
-    require_memory(forecast, job.images[0]);
-    if (arguments_.dry_run) return dry_run(job, forecast);
+    CaseWishes wishes;
+    wishes.box = box_;
+    wishes.probabilities = !job.probabilities.empty();
+    wishes.preview = !job.preview.empty();
+    wishes.intensities = !job.statistics.empty();
+    const CasePlan plan = segmenter_->choose(image, wishes, memory_limit_);
+    require_memory(plan, job.images[0]);
+    if (arguments_.dry_run) return dry_run(job, plan);
+    const std::string way = way_text(plan);
     imaging::ImageWriter writer(job.labels, image.header(),
                                 imaging::label_type(streaming::largest_label(configuration)), 1, threads);
-    LabelOutput labels(writer, geometry.shape[1] * geometry.shape[2], keep_labels);
+    LabelOutput labels(writer, geometry.shape, wishes.keep_labels());
     const streaming::PipelineResult segmented =
-        segmenter_->segment(image, box_, !job.probabilities.empty(), labels, [&](const Progress& progress) {
+        segmenter_->segment(image, wishes, plan.chosen.holding, labels, [&](const Progress& progress) {
           const char* doing = progress.stage == Progress::Stage::prepare   ? "preparing"
                               : progress.stage == Progress::Stage::segment ? "segmenting"
                                                                            : "writing labels";
-          display_.update(head + doing, progress.done, progress.total, progress.seconds_left);
+          display_.update(head + doing + " (" + way + ")", progress.done, progress.total, progress.seconds_left);
           return !interrupted();
         });
     if (segmented.empty_image) {
@@ -428,6 +437,9 @@ class SegmentCommand {
     result["images"] = job.images;
     result["labels_file"] = job.labels;
     result["model"] = arguments_.model;
+    result["plan"] = streaming::holding_name(plan.chosen.holding);
+    result["precision"] = precision_name(plan.precision);
+    result["planned_peak_bytes"] = plan.chosen.memory.peak();
     result["voxel_ml"] = geometry.spacing[0] * geometry.spacing[1] * geometry.spacing[2] / 1000.0;
     if (!job.probabilities.empty()) {
       imaging::write_volumes(job.probabilities, image.header(), segmented.probabilities.data(),
@@ -451,56 +463,87 @@ class SegmentCommand {
     writer.commit();
     display_.clear();
     result["seconds"] = std::chrono::duration<double>(Clock::now() - start).count();
+    result["seconds_prepare"] = segmented.prepare_seconds;
     result["seconds_network"] = segmented.network_seconds;
+    result["seconds_export"] = segmented.export_seconds;
     result["labels"] = statistics_json(statistics_, !job.statistics.empty());
     return result;
   }
 
+  // The way of doing it, in few words.
+  static std::string way_text(const CasePlan& plan) {
+    const std::string holding = streaming::holding_name(plan.chosen.holding);
+    return plan.precision == kernels::Element::bf16 ? holding + ", bf16" : holding;
+  }
+
   // Refuses before the work what would not fit: in what the user allows, or in three quarters of what is free.
-  void require_memory(const CaseForecast& forecast, const std::string& image) const {
-    const std::int64_t needed = forecast.memory.peak();
+  void require_memory(const CasePlan& plan, const std::string& image) const {
+    if (plan.fits) return;
+    // What the program itself takes differs a little from one start to the next.
+    constexpr std::int64_t kDifference = 1 << 20;
+    const std::string enough = limit_text(plan.chosen.memory.peak() + kDifference);
     if (memory_limit_ > 0) {
-      if (needed <= memory_limit_) return;
-      throw Error(ErrorCode::memory_limit, "--memory: expected at least " + bytes_text(needed) + " for " + image +
-                                               ", found " + bytes_text(memory_limit_));
+      throw Error(ErrorCode::memory_limit,
+                  "--memory: expected at least " + enough + " for " + image + ", found " + bytes_text(memory_limit_));
     }
-    const std::int64_t free = available_bytes();
-    const std::int64_t more = needed - forecast.memory.process;
-    if (more <= free / 4 * 3) return;
-    throw Error(ErrorCode::memory_limit, image + ": expected " + bytes_text(more) +
-                                             " of memory within three quarters of what is free, found " +
-                                             bytes_text(free) + " free (--memory SIZE sets another limit)");
+    throw Error(ErrorCode::memory_limit, image +
+                                             ": expected three quarters of the free memory to be enough, found that " +
+                                             bytes_text(plan.limit) + " are fewer than the " + enough +
+                                             " needed (--memory " + enough + " to try all the same)");
   }
 
   // What would be done, instead of doing it.
-  ordered_json dry_run(const Job& job, const CaseForecast& forecast) {
-    if (seconds_of_a_run_ < 0) seconds_of_a_run_ = segmenter_->seconds_of_a_run();
-    const streaming::MemoryEstimate& memory = forecast.memory;
+  ordered_json dry_run(const Job& job, const CasePlan& plan) {
+    if (seconds_of_a_run_[plan.precision] == 0) seconds_of_a_run_[plan.precision] = segmenter_->seconds_of_a_run();
+    const double seconds_a_run = seconds_of_a_run_[plan.precision];
+    const streaming::MemoryEstimate& memory = plan.chosen.memory;
     ordered_json result;
     result["case"] = job.name;
     result["images"] = job.images;
-    result["network_shape"] = forecast.network_extent;
-    result["runs"] = forecast.runs;
-    result["seconds_a_run"] = seconds_of_a_run_;
-    result["seconds_network"] = seconds_of_a_run_ * double(forecast.runs);
+    result["network_shape"] = plan.network_extent;
+    result["runs"] = plan.runs;
+    result["seconds_a_run"] = seconds_a_run;
+    result["seconds_network"] = seconds_a_run * double(plan.runs);
+    result["plan"] = streaming::holding_name(plan.chosen.holding);
+    result["precision"] = precision_name(plan.precision);
     result["peak_bytes"] = memory.peak();
-    result["memory"] = {
-        {"process", memory.process}, {"prepared", memory.prepared},           {"preparing", memory.preparing},
-        {"network", memory.network}, {"probabilities", memory.probabilities}, {"exporting", memory.exporting},
-        {"kept", memory.kept}};
+    result["limit_bytes"] = plan.limit;
+    for (const streaming::PlannedHolding& one : plan.holdings) {
+      result["plans"].push_back({{"plan", streaming::holding_name(one.holding)}, {"peak_bytes", one.memory.peak()}});
+    }
+    result["memory"] = {{"process", memory.process},
+                        {"image", memory.image},
+                        {"surveying", memory.surveying},
+                        {"preparing", memory.preparing},
+                        {"prepared", memory.prepared},
+                        {"network", memory.network},
+                        {"probabilities", memory.probabilities},
+                        {"exporting", memory.exporting},
+                        {"kept", memory.kept},
+                        {"finishing", memory.finishing}};
     display_.clear();
     if (!arguments_.common.json) {
-      const streaming::Extent3& extent = forecast.network_extent;
+      const streaming::Extent3& extent = plan.network_extent;
       std::cout << job.images[0] << "\n"
                 << "  volume for the network  " << triple_text({extent[0], extent[1], extent[2]}) << " voxels at most\n"
-                << "  runs of the network     " << forecast.runs << "\n"
+                << "  runs of the network     " << plan.runs << "\n"
                 << "  time                    about " << duration_text(result["seconds_network"]) << " ("
-                << duration_text(seconds_of_a_run_) << " a run, measured now), and reading and writing\n"
+                << duration_text(seconds_a_run) << " a run, measured now), and reading and writing\n"
+                << "  plan                    " << way_text(plan) << ": the fastest within " << bytes_text(plan.limit)
+                << "\n"
                 << "  memory                  " << bytes_text(memory.peak())
                 << " at most: " << bytes_text(memory.process) << " program and model, " << bytes_text(memory.prepared)
                 << " prepared image, " << bytes_text(memory.network) << " network, " << bytes_text(memory.probabilities)
                 << " probabilities, " << bytes_text(memory.exporting) << " export, " << bytes_text(memory.kept)
-                << " kept volumes; or " << bytes_text(memory.preparing) << " while preparing" << std::endl;
+                << " kept volumes, " << bytes_text(memory.image_until_end) << " image as stored; or "
+                << bytes_text(memory.image + memory.preparing) << " while preparing\n"
+                << "  all plans               ";
+      std::string list;
+      for (const streaming::PlannedHolding& one : plan.holdings) {
+        list += (list.empty() ? "" : "; ") + std::string(streaming::holding_name(one.holding)) + " " +
+                bytes_text(one.memory.peak());
+      }
+      std::cout << list << std::endl;
     }
     return result;
   }
@@ -511,8 +554,8 @@ class SegmentCommand {
   std::int64_t memory_limit_ = 0;  // bytes; 0: none
   std::string prefix_;
   std::unique_ptr<CaseSegmenter> segmenter_;
-  double seconds_of_a_run_ = -1;               // measured when first asked for
-  std::map<int, LabelStatistics> statistics_;  // of the last case
+  std::map<kernels::Element, double> seconds_of_a_run_;  // measured when first asked for
+  std::map<int, LabelStatistics> statistics_;            // of the last case
 };
 
 }  // namespace
@@ -560,7 +603,7 @@ void add_segment(CLI::App& program, Invocation& invocation) {
   command
       .add_flag("--tta", arguments->mirror, "Average over mirrored copies of each tile: better, 2 to 8 times slower")
       ->group(how);
-  add_precision_option(command, arguments->precision, how);
+  add_precision_option(command, arguments->precision, how, AutomaticPrecision::yes);
   command
       .add_option("--roi", arguments->box,
                   "Segment only this box of voxels along the file's axes i, j, k, ends not included; an empty end "
@@ -568,14 +611,15 @@ void add_segment(CLI::App& program, Invocation& invocation) {
       ->type_name("X0:X1,Y0:Y1,Z0:Z1")
       ->group(how);
   command
-      .add_option("--memory", arguments->memory,
-                  "Refuse at once, before any work, an image that may need more memory than this (600M, 2G); three "
-                  "quarters of what is free unless told")
+      .add_option(
+          "--memory", arguments->memory,
+          "Use no more memory than this (600M, 2G), in the fastest way that fits, and refuse at once, before any "
+          "work, an image for which there is none; three quarters of what is free unless told")
       ->type_name("SIZE")
       ->group(how);
   command
       .add_flag("--dry-run", arguments->dry_run,
-                "Only say how long it would take and how much memory; nothing is written")
+                "Only say how long it would take, how much memory and how it would be done; nothing is written")
       ->group(how);
   command.add_flag("--largest-component", arguments->largest_component, "Keep only the largest piece of each label")
       ->group(how);

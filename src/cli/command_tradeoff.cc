@@ -134,8 +134,8 @@ ordered_json measure(const Arguments& arguments, const std::string& path, const 
     const ImageFiles image(one.images);
     const Geometry& geometry = image.geometry();
     KeepLabels sink(geometry.shape[1] * geometry.shape[2]);
-    const streaming::PipelineResult result =
-        segmenter.segment(image, VoxelBox{}, false, sink, [](const Progress&) { return !interrupted(); });
+    const streaming::PipelineResult result = segmenter.segment(image, {}, streaming::Holding::prepared, sink,
+                                                               [](const Progress&) { return !interrupted(); });
     seconds += std::chrono::duration<double>(Clock::now() - start).count();
     network_seconds += result.network_seconds;
     const imaging::LabelImage reference = imaging::read_labels(one.reference);

@@ -9,18 +9,25 @@
 
 namespace e2enet::cli {
 
-void add_precision_option(CLI::App& command, std::string& precision, const std::string& group) {
+void add_precision_option(CLI::App& command, std::string& precision, const std::string& group,
+                          AutomaticPrecision automatic) {
+  const bool with_auto = automatic == AutomaticPrecision::yes;
   command
-      .add_option("--precision", precision,
-                  "How features are stored: f32, or bf16 (half the memory, three decimal digits; arithmetic stays "
-                  "float32)")
-      ->type_name("f32|bf16")
+      .add_option(
+          "--precision", precision,
+          std::string("How features are stored: f32, or bf16 (half the memory, three decimal digits; arithmetic "
+                      "stays float32; changes labels slightly)") +
+              (with_auto ? "; auto: f32, but bf16 for an image that does not fit into the memory otherwise" : ""))
+      ->type_name(with_auto ? "f32|bf16|auto" : "f32|bf16")
       ->capture_default_str()
-      ->check([](const std::string& text) {
-        return text == "f32" || text == "bf16" ? std::string() : "expected f32 or bf16, found '" + text + "'";
+      ->check([with_auto](const std::string& text) {
+        if (text == "f32" || text == "bf16" || (with_auto && text == "auto")) return std::string();
+        return std::string("expected f32") + (with_auto ? ", bf16 or auto" : " or bf16") + ", found '" + text + "'";
       })
       ->group(group);
 }
+
+const char* precision_name(kernels::Element precision) { return precision == kernels::Element::bf16 ? "bf16" : "f32"; }
 
 constexpr plan::Algorithm kAlgorithms[] = {plan::Algorithm::winograd, plan::Algorithm::direct, plan::Algorithm::onednn,
                                            plan::Algorithm::reference};

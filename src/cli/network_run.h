@@ -21,8 +21,11 @@ struct NetworkOptions {
   std::string algorithm = "auto";
 };
 
-// --precision f32|bf16
-void add_precision_option(CLI::App& command, std::string& precision, const std::string& group);
+// --precision f32|bf16, and where a memory limit can ask for it, auto.
+enum class AutomaticPrecision { no, yes };
+void add_precision_option(CLI::App& command, std::string& precision, const std::string& group,
+                          AutomaticPrecision automatic = AutomaticPrecision::no);
+const char* precision_name(kernels::Element precision);
 // --algorithm auto|winograd|direct|onednn|reference
 void add_algorithm_option(CLI::App& command, std::string& algorithm, const std::string& group);
 // --patch D,H,W

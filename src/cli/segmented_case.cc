@@ -44,11 +44,28 @@ std::vector<imaging::SliceSource*> ImageFiles::sources() const {
   return sources;
 }
 
-CaseSegmenter::CaseSegmenter(std::shared_ptr<const model::Network> network, const SegmentOptions& options)
-    : engine_(std::move(network), options.plan), options_(options), process_bytes_(resident_bytes()) {}
+std::int64_t ImageFiles::stored_bytes() const {
+  std::int64_t bytes = 0;
+  for (const auto& reader : readers_) bytes += reader->header().data_bytes();
+  return bytes;
+}
 
-streaming::PipelineOptions CaseSegmenter::pipeline_options(const ImageFiles& image, const VoxelBox& box,
-                                                           bool probabilities) const {
+CaseSegmenter::CaseSegmenter(std::shared_ptr<const model::Network> network, const SegmentOptions& options)
+    : network_(std::move(network)), options_(options) {
+  make_engine(options.plan.storage);
+}
+
+void CaseSegmenter::make_engine(kernels::Element precision) {
+  if (engine_ && engine_->plan().storage == precision) return;
+  engine_.reset();  // never two at once
+  plan::PlanOptions plan = options_.plan;
+  plan.storage = precision;
+  engine_ = std::make_unique<engine::Engine>(network_, plan);
+  return_freed_memory();
+  process_bytes_ = resident_bytes();
+}
+
+streaming::PipelineOptions CaseSegmenter::pipeline_options(const ImageFiles& image, const CaseWishes& wishes) const {
   streaming::PipelineOptions pipeline;
   pipeline.tiling.step = options_.step;
   if (options_.mirror) pipeline.tiling.mirror_axes = configuration().mirror_axes;
@@ -59,44 +76,64 @@ streaming::PipelineOptions CaseSegmenter::pipeline_options(const ImageFiles& ima
       if (value != 0) pipeline.largest_component.push_back(value);
     }
   }
-  const imaging::Box region = box_in(box, image.geometry().shape);
-  if (box.begin != VoxelBox{}.begin || box.end != VoxelBox{}.end) pipeline.region = region;
-  pipeline.probabilities = probabilities;
-  pipeline.threads = engine_.plan().threads;
+  const imaging::Box region = box_in(wishes.box, image.geometry().shape);
+  if (wishes.box.begin != VoxelBox{}.begin || wishes.box.end != VoxelBox{}.end) pipeline.region = region;
+  pipeline.probabilities = wishes.probabilities;
+  pipeline.threads = engine_->plan().threads;
   return pipeline;
 }
 
-CaseForecast CaseSegmenter::forecast(const ImageFiles& image, const VoxelBox& box, bool keep_labels,
-                                     bool probabilities) const {
-  const streaming::PipelineOptions pipeline = pipeline_options(image, box, probabilities);
-  CaseForecast forecast;
-  forecast.memory =
-      streaming::estimate_memory(engine_, process_bytes_, image.geometry(), pipeline, {keep_labels, probabilities});
-  forecast.network_extent = streaming::network_extent(configuration(), image.geometry(), pipeline);
-  forecast.runs = streaming::count_runs(forecast.network_extent, engine_.plan().patch, pipeline.tiling);
-  return forecast;
+CasePlan CaseSegmenter::plan_with(kernels::Element precision, const ImageFiles& image, const CaseWishes& wishes,
+                                  std::int64_t memory_limit) {
+  make_engine(precision);
+  const streaming::PipelineOptions pipeline = pipeline_options(image, wishes);
+  streaming::CallerNeeds needs;
+  needs.image_bytes = image.stored_bytes();
+  needs.labels = wishes.keep_labels();
+  needs.probabilities = wishes.probabilities;
+  needs.preview = wishes.preview;
+  needs.intensities = wishes.intensities;
+  CasePlan plan;
+  plan.precision = precision;
+  plan.limit = memory_limit > 0 ? memory_limit : resident_bytes() + available_bytes() / 4 * 3;
+  plan.holdings = streaming::possible_holdings(*engine_, process_bytes_, image.geometry(), pipeline, needs);
+  const streaming::PlannedHolding* fastest = streaming::fastest_within(plan.holdings, plan.limit);
+  plan.fits = fastest != nullptr;
+  plan.chosen = fastest ? *fastest : streaming::smallest(plan.holdings);
+  plan.network_extent = streaming::network_extent(configuration(), image.geometry(), pipeline);
+  plan.runs = streaming::count_runs(plan.network_extent, engine_->plan().patch, pipeline.tiling);
+  return plan;
+}
+
+CasePlan CaseSegmenter::choose(const ImageFiles& image, const CaseWishes& wishes, std::int64_t memory_limit) {
+  const CasePlan plan = plan_with(options_.plan.storage, image, wishes, memory_limit);
+  if (plan.fits || !options_.bf16_if_needed) return plan;
+  return plan_with(kernels::Element::bf16, image, wishes, memory_limit);
 }
 
 double CaseSegmenter::seconds_of_a_run() {
-  const model::Triple& patch = engine_.plan().patch;
+  const model::Triple& patch = engine_->plan().patch;
   const std::vector<float> noise = noise_patch(configuration().architecture.input_channels, patch);
   DropLogits sink;
-  engine_.run(view_of(noise.data(), patch), sink);  // the first run gets the memory
+  engine_->run(view_of(noise.data(), patch), sink);  // the first run gets the memory
   const auto start = std::chrono::steady_clock::now();
-  engine_.run(view_of(noise.data(), patch), sink);
+  engine_->run(view_of(noise.data(), patch), sink);
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 }
 
-streaming::PipelineResult CaseSegmenter::segment(const ImageFiles& image, const VoxelBox& box, bool probabilities,
-                                                 streaming::LabelSink& sink, const ProgressCallback& progress) {
+streaming::PipelineResult CaseSegmenter::segment(const ImageFiles& image, const CaseWishes& wishes,
+                                                 streaming::Holding holding, streaming::LabelSink& sink,
+                                                 const ProgressCallback& progress) {
   const std::vector<imaging::SliceSource*> sources = image.sources();
   if (static_cast<int>(sources.size()) != configuration().architecture.input_channels) {
     throw Error(ErrorCode::invalid_image, "number of images: expected one for each of the model's " +
                                               std::to_string(configuration().architecture.input_channels) +
                                               " channels, found " + std::to_string(sources.size()));
   }
-  const streaming::PipelineOptions pipeline = pipeline_options(image, box, probabilities);
-  return streaming::segment_volume(engine_, image.geometry(), sources, pipeline, sink, progress);
+  streaming::PipelineOptions pipeline = pipeline_options(image, wishes);
+  pipeline.holding = holding;
+  pipeline.read_ahead = streaming::reads_ahead(holding, pipeline.threads);
+  return streaming::segment_volume(*engine_, image.geometry(), sources, pipeline, sink, progress);
 }
 
 void LabelCounter::count(const std::uint16_t* labels, std::int64_t voxels) {

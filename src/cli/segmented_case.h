@@ -12,8 +12,8 @@
 #include "cli/arguments.h"
 #include "engine/engine.h"
 #include "imaging/nifti_reader.h"
-#include "streaming/memory_estimate.h"
 #include "streaming/volume_pipeline.h"
+#include "streaming/volume_plan.h"
 
 namespace e2enet::cli {
 
@@ -26,6 +26,8 @@ class ImageFiles {
   const imaging::NiftiHeader& header() const { return readers_.front()->header(); }
   const Geometry& geometry() const { return readers_.front()->geometry(); }
   std::vector<imaging::SliceSource*> sources() const;
+  // Of all channels' voxels, as they are stored in the files but unpacked.
+  std::int64_t stored_bytes() const;
 
  private:
   std::vector<std::unique_ptr<imaging::ImageReader>> readers_;
@@ -36,11 +38,27 @@ struct SegmentOptions {
   double step = 0.5;
   bool mirror = false;
   bool largest_component = false;
+  bool bf16_if_needed = false;  // plan.storage, but bf16 for a case that does not fit otherwise
 };
 
-// Known of a case before a voxel is read; the image may turn out smaller once its empty borders are cut off.
-struct CaseForecast {
-  streaming::MemoryEstimate memory;
+// What is wanted of a case besides its labels.
+struct CaseWishes {
+  VoxelBox box;                // only these voxels are segmented
+  bool probabilities = false;  // at the image's resolution, in memory
+  bool preview = false;
+  bool intensities = false;
+
+  bool keep_labels() const { return preview || intensities; }
+};
+
+// How a case will be done, known before a voxel is read; the image may turn out smaller once its empty borders are cut
+// off.
+struct CasePlan {
+  std::vector<streaming::PlannedHolding> holdings;  // that are possible, fastest first
+  streaming::PlannedHolding chosen;                 // the fastest within the limit, or the smallest where none is
+  bool fits = false;
+  std::int64_t limit = 0;  // of the process's resident memory, bytes
+  kernels::Element precision = kernels::Element::f32;
   streaming::Extent3 network_extent{};  // D, H, W of the volume that the network sees
   std::int64_t runs = 0;                // of the network: tiles times mirrored copies
 };
@@ -51,26 +69,32 @@ class CaseSegmenter {
   // Throws Error.
   CaseSegmenter(std::shared_ptr<const model::Network> network, const SegmentOptions& options);
 
-  const model::Configuration& configuration() const { return engine_.network().configuration(); }
-  const engine::Engine& engine() const { return engine_; }
+  const model::Configuration& configuration() const { return network_->configuration(); }
+  const engine::Engine& engine() const { return *engine_; }
 
-  // What the image will ask for. No voxel is read. Throws UsageError for a box that is not inside the image.
-  CaseForecast forecast(const ImageFiles& image, const VoxelBox& box, bool keep_labels, bool probabilities) const;
+  // The fastest way within `memory_limit` bytes for the whole process; 0: what it has and three quarters of what is
+  // free. No voxel is read. With bf16_if_needed this may make the engine anew. Throws Error, and UsageError for a box
+  // that is not inside the image.
+  CasePlan choose(const ImageFiles& image, const CaseWishes& wishes, std::int64_t memory_limit);
 
   // Runs the network on a patch of noise and takes the time.
   double seconds_of_a_run();
 
-  // Segments the image, or only the box: outside of it everything is background. Throws Error, and UsageError for a box
-  // that is not inside the image.
-  streaming::PipelineResult segment(const ImageFiles& image, const VoxelBox& box, bool probabilities,
+  // Segments the image, or only the box: outside of it everything is background. `holding` is that of the latest plan
+  // for this image. Throws Error, and UsageError for a box that is not inside the image.
+  streaming::PipelineResult segment(const ImageFiles& image, const CaseWishes& wishes, streaming::Holding holding,
                                     streaming::LabelSink& sink, const ProgressCallback& progress);
 
  private:
-  streaming::PipelineOptions pipeline_options(const ImageFiles& image, const VoxelBox& box, bool probabilities) const;
+  streaming::PipelineOptions pipeline_options(const ImageFiles& image, const CaseWishes& wishes) const;
+  void make_engine(kernels::Element precision);
+  CasePlan plan_with(kernels::Element precision, const ImageFiles& image, const CaseWishes& wishes,
+                     std::int64_t memory_limit);
 
-  engine::Engine engine_;
+  std::shared_ptr<const model::Network> network_;
   SegmentOptions options_;
-  std::int64_t process_bytes_;  // resident before the engine first ran
+  std::unique_ptr<engine::Engine> engine_;
+  std::int64_t process_bytes_ = 0;  // resident before the engine first ran
 };
 
 struct LabelStatistics {

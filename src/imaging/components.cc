@@ -1,6 +1,7 @@
 #include "imaging/components.h"
 
 #include <algorithm>
+#include <deque>
 
 #include "imaging/runs.h"
 
@@ -25,7 +26,7 @@ void keep_largest(Label* labels, const Shape& shape, const std::vector<int>& val
     }
   };
   RunForest forest;
-  std::vector<std::int64_t> sizes;
+  std::deque<std::int64_t> sizes;  // grows without a second copy
   join_runs(shape, forest, runs_of_row,
             [&](std::int64_t, std::int64_t, const Run& run) { sizes.push_back(run.end - run.begin); });
   for (std::size_t id = forest.size(); id-- > 0;) {  // roots are smaller than what they hold

@@ -13,7 +13,6 @@ namespace e2enet::imaging {
 namespace {
 
 constexpr std::size_t kDictionaryBytes = 32768;
-constexpr std::size_t kBlocksAtOnce = 16;
 // Labels are long runs of equal bytes: above this level the size hardly falls and the time doubles.
 constexpr int kLevel = 4;
 

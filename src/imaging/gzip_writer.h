@@ -23,6 +23,12 @@ class GzipWriter {
   void finish();
 
   static constexpr std::size_t kBlockBytes = std::size_t{1} << 19;
+  static constexpr std::size_t kBlocksAtOnce = 16;
+
+  // What an instance takes at most: input and output of the blocks, and a compressor a thread.
+  static constexpr std::size_t working_bytes(int threads) {
+    return kBlocksAtOnce * (2 * kBlockBytes + (kBlockBytes >> 8)) + static_cast<std::size_t>(threads) * (300 << 10);
+  }
 
  private:
   void compress(bool last);

@@ -149,6 +149,7 @@ class ImageReader::ByteStream {
 
   // Why a read came back short.
   std::string why_short() const {
+    check_unchanged();
     int error = Z_OK;
     gzerror(file_, &error);
     return error == Z_BUF_ERROR ? "the gzip stream is cut short" : "the file is cut short";
@@ -180,7 +181,9 @@ class ImageReader::ByteStream {
     struct stat status;
     if (fstat(descriptor_, &status) != 0 || status.st_size != size_ || status.st_mtim.tv_sec != changed_.tv_sec ||
         status.st_mtim.tv_nsec != changed_.tv_nsec) {
-      throw Error(ErrorCode::cannot_read, path_ + ": the file changed while it was read");
+      throw Error(ErrorCode::invalid_image, path_ +
+                                                ": size and modification time: expected those of when the file was " +
+                                                "opened, found others: it changed while it was read");
     }
   }
 
@@ -188,6 +191,7 @@ class ImageReader::ByteStream {
   [[noreturn]] void fail(const std::string& what) const {
     int error = Z_OK;
     const int system_error = errno;
+    check_unchanged();  // the better explanation
     const char* reason = gzerror(file_, &error);
     const std::string why = error == Z_ERRNO       ? std::strerror(system_error)
                             : error == Z_BUF_ERROR ? "the gzip stream is cut short"
@@ -240,25 +244,53 @@ ImageReader::ImageReader(const std::string& path) : path_(path) {
 
 ImageReader::~ImageReader() = default;
 
+void ImageReader::read_bytes(std::int64_t first_voxel, std::int64_t voxels, unsigned char* out) {
+  const std::int64_t voxel_bytes = static_cast<std::int64_t>(bytes_of(header_.type));
+  const std::int64_t offset = header_.voxel_offset + first_voxel * voxel_bytes;
+  const std::int64_t got = data_->read(offset, out, voxels * voxel_bytes);
+  if (got < voxels * voxel_bytes) {
+    throw Error(ErrorCode::cannot_read, data_->path() + ": voxel data: expected " +
+                                            std::to_string(header_.voxel_offset + header_.data_bytes()) +
+                                            " bytes, found " + std::to_string(offset + got) + ": " +
+                                            data_->why_short());
+  }
+}
+
 void ImageReader::read(std::int64_t begin, std::int64_t end, float* out) {
   const std::int64_t voxel_bytes = static_cast<std::int64_t>(bytes_of(header_.type));
   const std::int64_t first = begin * slice_size(), last = end * slice_size();
+  if (kept_.size() > 0) {
+    unsigned char* kept = reinterpret_cast<unsigned char*>(kept_.data());
+    if (kept_slices_ < end) {
+      const std::int64_t known = kept_slices_ * slice_size();
+      read_bytes(known, last - known, kept + known * voxel_bytes);
+      kept_slices_ = end;
+      if (end == shape()[0]) data_->check_end();
+      data_->check_unchanged();
+    }
+    convert(header_, kept + first * voxel_bytes, last - first, out);
+    return;
+  }
   buffer_.resize(static_cast<std::size_t>(std::min(kBufferBytes, (last - first) * voxel_bytes)));
   for (std::int64_t voxel = first; voxel < last;) {
     const std::int64_t count = std::min(last - voxel, kBufferBytes / voxel_bytes);
-    const std::int64_t wanted = count * voxel_bytes;
-    const std::int64_t offset = header_.voxel_offset + voxel * voxel_bytes;
-    const std::int64_t got = data_->read(offset, buffer_.data(), wanted);
-    if (got < wanted) {
-      throw Error(ErrorCode::cannot_read, data_->path() + ": voxel data: expected " +
-                                              std::to_string(header_.voxel_offset + header_.data_bytes()) +
-                                              " bytes, found " + std::to_string(offset + got) + ": " +
-                                              data_->why_short());
-    }
+    read_bytes(voxel, count, buffer_.data());
     convert(header_, buffer_.data(), count, out + (voxel - first));
     voxel += count;
   }
   if (end == shape()[0] && begin < end) data_->check_end();
+  data_->check_unchanged();
+}
+
+void ImageReader::keep() {
+  if (kept_.size() > 0) return;
+  kept_ = AlignedBuffer(static_cast<std::size_t>(header_.data_bytes()), path_.c_str());
+  kept_slices_ = 0;
+}
+
+void ImageReader::forget() {
+  kept_ = AlignedBuffer();
+  kept_slices_ = 0;
 }
 
 void require_same_grid(const ImageReader& first, const ImageReader& other) {

@@ -20,8 +20,8 @@ namespace e2enet::imaging {
 //   std::vector<float> slice(reader.slice_size());
 //   for (std::int64_t d = 0; d < reader.shape()[0]; ++d) reader.read(d, d + 1, slice.data());
 //
-// Throws Error: cannot_read (missing, cut short, damaged, changed while being read) or invalid_image (a header that
-// breaks the format), naming the file and field.
+// Throws Error: cannot_read (missing, cut short, damaged) or invalid_image (a header that breaks the format, a file
+// that changed since it was opened), naming the file and field.
 class ImageReader : public SliceSource {
  public:
   // `path` names a .nii, .hdr or .img file, or either with .gz; the partner of a pair is found beside it. What is
@@ -35,16 +35,24 @@ class ImageReader : public SliceSource {
   const Shape& shape() const override { return header_.shape; }
   const float* view(std::int64_t, std::int64_t) override { return nullptr; }
 
-  // Reading the last slice also checks what follows it: a gzip stream's checksum.
+  // Reading the last slice also checks what follows it: a gzip stream's checksum. Every call checks that the file's
+  // size and modification time are those of when it was opened.
   void read(std::int64_t begin, std::int64_t end, float* out) override;
+
+  void keep() override;
+  void forget() override;
 
  private:
   class ByteStream;
+  void read_bytes(std::int64_t first_voxel, std::int64_t voxels, unsigned char* out);
+
   std::string path_;
   NiftiHeader header_;
   Geometry geometry_;
   std::unique_ptr<ByteStream> data_;
   std::vector<unsigned char> buffer_;
+  AlignedBuffer kept_;            // voxels as stored, between keep() and forget()
+  std::int64_t kept_slices_ = 0;  // from the first on
 };
 
 // Throws Error (invalid_image) naming both files unless they lie on the same voxels: shape equal, spacing equal to a

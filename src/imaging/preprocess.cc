@@ -8,6 +8,7 @@
 #include "base/parallel.h"
 #include "e2enet/error.h"
 #include "imaging/line_kernels.h"
+#include "imaging/read_ahead.h"
 
 namespace e2enet::imaging {
 namespace {
@@ -72,6 +73,9 @@ Survey survey_image(const std::vector<SliceSource*>& channels, const SurveyOptio
   std::vector<PlaneRanges> columns;
   AlignedBuffer staging;
   for (std::size_t c = 0; c < channels.size(); ++c) {
+    std::optional<ReadAhead> ahead;
+    if (options.pass.read_ahead) ahead.emplace(*channels[c], region.begin[0], region.end[0]);
+    SliceSource& source = ahead ? *ahead : *channels[c];
     if (!channels[c]->view(0, 1) && staging.size() == 0) {
       staging =
           AlignedBuffer(index(kSlicesTogether * channels[c]->slice_size()) * sizeof(float), "slices that are read");
@@ -80,10 +84,14 @@ Survey survey_image(const std::vector<SliceSource*>& channels, const SurveyOptio
     for (std::int64_t block = 0; block < size[0]; block += kSlicesTogether) {
       const std::int64_t count = std::min(kSlicesTogether, size[0] - block);
       const std::int64_t first = region.begin[0] + block;
-      const float* slices = channels[c]->view(first, first + count);
+      const float* slices = source.view(first, first + count);
       if (!slices) {
-        channels[c]->read(first, first + count, reinterpret_cast<float*>(staging.data()));
+        source.read(first, first + count, reinterpret_cast<float*>(staging.data()));
         slices = reinterpret_cast<float*>(staging.data());
+      }
+      if (options.pass.progress) {
+        options.pass.progress(static_cast<std::int64_t>(c) * size[0] + block,
+                              static_cast<std::int64_t>(channels.size()) * size[0]);
       }
       run_team(std::min<int>(threads, static_cast<int>(count)), [&](const Worker& worker) {
         worker.for_each(count, [&](std::int64_t slice) {
@@ -239,6 +247,11 @@ PreprocessPlan::PreprocessPlan(const Geometry& geometry, const Survey& survey,
 bool PreprocessPlan::uses_mask() const {
   return std::any_of(configuration_.normalization.begin(), configuration_.normalization.end(),
                      [](const ChannelNormalization& n) { return n.use_mask; });
+}
+
+bool PreprocessPlan::needs_statistics() const {
+  return std::any_of(configuration_.normalization.begin(), configuration_.normalization.end(),
+                     [](const ChannelNormalization& n) { return ChannelStatistics(n).needed(); });
 }
 
 AxisOperator PreprocessPlan::in_file_frame(AxisOperator op, int network_axis) const {
@@ -436,15 +449,46 @@ class Placement {
   Shape size_{0, 0, 0};  // in the file's frame
 };
 
+// Resamples the slices of one channel in the order of the file, some at a time. use(d, values, inside) sees each slice
+// in the file's frame, on any thread; `inside` is null without a mask. `block` and `block_mask` hold kSlicesTogether
+// slices.
+template <typename Use>
+ChannelStatistics for_each_slice(SliceResampler& resampler, const ChannelNormalization& normalization,
+                                 const MaskResampler* mask, const Shape& shape, float* block, std::uint8_t* block_mask,
+                                 int threads, const std::function<void(std::int64_t done)>& progress, const Use& use) {
+  const std::int64_t slice_size = shape[1] * shape[2];
+  ChannelStatistics statistics(normalization);
+  for (std::int64_t d = 0; d < shape[0]; d += kSlicesTogether) {
+    const std::int64_t count = std::min(kSlicesTogether, shape[0] - d);
+    resampler.read(d, d + count, block);
+    ChannelStatistics::Slice slices[kSlicesTogether];
+    run_team(std::min<int>(threads, static_cast<int>(count)), [&](const Worker& worker) {
+      worker.for_each(count, [&](std::int64_t i) {
+        const float* values = block + i * slice_size;
+        std::uint8_t* inside = mask ? block_mask + i * slice_size : nullptr;
+        if (mask) mask->slice(d + i, inside);
+        if (statistics.needed()) slices[i] = statistics.of_slice(values, inside, slice_size);
+        use(d + i, values, inside);
+      });
+    });
+    for (std::int64_t i = 0; i < count; ++i) statistics.add(slices[i]);
+    progress(d + count);
+  }
+  return statistics;
+}
+
+void require_channels(const PreprocessPlan& plan, const std::vector<SliceSource*>& channels) {
+  if (static_cast<int>(channels.size()) == plan.channels()) return;
+  throw Error(ErrorCode::invalid_image, "channels: expected " + std::to_string(plan.channels()) +
+                                            " as the model, found " + std::to_string(channels.size()));
+}
+
 }  // namespace
 
 Preprocessed preprocess(const PreprocessPlan& plan, const std::vector<SliceSource*>& channels, Survey& survey,
-                        const std::array<int, 3>& patch, int threads) {
+                        const std::array<int, 3>& patch, int threads, const PassOptions& pass) {
   if (threads <= 0) threads = available_threads();
-  if (static_cast<int>(channels.size()) != plan.channels()) {
-    throw Error(ErrorCode::invalid_image, "channels: expected " + std::to_string(plan.channels()) +
-                                              " as the model, found " + std::to_string(channels.size()));
-  }
+  require_channels(plan, channels);
   Preprocessed result;
   result.channels = plan.channels();
   result.shape = plan.shape();
@@ -470,29 +514,22 @@ Preprocessed preprocess(const PreprocessPlan& plan, const std::vector<SliceSourc
     const ResamplePlan channel_plan = plan.channel_plan(survey, c);
     const Shape shape = channel_plan.output_shape();  // in the file's frame
     const std::int64_t slice_size = shape[1] * shape[2];
-    SliceResampler resampler(*channels[index(c)], channel_plan, threads);
-    ChannelStatistics statistics(normalization);
-    AlignedBuffer block_buffer(index(kSlicesTogether * slice_size) * sizeof(float), "resampled slices");
+    std::optional<ReadAhead> ahead;
+    if (pass.read_ahead) ahead.emplace(*channels[index(c)], channel_plan.box.begin[0], channel_plan.box.end[0]);
+    SliceSource& source = ahead ? *ahead : *channels[index(c)];
+    SliceResampler resampler(source, channel_plan, threads);
+    AlignedBuffer block(index(kSlicesTogether * slice_size) * sizeof(float), "resampled slices");
     AlignedBuffer block_mask(mask ? index(kSlicesTogether * slice_size) : 0, "slices of the mask");
-    float* block = reinterpret_cast<float*>(block_buffer.data());
-    for (std::int64_t d = 0; d < shape[0]; d += kSlicesTogether) {
-      const std::int64_t count = std::min(kSlicesTogether, shape[0] - d);
-      resampler.read(d, d + count, block);
-      ChannelStatistics::Slice slices[kSlicesTogether];
-      run_team(std::min<int>(threads, static_cast<int>(count)), [&](const Worker& worker) {
-        worker.for_each(count, [&](std::int64_t i) {
-          const float* values = block + i * slice_size;
-          std::uint8_t* inside = mask ? reinterpret_cast<std::uint8_t*>(block_mask.data()) + i * slice_size : nullptr;
-          if (mask) {
-            mask->slice(d + i, inside);
-            if (c == 0) in_mask.place(d + i, inside, whole_mask);
-          }
-          if (statistics.needed()) slices[i] = statistics.of_slice(values, inside, slice_size);
-          in_result.place(d + i, values, result.channel(c));
-        });
-      });
-      for (std::int64_t i = 0; i < count; ++i) statistics.add(slices[i]);
-    }
+    const auto progress = [&](std::int64_t done) {
+      if (pass.progress) pass.progress(c * shape[0] + done, result.channels * shape[0]);
+    };
+    const ChannelStatistics statistics =
+        for_each_slice(resampler, normalization, mask ? &*mask : nullptr, shape, reinterpret_cast<float*>(block.data()),
+                       reinterpret_cast<std::uint8_t*>(block_mask.data()), threads, progress,
+                       [&](std::int64_t d, const float* values, const std::uint8_t* inside) {
+                         if (inside && c == 0) in_mask.place(d, inside, whole_mask);
+                         in_result.place(d, values, result.channel(c));
+                       });
     const Normalizer normalizer(normalization, statistics, c);
     const Shape& size = plan.shape();
     run_team(threads, [&](const Worker& worker) {
@@ -507,6 +544,111 @@ Preprocessed preprocess(const PreprocessPlan& plan, const std::vector<SliceSourc
     });
   }
   return result;
+}
+
+// What one channel needs to give more slices.
+struct PreparedWindow::Channel {
+  Channel(SliceSource& source, ResamplePlan resampling, int threads)
+      : plan(std::move(resampling)), resampler(source, plan, threads) {}
+  ResamplePlan plan;
+  SliceResampler resampler;
+  std::optional<Normalizer> normalizer;
+};
+
+PreparedWindow::~PreparedWindow() = default;
+
+PreparedWindow::PreparedWindow(const PreprocessPlan& plan, const std::vector<SliceSource*>& channels, Survey& survey,
+                               std::int64_t capacity, int threads, const PassOptions& pass)
+    : plan_(plan), capacity_(capacity), threads_(threads > 0 ? threads : available_threads()) {
+  require_channels(plan, channels);
+  if (!possible(plan.frame())) {
+    throw Error(ErrorCode::internal, "a window of prepared slices was asked for across the slices of the file");
+  }
+  if (plan.uses_mask()) {
+    mask_.emplace(std::move(survey.mask.value()), plan.mask_operators(), plan.frame());
+    survey.mask.reset();
+  }
+  const std::int64_t slice_size = plan.shape()[1] * plan.shape()[2];
+  block_ = AlignedBuffer(index(kSlicesTogether * slice_size) * sizeof(float), "resampled slices");
+  block_mask_ = AlignedBuffer(mask_ ? index(kSlicesTogether * slice_size) : 0, "slices of the mask");
+  window_ = AlignedBuffer(index(plan.channels() * channel_stride()) * sizeof(float), "slices of the resampled image");
+  std::int64_t passes = 0, passes_done = 0;
+  for (const ChannelNormalization& normalization : plan.configuration().normalization) {
+    passes += ChannelStatistics(normalization).needed();
+  }
+  for (int c = 0; c < plan.channels(); ++c) {
+    const ChannelNormalization& normalization = plan.configuration().normalization[index(c)];
+    channels_.push_back(std::make_unique<Channel>(*channels[index(c)], plan.channel_plan(survey, c), threads_));
+    ChannelStatistics statistics(normalization);
+    if (statistics.needed()) {
+      // A resampler of its own: it can read ahead, and goes with the pass.
+      const ResamplePlan& resampling = channels_.back()->plan;
+      std::optional<ReadAhead> ahead;
+      if (pass.read_ahead) ahead.emplace(*channels[index(c)], resampling.box.begin[0], resampling.box.end[0]);
+      SliceSource& source = ahead ? *ahead : *channels[index(c)];
+      SliceResampler resampler(source, resampling, threads_);
+      const Shape shape = resampling.output_shape();
+      const auto progress = [&](std::int64_t done) {
+        if (pass.progress) pass.progress(passes_done * shape[0] + done, passes * shape[0]);
+      };
+      statistics =
+          for_each_slice(resampler, normalization, mask_ ? &*mask_ : nullptr, shape,
+                         reinterpret_cast<float*>(block_.data()), reinterpret_cast<std::uint8_t*>(block_mask_.data()),
+                         threads_, progress, [](std::int64_t, const float*, const std::uint8_t*) {});
+      ++passes_done;
+    }
+    channels_.back()->normalizer.emplace(normalization, statistics, c);
+  }
+}
+
+const float* PreparedWindow::slices(std::int64_t begin, std::int64_t end) {
+  if (begin < begin_ || end < end_ || end - begin > capacity_) {
+    throw Error(ErrorCode::internal, "slices of the resampled image: expected ascending ones, no more than " +
+                                         std::to_string(capacity_) + ", found " + std::to_string(begin) + " to " +
+                                         std::to_string(end));
+  }
+  float* window = reinterpret_cast<float*>(window_.data());
+  const std::int64_t slice_size = plan_.shape()[1] * plan_.shape()[2];
+  const std::int64_t kept = std::max<std::int64_t>(end_ - begin, 0);
+  for (int c = 0; kept > 0 && begin > begin_ && c < plan_.channels(); ++c) {
+    float* channel = window + c * channel_stride();
+    std::memmove(channel, channel + (begin - begin_) * slice_size, index(kept * slice_size) * sizeof(float));
+  }
+  begin_ = begin;
+  end_ = begin + kept;
+  while (end_ < end) {
+    const std::int64_t count = std::min(kSlicesTogether, end - end_);
+    prepare(end_, count);
+    end_ += count;
+  }
+  return window;
+}
+
+void PreparedWindow::prepare(std::int64_t begin, std::int64_t count) {
+  const Shape& shape = plan_.shape();
+  const std::int64_t slice_size = shape[1] * shape[2];
+  // The slices of the window are a volume of their own.
+  const Placement placement(plan_.frame(), {capacity_, shape[1], shape[2]}, {0, 0, 0}, {capacity_, shape[1], shape[2]});
+  float* block = reinterpret_cast<float*>(block_.data());
+  std::uint8_t* block_mask = reinterpret_cast<std::uint8_t*>(block_mask_.data());
+  const int team = std::min<int>(threads_, static_cast<int>(count));
+  if (mask_) {
+    run_team(team, [&](const Worker& worker) {
+      worker.for_each(count, [&](std::int64_t i) { mask_->slice(begin + i, block_mask + i * slice_size); });
+    });
+  }
+  for (int c = 0; c < plan_.channels(); ++c) {
+    Channel& channel = *channels_[index(c)];
+    channel.resampler.read(begin, begin + count, block);
+    float* window = reinterpret_cast<float*>(window_.data()) + c * channel_stride();
+    run_team(team, [&](const Worker& worker) {
+      worker.for_each(count, [&](std::int64_t i) {
+        float* values = block + i * slice_size;
+        channel.normalizer->apply(values, mask_ ? block_mask + i * slice_size : nullptr, slice_size);
+        placement.place(begin - begin_ + i, values, window);
+      });
+    });
+  }
 }
 
 }  // namespace e2enet::imaging

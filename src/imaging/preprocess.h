@@ -3,6 +3,7 @@
 
 #include <array>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -53,11 +54,20 @@ struct Survey {
   std::optional<BitVolume> mask;  // of the box, holes filled, if asked for
 };
 
+// How a pass over an image is made; nothing here changes what it finds.
+struct PassOptions {
+  bool read_ahead = false;  // the next slices are read on one more thread while the last ones are worked on
+  // Called now and then with the slices done so far and all of them, channels counted each. What it throws ends the
+  // pass.
+  std::function<void(std::int64_t done, std::int64_t total)> progress;
+};
+
 struct SurveyOptions {
   std::optional<Box> region;  // only these voxels count, as if the image ended there
   bool mask = false;
   bool planes_across_width = false;
   int threads = 0;
+  PassOptions pass;
 };
 
 // Throws Error (invalid_image) where a value is infinite or the channels' shapes differ.
@@ -85,6 +95,8 @@ class PreprocessPlan {
   int channels() const { return static_cast<int>(configuration_.normalization.size()); }
   const PreprocessingConfiguration& configuration() const { return configuration_; }
   bool uses_mask() const;
+  // Whether a channel's normalisation needs statistics of this image, which takes a pass over all of it.
+  bool needs_statistics() const;
 
   // How to resample a channel, in the file's frame.
   ResamplePlan channel_plan(const Survey& survey, int channel) const;
@@ -168,6 +180,37 @@ struct Preprocessed {
 // Allocates the result and a few slices of working memory. `survey` is what survey_image() found with
 // survey_options(); `patch` (1, 1, 1) pads nothing. `survey.mask` is taken over.
 Preprocessed preprocess(const PreprocessPlan& plan, const std::vector<SliceSource*>& channels, Survey& survey,
-                        const std::array<int, 3>& patch, int threads);
+                        const std::array<int, 3>& patch, int threads, const PassOptions& pass = {});
+
+// The network's input a few slices at a time, for a volume that is too large to be held as a whole: the same values as
+// preprocess() gives, bit for bit. Possible where the network's slices are the file's and in the file's order.
+class PreparedWindow {
+ public:
+  static bool possible(const AxisMap& frame) { return frame.source[0] == 0 && !frame.flip[0]; }
+
+  // Makes a pass over the image where plan.needs_statistics(). Holds up to `capacity` slices. `plan` and the channels
+  // must outlive this; `survey.mask` is taken over. Throws Error.
+  PreparedWindow(const PreprocessPlan& plan, const std::vector<SliceSource*>& channels, Survey& survey,
+                 std::int64_t capacity, int threads, const PassOptions& pass);
+  ~PreparedWindow();
+
+  // Slices [begin, end) of all channels, no more than the capacity. Neither bound may be below that of an earlier call.
+  // Slice begin of channel 0 is where the result points to; it is valid until the next call.
+  const float* slices(std::int64_t begin, std::int64_t end);
+  std::int64_t channel_stride() const { return capacity_ * plan_.shape()[1] * plan_.shape()[2]; }
+
+ private:
+  struct Channel;
+  void prepare(std::int64_t begin, std::int64_t count);
+
+  const PreprocessPlan& plan_;
+  std::int64_t capacity_;
+  int threads_;
+  std::vector<std::unique_ptr<Channel>> channels_;
+  std::optional<MaskResampler> mask_;
+  AlignedBuffer block_, block_mask_;  // slices in the file's frame
+  AlignedBuffer window_;              // (channels, capacity, H, W)
+  std::int64_t begin_ = 0, end_ = 0;  // slices in the window
+};
 
 }  // namespace e2enet::imaging

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <deque>
 #include <limits>
 #include <numeric>
 #include <vector>
@@ -47,7 +48,7 @@ class RunForest {
   std::size_t size() const { return parent_.size(); }
 
  private:
-  std::vector<std::uint32_t> parent_;
+  std::deque<std::uint32_t> parent_;  // grows without a second copy
 };
 
 // Scans rows in order. `runs_of_row(d, h, runs)` appends a row's runs (ascending, without ids); face-connected runs of

@@ -20,6 +20,11 @@ class SliceSource {
   // Copies slices [begin, end) to `out`. Ascending calls are cheap; going back may mean reading from the start again.
   virtual void read(std::int64_t begin, std::int64_t end, float* out) = 0;
 
+  // From keep() to forget() all that is read stays in memory, in the data type in which it is stored, so that nothing
+  // is read or unpacked twice. Nothing to do where voxels are in memory anyway. keep() may throw Error (out_of_memory).
+  virtual void keep() {}
+  virtual void forget() {}
+
   std::int64_t slice_size() const { return shape()[1] * shape()[2]; }
 };
 

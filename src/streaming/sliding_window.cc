@@ -172,6 +172,21 @@ void SlidingWindow::finish_slices(int begin, int end, SliceSink& sink) {
 }
 
 void SlidingWindow::run(const float* volume, SliceSink& sink, const TileCallback& callback) {
+  class Whole : public InputVolume {
+   public:
+    Whole(const float* data, const Extent3& extent)
+        : data_(data), slice_size_(std::ptrdiff_t{extent[1]} * extent[2]), channel_stride_(slice_size_ * extent[0]) {}
+    Slices slices(int begin, int) override { return {data_ + begin * slice_size_, channel_stride_}; }
+
+   private:
+    const float* data_;
+    std::ptrdiff_t slice_size_, channel_stride_;
+  };
+  Whole whole(volume, volume_);
+  run(whole, sink, callback);
+}
+
+void SlidingWindow::run(InputVolume& volume, SliceSink& sink, const TileCallback& callback) {
   std::memset(sums_.data(), 0, sums_.size());
   std::memset(weight_sums_.data(), 0, weight_sums_.size());
   const std::int64_t total = runs();
@@ -179,6 +194,8 @@ void SlidingWindow::run(const float* volume, SliceSink& sink, const TileCallback
   const float share = 1.0f / float(mirrors_.size());
 
   for (std::size_t layer = 0; layer < starts_[0].size(); ++layer) {
+    const int first_slice = std::max(0, starts_[0][layer]);
+    const InputVolume::Slices slices = volume.slices(first_slice, std::min(volume_[0], starts_[0][layer] + patch_[0]));
     for (const int start_h : starts_[1]) {
       for (const int start_w : starts_[2]) {
         const std::array<int, 3> start{starts_[0][layer], start_h, start_w};
@@ -186,8 +203,8 @@ void SlidingWindow::run(const float* volume, SliceSink& sink, const TileCallback
           if (callback && !callback(done, total)) throw Error(ErrorCode::cancelled, "cancelled by the caller");
           kernels::PatchView view;
           const std::ptrdiff_t strides[3] = {std::ptrdiff_t{volume_[1]} * volume_[2], volume_[2], 1};
-          view.channel_stride = strides[0] * volume_[0];
-          view.data = volume;
+          view.channel_stride = slices.channel_stride;
+          view.data = slices.data - first_slice * strides[0];
           for (int axis = 0; axis < 3; ++axis) {
             view.begin[axis] = std::max(0, -start[axis]);
             view.end[axis] = std::min(patch_[axis], volume_[axis] - start[axis]);
@@ -210,7 +227,7 @@ void SlidingWindow::run(const float* volume, SliceSink& sink, const TileCallback
     }
     const bool last = layer + 1 == starts_[0].size();
     const int finished = last ? volume_[0] : starts_[0][layer + 1];
-    finish_slices(std::max(0, starts_[0][layer]), finished, sink);
+    finish_slices(first_slice, finished, sink);
   }
   if (callback && !callback(done, total)) throw Error(ErrorCode::cancelled, "cancelled by the caller");
 }

@@ -50,6 +50,18 @@ class SliceSink {
   virtual void consume(const FinishedSlices& slices) = 0;
 };
 
+// The image that a window slides over.
+class InputVolume {
+ public:
+  virtual ~InputVolume() = default;
+  struct Slices {
+    const float* data;              // slice `begin` of channel 0; its slices, rows and voxels lie one after the other
+    std::ptrdiff_t channel_stride;  // from a channel to the next
+  };
+  // Slices [begin, end), valid until the next call. Neither bound is below that of the call before.
+  virtual Slices slices(int begin, int end) = 0;
+};
+
 // Called before each run of the network with what is done and what there is to do; returning false stops the work.
 using TileCallback = std::function<bool(std::int64_t done, std::int64_t total)>;
 
@@ -65,7 +77,9 @@ class SlidingWindow {
   // What an instance takes for accumulated probabilities and weights.
   static std::size_t memory_bytes(const Extent3& volume, const model::Triple& patch, int classes);
 
-  // `volume` is (channels, D, H, W). Throws Error (cancelled) when the callback says so.
+  // Throws Error (cancelled) when the callback says so, and what `volume` and `sink` throw.
+  void run(InputVolume& volume, SliceSink& sink, const TileCallback& callback = {});
+  // `volume` is (channels, D, H, W).
   void run(const float* volume, SliceSink& sink, const TileCallback& callback = {});
 
  private:

@@ -164,6 +164,23 @@ class ExportSlices : public SliceSink {
   double seconds_ = 0;
 };
 
+// The volume that the network sees, prepared as it is asked for.
+class WindowInput : public InputVolume {
+ public:
+  explicit WindowInput(imaging::PreparedWindow& window) : window_(window) {}
+  Slices slices(int begin, int end) override {
+    const Clock::time_point start = Clock::now();
+    const float* data = window_.slices(begin, end);
+    seconds_ += seconds_since(start);
+    return {data, std::ptrdiff_t{window_.channel_stride()}};
+  }
+  double seconds() const { return seconds_; }
+
+ private:
+  imaging::PreparedWindow& window_;
+  double seconds_ = 0;
+};
+
 void report(const ProgressCallback& progress, Progress::Stage stage, std::int64_t done, std::int64_t total,
             double left) {
   if (progress && !progress({stage, done, total, left})) throw Error(ErrorCode::cancelled, "cancelled by the caller");
@@ -223,13 +240,30 @@ PipelineResult segment_volume(engine::Engine& engine, const Geometry& geometry,
   }
   PipelineResult result;
   Clock::time_point start = Clock::now();
-  report(progress, Progress::Stage::prepare, 0, 2, -1);
+  const bool keep_image = options.holding == Holding::image || options.holding == Holding::image_while_preparing;
+  for (imaging::SliceSource* channel : channels) {
+    if (keep_image) channel->keep();
+  }
+  // Surveying is the first half of the stage.
+  constexpr std::int64_t kSteps = 200;
+  const auto report_pass = [&](std::int64_t first_step) {
+    return [&progress, first_step](std::int64_t done, std::int64_t total) {
+      report(progress, Progress::Stage::prepare, first_step + done * (kSteps / 2) / total, kSteps, -1);
+    };
+  };
+  report(progress, Progress::Stage::prepare, 0, kSteps, -1);
   const imaging::PreprocessingConfiguration preprocessing = preprocessing_configuration(configuration);
   imaging::SurveyOptions survey_options = imaging::PreprocessPlan::survey_options(geometry, preprocessing);
   survey_options.region = options.region;
   survey_options.threads = options.threads;
+  survey_options.pass.read_ahead = options.read_ahead;
+  survey_options.pass.progress = report_pass(0);
   imaging::Survey survey = imaging::survey_image(channels, survey_options);
+  const auto forget_image = [&] {
+    for (imaging::SliceSource* channel : channels) channel->forget();
+  };
   if (survey.empty()) {
+    if (options.holding == Holding::image_while_preparing) forget_image();
     result.empty_image = true;
     write_empty(geometry, classes, configuration.output == model::OutputKind::sigmoid, options.probabilities, sink,
                 result);
@@ -237,12 +271,23 @@ PipelineResult segment_volume(engine::Engine& engine, const Geometry& geometry,
   }
   const imaging::PreprocessPlan plan(geometry, survey, preprocessing);
   result.network_shape = plan.shape();
-  report(progress, Progress::Stage::prepare, 1, 2, -1);
-  const imaging::Preprocessed input = imaging::preprocess(plan, channels, survey, {1, 1, 1}, options.threads);
-  result.prepare_seconds = seconds_since(start);
-  report(progress, Progress::Stage::prepare, 2, 2, -1);
-
   const Extent3 volume{int(plan.shape()[0]), int(plan.shape()[1]), int(plan.shape()[2])};
+  imaging::PassOptions pass;
+  pass.read_ahead = options.read_ahead;
+  pass.progress = report_pass(kSteps / 2);
+  imaging::Preprocessed prepared;
+  std::optional<imaging::PreparedWindow> prepared_window;
+  std::optional<WindowInput> window_input;
+  if (options.holding == Holding::window) {
+    prepared_window.emplace(plan, channels, survey, std::min(engine.plan().patch[0], volume[0]), options.threads, pass);
+    window_input.emplace(*prepared_window);
+  } else {
+    prepared = imaging::preprocess(plan, channels, survey, {1, 1, 1}, options.threads, pass);
+  }
+  if (options.holding == Holding::image_while_preparing) forget_image();
+  result.prepare_seconds = seconds_since(start);
+  report(progress, Progress::Stage::prepare, kSteps, kSteps, -1);
+
   SlidingWindow window(engine, options.tiling, volume);
   result.runs = window.runs();
   const imaging::LabelExport exporter(plan, label_rule(configuration), classes);
@@ -257,12 +302,18 @@ PipelineResult segment_volume(engine::Engine& engine, const Geometry& geometry,
                         options.threads);
 
   start = Clock::now();
-  window.run(input.channel(0), exported, [&](std::int64_t done, std::int64_t total) {
+  const auto after_tile = [&](std::int64_t done, std::int64_t total) {
     const double left = done ? seconds_since(start) / double(done) * double(total - done) : -1;
     return !progress || progress({Progress::Stage::segment, done, total, left});
-  });
+  };
+  if (window_input) {
+    window.run(*window_input, exported, after_tile);
+    result.prepare_seconds += window_input->seconds();
+  } else {
+    window.run(prepared.channel(0), exported, after_tile);
+  }
   result.export_seconds = exported.seconds();
-  result.network_seconds = seconds_since(start) - result.export_seconds;
+  result.network_seconds = seconds_since(start) - result.export_seconds - (window_input ? window_input->seconds() : 0);
   report(progress, Progress::Stage::export_labels, 0, 1, -1);
   start = Clock::now();
   collector.finish();

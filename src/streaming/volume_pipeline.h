@@ -22,12 +22,23 @@ imaging::LabelRule label_rule(const model::Configuration& configuration);
 // The largest label value that the model can write.
 int largest_label(const model::Configuration& configuration);
 
+// What is held of the image and of the volume that the network sees. The labels are the same, bit for bit.
+enum class Holding {
+  image,                  // the image as it is stored, also for what comes afterwards; the network's volume
+  image_while_preparing,  // the image until the network's volume is there; whoever needs it later reads it again
+  prepared,               // the network's volume; the image is read twice, some slices at a time
+  window,  // the slices of the network's volume that a tile needs; the image is read twice, and once more
+           // where its own statistics are needed. See imaging::PreparedWindow::possible()
+};
+
 struct PipelineOptions {
   TilingOptions tiling;
   std::vector<int> largest_component;  // labels of which only the largest component is kept
   std::optional<imaging::Box> region;  // only these voxels are segmented, in the file's frame D, H, W
   bool probabilities = false;
   int threads = 1;
+  Holding holding = Holding::prepared;
+  bool read_ahead = false;  // one more thread reads the next slices
 };
 
 // Takes the labels, slice after slice of the image from k = 0, on the calling thread; every voxel of the image is in
@@ -46,8 +57,9 @@ struct PipelineResult {
   double prepare_seconds = 0, network_seconds = 0, export_seconds = 0;
 };
 
-// `channels` are the image's, all of geometry.shape. Throws Error: invalid_image, invalid_argument, cancelled,
-// out_of_memory.
+// `channels` are the image's, all of geometry.shape. With Holding::image they still hold their voxels afterwards
+// (SliceSource::forget()). Throws Error: invalid_image, invalid_argument, cancelled, out_of_memory, and what the
+// channels and the sink throw.
 PipelineResult segment_volume(engine::Engine& engine, const Geometry& geometry,
                               const std::vector<imaging::SliceSource*>& channels, const PipelineOptions& options,
                               LabelSink& sink, const ProgressCallback& progress);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <fcntl.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -9,6 +10,7 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <functional>
 #include <iterator>
 #include <random>
 #include <set>
@@ -24,7 +26,16 @@ struct Result {
   int code = -1;  // exit code; 128 + signal if it was killed
   std::string output;
   std::string errors;
+  std::int64_t peak_bytes =
+      0;  // the largest resident memory of the process, at least what its parent had when it was started
 };
+
+// Whether a process's memory is its own: under AddressSanitizer most of it is not.
+#if defined(__SANITIZE_ADDRESS__)
+constexpr bool kMemoryIsMeasured = false;
+#else
+constexpr bool kMemoryIsMeasured = true;
+#endif
 
 inline std::string read_file(const std::string& path) {
   std::ifstream file(path, std::ios::binary);
@@ -61,14 +72,20 @@ class Workshop {
     return names;
   }
 
-  // Runs the program in the folder; its streams are files, so it sees no terminal.
-  Result run(const std::vector<std::string>& arguments) const {
-    const std::string out = streams_ + "/out", err = streams_ + "/err";
+  // Runs the program in the folder; its streams are files, so it sees no terminal. `prepare` is called in the new
+  // process before the program.
+  Result run(const std::vector<std::string>& arguments, const std::function<void()>& prepare = {}) const {
+    return wait(start(arguments, prepare));
+  }
+
+  // The same in two steps, for one program at a time.
+  pid_t start(const std::vector<std::string>& arguments, const std::function<void()>& prepare = {}) const {
     const pid_t child = fork();
     if (child == 0) {
       if (chdir(folder_.c_str()) != 0) _exit(127);
-      dup2(open(out.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0600), STDOUT_FILENO);
-      dup2(open(err.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0600), STDERR_FILENO);
+      dup2(open(out().c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0600), STDOUT_FILENO);
+      dup2(open(err().c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0600), STDERR_FILENO);
+      if (prepare) prepare();
       std::vector<char*> argv;
       std::string program = E2ENET_PROGRAM;
       argv.push_back(program.data());
@@ -78,12 +95,17 @@ class Workshop {
       execv(program.c_str(), argv.data());
       _exit(127);
     }
+    return child;
+  }
+  Result wait(pid_t child) const {
     int status = 0;
-    waitpid(child, &status, 0);
+    rusage usage{};
+    wait4(child, &status, 0, &usage);
     Result result;
     result.code = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
-    result.output = read_file(out);
-    result.errors = read_file(err);
+    result.output = read_file(out());
+    result.errors = read_file(err());
+    result.peak_bytes = std::int64_t{usage.ru_maxrss} * 1024;
     return result;
   }
 
@@ -113,6 +135,9 @@ class Workshop {
   }
 
  private:
+  std::string out() const { return streams_ + "/out"; }
+  std::string err() const { return streams_ + "/err"; }
+
   std::string folder_;
   std::string streams_;
 };

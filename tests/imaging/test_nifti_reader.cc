@@ -1,5 +1,6 @@
 #include <doctest/doctest.h>
 
+#include <chrono>
 #include <cmath>
 #include <functional>
 #include <limits>
@@ -472,4 +473,62 @@ TEST_CASE("labels must be whole numbers") {
   CHECK_THROWS_AS(read_labels(file({-1, 0})), Error);
   CHECK_THROWS_AS(read_labels(file({0, std::nanf("")})), Error);
   CHECK_THROWS_AS(read_labels(file({0, 70000})), Error);
+}
+
+TEST_CASE("an image that is kept is read from its file once") {
+  TemporaryFolder folder;
+  const std::string bytes = small_header().file(small_data());
+  for (const bool zipped : {false, true}) {
+    CAPTURE(zipped);
+    const std::string path = folder / (zipped ? "x.nii.gz" : "x.nii");
+    write_bytes(path, zipped ? gzipped(bytes) : bytes);
+    ImageReader reader(path);
+    const std::int64_t slices = reader.shape()[0];
+    const std::size_t voxels = std::size_t(reader.geometry().voxels());
+    std::vector<float> expected(voxels), kept(voxels, -1.0f);
+    reader.read(0, slices, expected.data());
+    reader.keep();
+    // In pieces, and not from the start.
+    reader.read(1, slices, kept.data() + reader.slice_size());
+    reader.read(0, 1, kept.data());
+    CHECK(kept == expected);
+    write_bytes(path, "another file");
+    std::fill(kept.begin(), kept.end(), -1.0f);
+    reader.read(0, slices, kept.data());
+    CHECK(kept == expected);
+    reader.forget();
+    CHECK_THROWS_AS(reader.read(0, slices, kept.data()), Error);
+  }
+}
+
+TEST_CASE("a file that changes is noticed by the call that reads it, wherever that is, kept or not") {
+  TemporaryFolder folder;
+  const std::string bytes = small_header().file(small_data());
+  std::vector<float> slice(6);
+  for (const bool kept : {false, true}) {
+    for (const bool same_size : {false, true}) {
+      for (const bool zipped : {false, true}) {
+        CAPTURE(kept);
+        CAPTURE(same_size);
+        CAPTURE(zipped);
+        const std::string path = folder / "y.nii.gz";
+        const std::string before = zipped ? gzipped(bytes) : bytes;
+        write_bytes(path, before);
+        ImageReader reader(path);
+        if (kept) reader.keep();
+        reader.read(0, 1, slice.data());
+        // Inside a pass: the next slices are in the reader's buffer already.
+        write_bytes(path, same_size ? before : before + "more");
+        std::filesystem::last_write_time(path, std::filesystem::last_write_time(path) + std::chrono::seconds(2));
+        try {
+          reader.read(1, 2, slice.data());
+          FAIL_CHECK("was read");
+        } catch (const Error& error) {
+          CHECK(error.code() == ErrorCode::invalid_image);
+          CHECK(contains(error.what(), path));
+          CHECK(contains(error.what(), "changed"));
+        }
+      }
+    }
+  }
 }

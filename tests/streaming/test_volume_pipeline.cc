@@ -9,6 +9,7 @@
 #include "model/model_file.h"
 #include "model/random_model.h"
 #include "streaming/volume_pipeline.h"
+#include "streaming/volumes.h"
 #include "support/npy.h"
 #include "support/paths.h"
 
@@ -16,22 +17,9 @@ namespace {
 
 using namespace e2enet;
 
-class KeepLabels : public streaming::LabelSink {
- public:
-  explicit KeepLabels(const Shape& shape) : slice_(shape[1] * shape[2]) {
-    labels.resize(std::size_t(shape[0] * slice_));
-  }
-  void consume(std::int64_t first, std::int64_t slices, const std::uint16_t* values) override {
-    CHECK(first == next_);
-    next_ += slices;
-    std::copy_n(values, slices * slice_, labels.begin() + first * slice_);
-  }
-  std::vector<std::uint16_t> labels;
-
- private:
-  std::int64_t slice_;
-  std::int64_t next_ = 0;
-};
+using test::KeepLabels;
+using test::KeepProbabilities;
+using test::synthetic_image;
 
 }  // namespace
 
@@ -81,49 +69,6 @@ TEST_CASE("a NIfTI file's labels equal the original pipeline's") {
                       first_probabilities.size() * sizeof(float)) == 0);
   }
 }
-
-namespace {
-
-// Noise with structure, and a border of zeros to be cropped.
-std::vector<float> synthetic_image(const Shape& shape) {
-  std::vector<float> voxels(std::size_t(shape[0] * shape[1] * shape[2]), 0.0f);
-  std::uint32_t state = 7;
-  std::size_t at = 0;
-  for (std::int64_t d = 0; d < shape[0]; ++d) {
-    for (std::int64_t h = 0; h < shape[1]; ++h) {
-      for (std::int64_t w = 0; w < shape[2]; ++w, ++at) {
-        state = state * 1664525u + 1013904223u;
-        const bool border = d < 1 || h < 2 || w < 3 || d >= shape[0] - 2 || w >= shape[2] - 1;
-        if (!border) voxels[at] = float(d * 3 + h - w) + float(state >> 8) / 100000.0f;
-      }
-    }
-  }
-  return voxels;
-}
-
-// All probabilities of the network's volume at once, as the original holds them.
-class KeepProbabilities : public streaming::SliceSink {
- public:
-  KeepProbabilities(int classes, const Shape& shape)
-      : classes_(classes), shape_(shape), values(std::size_t(classes * shape[0] * shape[1] * shape[2])) {}
-  void consume(const streaming::FinishedSlices& slices) override {
-    const std::int64_t plane = shape_[1] * shape_[2];
-    for (int d = slices.begin(); d < slices.end(); ++d) {
-      for (int c = 0; c < classes_; ++c) {
-        std::copy_n(slices.slice(d) + c * plane, plane, values.begin() + (c * shape_[0] + d) * plane);
-      }
-    }
-  }
-
- private:
-  int classes_;
-  Shape shape_;
-
- public:
-  std::vector<float> values;
-};
-
-}  // namespace
 
 TEST_CASE("labels that leave slice by slice are those of the whole volume at once, along any axes") {
   const std::string path =
