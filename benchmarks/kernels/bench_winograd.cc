@@ -28,6 +28,12 @@ const Layer kFusion[] = {
     {{64, 64, 32}, 64, {10, 14, 10}},     {{64}, 64, {5, 7, 5}},
 };
 
+// The first blocks of the backbone's levels, with stride 2x2x2.
+const Layer kStrided[] = {
+    {{48}, 96, {128, 128, 128}}, {{96}, 192, {64, 64, 64}}, {{192}, 320, {32, 32, 32}}, {{320}, 320, {16, 16, 16}},
+    {{16}, 32, {40, 56, 40}},    {{32}, 64, {20, 28, 20}},  {{64}, 128, {10, 14, 10}},
+};
+
 // The shapes of the single-layer measurements that the design started from.
 const Layer kPrototype[] = {
     {{96}, 48, {64, 160, 160}},
@@ -50,6 +56,17 @@ void run(benchmark::State& state, const Layer& layer, double density, int thread
                          benchmark::Counter::kIsIterationInvariantRate);
 }
 
+void add_strided(const Layer& layer, int threads, Element element) {
+  benchmark::RegisterBenchmark(
+      layer_name("dense_winograd4x4_stride2", layer.sources, layer.outputs, layer.input, 1, threads, element).c_str(),
+      [=](benchmark::State& state) {
+        run_convolution(state, kernels::make_sparse_winograd, layer.sources, layer.outputs, layer.input, {2, 2, 2}, 1,
+                        threads, element);
+      })
+      ->Unit(benchmark::kMillisecond)
+      ->UseRealTime();
+}
+
 void add(const char* kernel, const Layer& layer, double density, int threads, Element element,
          Stride pooling = {0, 0, 0}) {
   benchmark::RegisterBenchmark(
@@ -68,6 +85,7 @@ const int registered = [] {
     for (const Layer& layer : kPrototype) {
       for (double density : {0.1, 0.2, 0.3}) add("sparse_winograd4x4", layer, density, threads, Element::f32);
     }
+    for (const Layer& layer : kStrided) add_strided(layer, threads, Element::f32);
     add("sparse_winograd4x4", kFusion[0], 0.2, threads, Element::bf16);
     add("sparse_winograd4x4_pooled2x2x2", kFusion[0], 0.2, threads, Element::f32, {2, 2, 2});
     add("dense_winograd4x4_pooled2x2x2", kDense[0], 1, threads, Element::f32, {2, 2, 2});

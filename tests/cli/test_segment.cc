@@ -1,12 +1,15 @@
 // The main job through the program: files in, files out, and what happens when something is wrong.
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <nlohmann/json.hpp>
 #include <set>
 #include <string>
 
+#include "imaging/nifti_reader.h"
 #include "program_fixture.h"
+#include "support/paths.h"
 
 namespace {
 
@@ -250,3 +253,43 @@ TEST_CASE("continue skips what is finished, and parts share the cases out") {
 }
 
 }  // namespace
+
+TEST_CASE("storage in bf16 changes at most one label in a thousand of a trained model") {
+  const std::string images = "data/hippocampus/test/images";
+  E2ENET_NEEDS_SHARED(images);
+  const Workshop shop;
+  std::filesystem::create_directory(shop.path("in"));
+  std::vector<std::string> names;
+  for (const auto& entry : std::filesystem::directory_iterator(e2enet::test::shared_path(images))) {
+    names.push_back(entry.path().filename().string());
+  }
+  std::sort(names.begin(), names.end());
+  REQUIRE(names.size() >= 10);
+  names.resize(10);
+  for (const std::string& name : names) {
+    std::filesystem::copy_file(e2enet::test::shared_path(images + "/" + name), shop.path("in/" + name));
+  }
+  const std::string model = e2enet::test::source_path("models/hippocampus_density20.safetensors");
+  for (const std::string precision : {"f32", "bf16"}) {
+    REQUIRE(shop.run({"segment", "-m", model, "-i", "in", "-o", precision, "--precision", precision}).code == 0);
+  }
+  std::int64_t voxels = 0, different = 0, foreground = 0;
+  for (const std::string& name : names) {
+    std::vector<float> labels[2];
+    for (int which = 0; which < 2; ++which) {
+      e2enet::imaging::ImageReader reader(shop.path((which ? "bf16/" : "f32/") + name));
+      labels[which].resize(static_cast<std::size_t>(reader.geometry().voxels()));
+      reader.read(0, reader.shape()[0], labels[which].data());
+    }
+    REQUIRE(labels[0].size() == labels[1].size());
+    for (std::size_t i = 0; i < labels[0].size(); ++i) {
+      ++voxels;
+      different += labels[0][i] != labels[1][i];
+      foreground += labels[0][i] != 0;
+    }
+  }
+  MESSAGE(different << " of " << voxels << " voxels differ, " << foreground << " are not background");
+  CHECK(foreground > voxels / 100);
+  CHECK(different > 0);  // else bf16 was not used
+  CHECK(static_cast<double>(different) <= 0.001 * static_cast<double>(voxels));
+}
