@@ -11,6 +11,7 @@
 
 #include "cli/arguments.h"
 #include "program_fixture.h"
+#include "support/paths.h"
 
 namespace {
 
@@ -187,4 +188,45 @@ TEST_CASE("a dry run says tiles, time, memory and plan, and writes nothing") {
   CHECK(folder.output.find("all cases: about") != std::string::npos);
   CHECK(shop.files() == before);
   CHECK_FALSE(std::filesystem::exists(shop.path("out")));
+}
+
+TEST_CASE("real images: labels and probabilities are the same bytes for every limit and number of threads") {
+  const std::string images = "data/hippocampus/test/images/";
+  const std::string model = e2enet::test::source_path("models/hippocampus_density20.safetensors");
+  for (const std::string image : {"hippocampus_017.nii.gz", "hippocampus_064.nii.gz"}) {
+    E2ENET_NEEDS_SHARED(images + image);
+    CAPTURE(image);
+    const Workshop shop;
+    const auto segment = [&](const std::vector<std::string>& more) {
+      std::vector<std::string> call = {"segment",
+                                       "-m",
+                                       model,
+                                       "-i",
+                                       e2enet::test::shared_path(images + image),
+                                       "-o",
+                                       "labels.nii.gz",
+                                       "--probabilities",
+                                       "classes.nii.gz",
+                                       "--json"};
+      call.insert(call.end(), more.begin(), more.end());
+      return shop.run(call);
+    };
+    const std::string least = size_that_would_do(segment({"--memory", "1M", "--threads", "2"}).errors);
+    std::set<std::string> labels, probabilities;
+    for (const std::string threads : {"1", "2", "4"}) {
+      for (const std::string& limit : {std::string(), least, std::string("1G")}) {
+        // What would do for two threads need not do for more.
+        if (limit == least && threads == "4") continue;
+        std::vector<std::string> more = {"--threads", threads};
+        if (!limit.empty()) more.insert(more.end(), {"--memory", limit});
+        const Result result = segment(more);
+        CAPTURE(result.errors);
+        REQUIRE(result.code == 0);
+        labels.insert(read_file(shop.path("labels.nii.gz")));
+        probabilities.insert(read_file(shop.path("classes.nii.gz")));
+      }
+    }
+    CHECK(labels.size() == 1);
+    CHECK(probabilities.size() == 1);
+  }
 }
