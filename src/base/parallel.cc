@@ -57,14 +57,18 @@ std::uint64_t wait_for_change(const std::atomic<std::uint64_t>& value, std::uint
   return value.load();
 }
 
-// A change and the wake-up after it: a sleeper counts itself before it looks at the value for the last time, so either
+// To be called after a value changed: a sleeper counts itself before it looks at the value for the last time, so either
 // it sees the change or this sees the sleeper.
-void change(std::atomic<std::uint64_t>& value, std::uint64_t to) {
-  value.store(to);
+void wake_sleepers() {
   Bedroom& room = bedroom();
   if (room.sleepers.load() == 0) return;
   { const std::lock_guard<std::mutex> lock(room.mutex); }
   room.door.notify_all();
+}
+
+void change(std::atomic<std::uint64_t>& value, std::uint64_t to) {
+  value.store(to);
+  wake_sleepers();
 }
 
 std::atomic<int>& chosen_default() {
@@ -171,16 +175,9 @@ class ThreadPool {
       if (thread >= threads) continue;
       function_(context_, Worker(*team_, thread));
       // Only one of several helpers' counts may be the caller's last, and each count is a change that it can wait for.
-      count_out();
+      gone_.fetch_add(1);
+      wake_sleepers();
     }
-  }
-
-  void count_out() {
-    gone_.fetch_add(1);
-    Bedroom& room = bedroom();
-    if (room.sleepers.load() == 0) return;
-    { const std::lock_guard<std::mutex> lock(room.mutex); }
-    room.door.notify_all();
   }
 
   std::vector<std::thread> helpers_;

@@ -249,11 +249,6 @@ bool PreprocessPlan::uses_mask() const {
                      [](const ChannelNormalization& n) { return n.use_mask; });
 }
 
-bool PreprocessPlan::needs_statistics() const {
-  return std::any_of(configuration_.normalization.begin(), configuration_.normalization.end(),
-                     [](const ChannelNormalization& n) { return ChannelStatistics(n).needed(); });
-}
-
 AxisOperator PreprocessPlan::in_file_frame(AxisOperator op, int network_axis) const {
   return frame_.flip[index(network_axis)] ? mirrored(op) : op;
 }

@@ -95,8 +95,6 @@ class PreprocessPlan {
   int channels() const { return static_cast<int>(configuration_.normalization.size()); }
   const PreprocessingConfiguration& configuration() const { return configuration_; }
   bool uses_mask() const;
-  // Whether a channel's normalisation needs statistics of this image, which takes a pass over all of it.
-  bool needs_statistics() const;
 
   // How to resample a channel, in the file's frame.
   ResamplePlan channel_plan(const Survey& survey, int channel) const;
@@ -188,8 +186,8 @@ class PreparedWindow {
  public:
   static bool possible(const AxisMap& frame) { return frame.source[0] == 0 && !frame.flip[0]; }
 
-  // Makes a pass over the image where plan.needs_statistics(). Holds up to `capacity` slices. `plan` and the channels
-  // must outlive this; `survey.mask` is taken over. Throws Error.
+  // Makes a pass over the image for each channel whose normalisation needs statistics of its own. Holds up to
+  // `capacity` slices. `plan` and the channels must outlive this; `survey.mask` is taken over. Throws Error.
   PreparedWindow(const PreprocessPlan& plan, const std::vector<SliceSource*>& channels, Survey& survey,
                  std::int64_t capacity, int threads, const PassOptions& pass);
   ~PreparedWindow();

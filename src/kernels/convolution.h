@@ -111,9 +111,14 @@ inline RowRange rows_read(const ConvolutionShape& shape, int row_begin, int row_
 
 // --- Algorithms. Each packs what it needs; `kernels` must outlive the result (its values may be read in place). ---
 
-// Winograd F(4x4, 3x3) over kept kernels; strides 1 and, along H and W together and then along D too if wanted, 2;
-// nullptr for others. A dropped kernel is zero in the Winograd domain too, so DSFF's connectivity survives the
-// transform exactly. Elements: of the sources and output, f32 or bf16.
+// The strides that the Winograd convolution can take: 1, and along H and W together, and then along D too or not, 2.
+inline bool winograd_takes(const Stride& stride) {
+  return stride.height == stride.width && stride.height <= 2 && stride.depth <= stride.height;
+}
+
+// Winograd F(4x4, 3x3) over kept kernels; nullptr for strides that it does not take. A dropped kernel is zero in the
+// Winograd domain too, so DSFF's connectivity survives the transform exactly. Elements: of the sources and output, f32
+// or bf16.
 std::unique_ptr<Convolution> make_sparse_winograd(const ConvolutionShape& shape, const SparseKernels& kernels,
                                                   Element element);
 

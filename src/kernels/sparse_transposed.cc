@@ -215,16 +215,10 @@ HWY_INLINE void sum_output(const TransposedPlan& plan, int o, const float* stage
   for (; tap < planes; ++tap) sum_segment<1, 1>(plan.kernels, o, tap, stage, plan.pitch, to + tap, offsets, count);
 }
 
-// Whether an output (or the ring that holds part of it) is so large that its reader will not find it in a cache, and
-// all that is written are whole cache lines. Storing it past the caches saves reading what is there before.
+// Whether an output (or the ring that holds part of it) is best stored past the caches, and all that is written are
+// whole cache lines.
 bool streams(const TransposedPlan& plan, const Feature& output) {
-  constexpr std::size_t kLarge = 16 << 20;
-  constexpr std::size_t kLine = 64;
-  const std::size_t bytes = element_bytes(output.element);
-  return plan.shape.stride.depth == 2 && plan.lanes * sizeof(float) == kLine &&
-         output.extent.depth * bytes % kLine == 0 && output.row_gap * bytes % kLine == 0 &&
-         output.channel_stride * bytes % kLine == 0 && reinterpret_cast<std::uintptr_t>(output.data) % kLine == 0 &&
-         output.channels * output.channel_stride * bytes >= kLarge;
+  return plan.shape.stride.depth == 2 && plan.lanes * sizeof(float) == kCacheLine && stores_past_caches(output);
 }
 
 template <typename T>

@@ -108,8 +108,7 @@ class SparseWinograd final : public Convolution {
 
 std::unique_ptr<Convolution> make_sparse_winograd(const ConvolutionShape& shape, const SparseKernels& kernels,
                                                   Element element) {
-  const Stride& stride = shape.stride;
-  if (stride.height != stride.width || stride.height > 2 || stride.depth > stride.height) return nullptr;
+  if (!winograd_takes(shape.stride)) return nullptr;
   prepare_dispatch();
   return std::make_unique<SparseWinograd>(shape, kernels, element);
 }

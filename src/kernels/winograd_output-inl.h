@@ -472,15 +472,10 @@ void store_pooled(const OutputItem& item, const PlanePooling& pooling, const Fea
   }
 }
 
-// Whether an output is so large that no reader will find it in a cache, and all that items write are whole cache lines.
+// Whether an output is best stored past the caches, and all that items write are whole cache lines.
 bool streams(const Plan& plan, const Feature& output) {
-  constexpr std::size_t kLarge = 16 << 20;
-  constexpr std::size_t kLine = 64;
-  const std::size_t bytes = element_bytes(output.element);
-  return sizeof(float) * plan.unit.lanes == kLine && !plan.tiling.flat &&
-         plan.tiling.depth_segment * bytes % kLine == 0 && plan.output.depth * bytes % kLine == 0 &&
-         output.channel_stride * bytes % kLine == 0 && reinterpret_cast<std::uintptr_t>(output.data) % kLine == 0 &&
-         output.channels * output.channel_stride * bytes >= kLarge;
+  return sizeof(float) * plan.unit.lanes == kCacheLine && !plan.tiling.flat &&
+         plan.tiling.depth_segment * element_bytes(output.element) % kCacheLine == 0 && stores_past_caches(output);
 }
 
 template <typename Form, typename T, bool kStatistics>

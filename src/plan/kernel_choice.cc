@@ -24,11 +24,6 @@ Cost direct_cost(const kernels::ConvolutionShape& shape, const kernels::SparseKe
   return {lanes * (product * double(kernels.count()) + staging * kernels.inputs + 6.0 * kernels.outputs), "direct"};
 }
 
-// Along H and W together, and then along D too or not: the strides that the Winograd convolution can take.
-bool winograd_strides(const kernels::Stride& stride) {
-  return stride.height == stride.width && stride.height <= 2 && stride.depth <= stride.height;
-}
-
 Cost winograd_cost(const kernels::ConvolutionShape& shape, const kernels::SparseKernels& kernels) {
   const kernels::Extent output = shape.output();
   const bool strided = shape.stride.height == 2;
@@ -99,7 +94,7 @@ KernelChoice choose_convolution(const kernels::ConvolutionShape& shape, const ke
   }
   const Cost direct = direct_cost(shape, kernels);
   const Cost winograd = winograd_cost(shape, kernels);
-  if (!winograd_strides(shape.stride)) {
+  if (!winograd_takes(shape.stride)) {
     choice.kernel = make(Algorithm::direct, shape, kernels, options.storage);
     choice.reason = "strides that Winograd cannot take";
   } else if (transformed_kernels_are_too_large(shape, kernels)) {

@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "imaging/gzip_writer.h"
+#include "imaging/read_ahead.h"
 
 namespace e2enet::streaming {
 namespace {
@@ -87,8 +88,7 @@ MemoryEstimate estimate_memory(const engine::Engine& engine, std::int64_t proces
 
   MemoryEstimate estimate;
   estimate.process = process + bytes(kAllowance + channels * kReaderBytes);
-  const bool image_kept = options.holding == Holding::image || options.holding == Holding::image_while_preparing;
-  if (image_kept) estimate.image = needs.image_bytes;
+  if (keeps_image(options.holding)) estimate.image = needs.image_bytes;
   if (options.holding == Holding::image) estimate.image_until_end = needs.image_bytes;
 
   // One bit a voxel where a normalisation asks for the mask, and for filling its holes at worst a run every other
@@ -97,7 +97,8 @@ MemoryEstimate estimate_memory(const engine::Engine& engine, std::int64_t proces
       std::any_of(configuration.preprocessing.normalization.begin(), configuration.preprocessing.normalization.end(),
                   [](const model::Normalization& channel) { return channel.use_mask; });
   const double mask_bits = masked ? double(region[0] * region[1]) * std::ceil(double(region[2]) / 64) * 8 : 0;
-  const double reading = (kSlicesTogether + (options.read_ahead ? 2 * kSlicesTogether : 0)) * image_slice * 4;
+  const double read_ahead = options.read_ahead ? double(imaging::ReadAhead::working_bytes(geometry.shape)) : 0;
+  const double reading = kSlicesTogether * image_slice * 4 + read_ahead;
   estimate.surveying = bytes(2 * mask_bits + std::max(reading, masked ? region_voxels * 2 + image_slice * 40 : 0));
 
   // In the file's frame: slices already resampled along the other two axes wait under the window of the slowest.
@@ -112,7 +113,6 @@ MemoryEstimate estimate_memory(const engine::Engine& engine, std::int64_t proces
   const double resampler =
       (under_window * extent_along(1) * row + threads * scratch) * 8 + kSlicesTogether * image_slice * 4;
   const double block = kSlicesTogether * extent_along(1) * extent_along(2) * (masked ? 5 : 4);
-  const double read_ahead = options.read_ahead ? 2 * kSlicesTogether * image_slice * 4 : 0;
   const double network_voxels = double(volume[0]) * network_slice;
   if (window) {
     const double held = std::min<double>(plan.patch[0], volume[0]);

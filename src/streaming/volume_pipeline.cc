@@ -240,9 +240,8 @@ PipelineResult segment_volume(engine::Engine& engine, const Geometry& geometry,
   }
   PipelineResult result;
   Clock::time_point start = Clock::now();
-  const bool keep_image = options.holding == Holding::image || options.holding == Holding::image_while_preparing;
-  for (imaging::SliceSource* channel : channels) {
-    if (keep_image) channel->keep();
+  if (keeps_image(options.holding)) {
+    for (imaging::SliceSource* channel : channels) channel->keep();
   }
   // Surveying is the first half of the stage.
   constexpr std::int64_t kSteps = 200;

@@ -31,6 +31,11 @@ enum class Holding {
            // where its own statistics are needed. See imaging::PreparedWindow::possible()
 };
 
+// Whether the image is in memory from the first pass over it on.
+inline bool keeps_image(Holding holding) {
+  return holding == Holding::image || holding == Holding::image_while_preparing;
+}
+
 struct PipelineOptions {
   TilingOptions tiling;
   std::vector<int> largest_component;  // labels of which only the largest component is kept

@@ -20,10 +20,7 @@ const char* holding_name(Holding holding) {
   return "";
 }
 
-bool reads_ahead(Holding holding, int threads) {
-  const bool image_kept = holding == Holding::image || holding == Holding::image_while_preparing;
-  return threads > 1 && !image_kept;
-}
+bool reads_ahead(Holding holding, int threads) { return threads > 1 && !keeps_image(holding); }
 
 std::vector<PlannedHolding> possible_holdings(const engine::Engine& engine, std::int64_t process,
                                               const Geometry& geometry, const PipelineOptions& options,

@@ -6,7 +6,9 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <functional>
 #include <memory>
 #include <random>
@@ -307,6 +309,34 @@ inline Difference difference(const FeatureMemory& found, const FeatureMemory& ex
   }
   if (largest_expected == 0) return {largest, std::sqrt(squares)};
   return {largest / largest_expected, std::sqrt(squares / squares_expected)};
+}
+
+// That an output too large for the caches, which is written past them, has the same bits as one that is not. Whether it
+// is large is told by its channel stride, so a small one with channels far apart takes that path; one that does not
+// begin on a cache line does not.
+inline void check_same_past_caches(int outputs, const Extent& extent, Element element,
+                                   const std::function<void(const Feature& output)>& write) {
+  constexpr std::ptrdiff_t kChannelStride = 5 << 20;
+  const std::size_t bytes = kChannelStride * outputs * element_bytes(element);
+  AlignedBuffer buffers[2] = {{bytes + 64, "a test's output"}, {bytes + 64, "a test's output"}};
+  for (int which = 0; which < 2; ++which) {
+    Feature output;
+    output.data = buffers[which].data() + 16 * which;
+    output.element = element;
+    output.channels = outputs;
+    output.extent = extent;
+    output.channel_stride = kChannelStride;
+    output.stored_rows = extent.height;
+    CHECK(kernels::stores_past_caches(output) == (which == 0));
+    write(output);
+  }
+  for (int o = 0; o < outputs; ++o) {
+    const std::size_t at = o * kChannelStride * element_bytes(element);
+    const std::size_t count = static_cast<std::size_t>(extent.voxels()) * element_bytes(element);
+    CHECK(std::memcmp(buffers[0].data() + at, buffers[1].data() + 16 + at, count) == 0);
+    const std::byte* written = buffers[0].data() + at;
+    CHECK(std::any_of(written, written + count, [](std::byte byte) { return byte != std::byte{0}; }));
+  }
 }
 
 // The whole contract of Convolution on one case: output, pooled output and statistics agree with the reference.
