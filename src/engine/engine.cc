@@ -20,7 +20,7 @@ class Stopwatch {
   std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
 };
 
-// Which input rows of an upward flow must be made before a band of the convolution that reads it can run. Rows are made
+// Which input rows of an upward flow must be made before bands of the convolution that reads it can run. Rows are made
 // once, in the order in which the bands come.
 class RowsAhead {
  public:
@@ -29,12 +29,12 @@ class RowsAhead {
     next_ = bottom_up ? extent_.height / stride_height : 0;
   }
 
-  kernels::RowRange next_for_band(int band) {
+  kernels::RowRange next_for_bands(int first, int count) {
     kernels::ConvolutionShape shape;
     shape.input = extent_;
-    const int row = band * convolution_.rows_per_band();
+    const int rows = convolution_.rows_per_band();
     const kernels::RowRange read =
-        kernels::rows_read(shape, row, std::min(row + convolution_.rows_per_band(), extent_.height));
+        kernels::rows_read(shape, first * rows, std::min((first + count) * rows, extent_.height));
     kernels::RowRange make;
     if (bottom_up_) {
       make = {std::min(read.begin / stride_height_, next_), next_};
@@ -179,19 +179,25 @@ void Engine::run_convolution(BoundConvolution& convolution) {
       if (worker.thread() == 0) convolution.upward_seconds += watch.seconds();
     };
 
+    const auto run_bands = [&](int first, int count) {
+      worker.for_each(std::int64_t{count} * items, [&](std::int64_t i) {
+        kernel.run(convolution.arguments, first + int(i / items), int(i % items), scratch);
+      });
+    };
+
     if (planned.band_by_band()) {
       RowsAhead ahead(kernel, convolution.sources[std::size_t(upward ? planned.upward_source : 0)].feature,
                       convolution.upward_stride_height, planned.bottom_up);
-      for (int i = 0; i < bands; ++i) {
-        const int band = planned.bottom_up ? bands - 1 - i : i;
-        if (upward) make_upward(ahead.next_for_band(band));
-        worker.for_each(items, [&](std::int64_t item) { kernel.run(convolution.arguments, band, int(item), scratch); });
+      const int groups = (bands + planned.bands_at_once - 1) / planned.bands_at_once;
+      for (int i = 0; i < groups; ++i) {
+        const int first = (planned.bottom_up ? groups - 1 - i : i) * planned.bands_at_once;
+        const int count = std::min(planned.bands_at_once, bands - first);
+        if (upward) make_upward(ahead.next_for_bands(first, count));
+        run_bands(first, count);
       }
     } else {
       if (upward) make_upward({0, convolution.upward_input.feature.extent.height});
-      worker.for_each(std::int64_t{bands} * items, [&](std::int64_t i) {
-        kernel.run(convolution.arguments, int(i / items), int(i % items), scratch);
-      });
+      run_bands(0, bands);
     }
     // A thread a group of channels: each channel's slots are merged by one thread, in their order.
     constexpr int kGroup = 16;

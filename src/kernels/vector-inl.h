@@ -44,19 +44,26 @@ HWY_INLINE FloatVector load_elements(Floats d, const std::uint16_t* from) {
 HWY_INLINE void store_elements(Floats d, FloatVector value, float* to) { hn::StoreU(value, d, to); }
 
 // Rounds to nearest even. A NaN stays one only if it is quiet with a zero lower half, as arithmetic makes them.
-HWY_INLINE void store_elements(Floats, FloatVector value, std::uint16_t* to) {
+HWY_INLINE hn::Vec<hn::Rebind<std::uint16_t, Floats> > rounded_to_bf16(FloatVector value) {
   const hn::RebindToUnsigned<Floats> du32;
   const hn::RebindToSigned<Floats> di32;
   const hn::Rebind<std::uint16_t, Floats> du16;
   const auto bits = hn::BitCast(du32, value);
   const auto odd = hn::And(hn::ShiftRight<16>(bits), hn::Set(du32, 1));
   const auto rounded = hn::ShiftRight<16>(hn::Add(bits, hn::Add(odd, hn::Set(du32, 0x7FFF))));
-  hn::StoreU(hn::DemoteTo(du16, hn::BitCast(di32, rounded)), du16, to);
+  return hn::DemoteTo(du16, hn::BitCast(di32, rounded));
+}
+
+HWY_INLINE void store_elements(Floats, FloatVector value, std::uint16_t* to) {
+  const hn::Rebind<std::uint16_t, Floats> du16;
+  hn::StoreU(rounded_to_bf16(value), du16, to);
 }
 
 // The first `count` (below a vector's lanes) elements; the other lanes are 0. Reads and writes nothing beyond: where a
 // masked load touches only the lanes that its mask names it is used, elsewhere the elements go through a buffer.
+#undef E2ENET_MASKED_STORES
 #if HWY_TARGET == HWY_AVX3 || HWY_TARGET == HWY_AVX3_DL
+#define E2ENET_MASKED_STORES 1
 
 HWY_INLINE FloatVector load_some(Floats d, const float* from, std::size_t count) {
   return hn::MaskedLoad(hn::FirstN(d, count), d, from);
@@ -69,18 +76,24 @@ HWY_INLINE FloatVector load_some(Floats d, const std::uint16_t* from, std::size_
   return hn::BitCast(d, hn::ShiftLeft<16>(hn::PromoteTo(du32, halves)));
 }
 
-HWY_INLINE void store_some(Floats d, FloatVector value, float* to, std::size_t count) {
-  hn::BlendedStore(value, hn::FirstN(d, count), d, to);
+// Lanes [first, last) of `value`, lane i to to[i]; nothing else is written.
+HWY_INLINE void store_between(Floats d, FloatVector value, float* to, std::size_t first, std::size_t last) {
+  hn::BlendedStore(value, hn::AndNot(hn::FirstN(d, first), hn::FirstN(d, last)), d, to);
 }
 
-HWY_INLINE void store_some(Floats d, FloatVector value, std::uint16_t* to, std::size_t count) {
+HWY_INLINE void store_between(Floats, FloatVector value, std::uint16_t* to, std::size_t first, std::size_t last) {
   const hn::Rebind<std::uint16_t, Floats> du16;
-  HWY_ALIGN std::uint16_t padded[HWY_MAX_BYTES / sizeof(float)];
-  store_elements(d, value, padded);
-  hn::BlendedStore(hn::Load(du16, padded), hn::FirstN(du16, count), du16, to);
+  const auto lanes = hn::AndNot(hn::FirstN(du16, first), hn::FirstN(du16, last));
+  hn::BlendedStore(rounded_to_bf16(value), lanes, du16, to);
+}
+
+template <typename T>
+HWY_INLINE void store_some(Floats d, FloatVector value, T* to, std::size_t count) {
+  store_between(d, value, to, 0, count);
 }
 
 #else
+#define E2ENET_MASKED_STORES 0
 
 template <typename T>
 HWY_INLINE FloatVector load_some(Floats d, const T* from, std::size_t count) {

@@ -172,8 +172,9 @@ HWY_INLINE bool reads_whole_vector(int depth, int first_depth, int shift, int fi
 }
 
 // Transforms vector `part` of each pixel's depth segment along H.
-// kEvery: stride along depth. kWhole: all rows and all lanes are inside the patch.
-template <typename Form, int kEvery, typename T, bool kActivate, bool kWhole, bool kFlat>
+// kEvery: stride along depth. kWhole: all rows and all lanes are inside the patch. kTwice: phases that the next tile
+// has too are stored for both.
+template <typename Form, int kEvery, typename T, bool kActivate, bool kWhole, bool kTwice>
 HWY_INLINE void stage_part(const Plan& plan, const ItemRegion& region, int tile_row, int part, int shift,
                            const InputRows<T, Form>& rows, const ActivationVectors& activation, int first_lane,
                            int last_lane, float* stage) {
@@ -209,8 +210,8 @@ HWY_INLINE void stage_part(const Plan& plan, const ItemRegion& region, int tile_
   const bool last_line = shift != 0 && (part + 1) * lanes == plan.tiling.depth_segment;
 
   const auto store = [&](const PatchVectors<Form>& t, int column) HWY_ATTR {
-    if (!kFlat || first_place[column] != Plan::kNowhere) store_column<Form>(t, to + first_place[column]);
-    if (kFlat && second_place[column] != Plan::kNowhere) store_column<Form>(t, to + second_place[column]);
+    if (!kTwice || first_place[column] != Plan::kNowhere) store_column<Form>(t, to + first_place[column]);
+    if (kTwice && second_place[column] != Plan::kNowhere) store_column<Form>(t, to + second_place[column]);
   };
   PatchVectors<Form> t;
   for (int column = 0; column < first_column; ++column) {
@@ -258,7 +259,7 @@ template <typename Form, int kEvery, typename T, bool kActivate, bool kWhole>
 void stage_part_of(const Plan& plan, const ItemRegion& region, int tile_row, int part, int shift,
                    const InputRows<T, Form>& rows, const ActivationVectors& activation, int first_lane, int last_lane,
                    float* stage) {
-  if (plan.tiling.flat) {
+  if (plan.stores_phases_twice()) {
     stage_part<Form, kEvery, T, kActivate, kWhole, true>(plan, region, tile_row, part, shift, rows, activation,
                                                          first_lane, last_lane, stage);
   } else {

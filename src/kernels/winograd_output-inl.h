@@ -12,6 +12,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 
 #include "kernels/bf16.h"
 #include "kernels/convolution.h"
@@ -264,6 +265,88 @@ void find_valid_lanes(OutputItem& item, float* scratch) {
   item.reciprocals = reciprocals;
 }
 
+#if E2ENET_MASKED_STORES
+
+// Lanes of one vector of a flat item that lie in the same tile, so that each pixel of the tile takes them with one
+// store.
+struct LaneRun {
+  int first = 0;
+  int last = 0;
+  int rows = 0;                           // of the tile that are inside the output
+  int pixels = 0;                         // of each row
+  std::ptrdiff_t row_offset[kTile] = {};  // where lane 0 would go, in a channel's elements
+};
+
+// Stores a flat item's finished tiles: straight from the registers.
+class FlatTileStore {
+ public:
+  FlatTileStore(const OutputItem& item, const Feature& output, float*) : depth_(item.plan->tiling.depth_segment) {
+    const winograd::Tiling& tiling = item.plan->tiling;
+    const int lanes = static_cast<int>(hn::Lanes(Floats()));
+    const int depth = tiling.depth_segment;
+    const int used = tiling.tile_rows * tiling.tiles * depth;
+    for (int v = 0; v < tiling.vectors; ++v) {
+      begin_[v] = count_;
+      const int end = std::min((v + 1) * lanes, used);
+      for (int lane = v * lanes; lane < end;) {
+        const int tile = lane / depth;
+        LaneRun run;
+        run.first = lane - v * lanes;
+        lane = std::min(end, (tile + 1) * depth);
+        run.last = lane - v * lanes;
+        run.rows = std::clamp(item.region.rows - kTile * (tile / tiling.tiles), 0, kTile);
+        run.pixels = std::clamp(item.region.pixels - kTile * (tile % tiling.tiles), 0, kTile);
+        const std::ptrdiff_t in_row =
+            std::ptrdiff_t{kTile} * (item.region.first_tile + tile % tiling.tiles) * depth - (tile * depth - v * lanes);
+        for (int r = 0; r < run.rows; ++r) {
+          const int row = kTile * (item.region.first_tile_row + tile / tiling.tiles) + r;
+          run.row_offset[r] = output.element_offset(0, row) + in_row;
+        }
+        runs_[count_++] = run;
+      }
+    }
+    begin_[tiling.vectors] = count_;
+  }
+
+  // The tiles of one vector of lanes, of the output channel that begins at `channel`.
+  template <typename T>
+  HWY_INLINE void store(int vector, const TileVectors& y, T* channel) const {
+    const Floats d;
+    for (int i = begin_[vector]; i < begin_[vector + 1]; ++i) {
+      const LaneRun& run = runs_[i];
+      T* to[kTile];
+      E2ENET_UNROLL(4)
+      for (int r = 0; r < kTile; ++r) to[r] = channel + run.row_offset[r];
+      const std::size_t first = static_cast<std::size_t>(run.first);
+      const std::size_t last = static_cast<std::size_t>(run.last);
+      if (run.rows == kTile && run.pixels == kTile) {
+        E2ENET_UNROLL(16)
+        for (int p = 0; p < kTile * kTile; ++p) {
+          store_between(d, y[p], to[p / kTile] + p % kTile * depth_, first, last);
+        }
+      } else {
+        E2ENET_UNROLL(16)
+        for (int p = 0; p < kTile * kTile; ++p) {
+          if (p / kTile >= run.rows || p % kTile >= run.pixels) continue;
+          store_between(d, y[p], to[p / kTile] + p % kTile * depth_, first, last);
+        }
+      }
+    }
+  }
+
+  // When all vectors of a channel are stored.
+  template <typename T>
+  void finish(T*) const {}
+
+ private:
+  std::ptrdiff_t depth_;
+  int count_ = 0;
+  int begin_[winograd::kMaxVectors + 1] = {};
+  LaneRun runs_[winograd::kMaxVectors * HWY_MAX_BYTES / sizeof(float)];
+};
+
+#else
+
 // Copies whole pixels from lanes to an output row. Writes exactly `count` elements at `to`.
 template <typename T>
 HWY_INLINE void store_depths(const float* from, T* to, int count) {
@@ -279,22 +362,46 @@ HWY_INLINE void store_depths(const float* from, T* to, int count) {
   }
 }
 
-// Cuts a flat item's finished tiles, [pixel of the tile][lane], into output rows.
-template <typename T>
-void store_flat_tiles(const OutputItem& item, const Feature& output, int channel, const float* tiles) {
-  const winograd::Tiling& tiling = item.plan->tiling;
-  const int depth = tiling.depth_segment;
-  const std::ptrdiff_t first = std::ptrdiff_t{kTile} * item.region.first_tile * depth;
-  for (int r = 0; r < item.region.rows; ++r) {
-    const int row = kTile * item.region.first_tile_row + r;
-    T* to = static_cast<T*>(output.row(channel, row)) + first;
-    const float* from = tiles + (r % kTile) * kTile * item.item_lanes + std::size_t(r / kTile) * tiling.tiles * depth;
-    for (int pixel = 0; pixel < item.region.pixels; ++pixel) {
-      store_depths(from + (pixel % kTile) * item.item_lanes + std::size_t(pixel / kTile) * depth, to + pixel * depth,
-                   depth);
+// Stores a flat item's finished tiles: collected as [pixel of the tile][lane], then cut into output rows.
+class FlatTileStore {
+ public:
+  FlatTileStore(const OutputItem& item, const Feature& output, float* tiles)
+      : item_(item), output_(output), tiles_(tiles) {}
+
+  // The tiles of one vector of lanes, of the output channel that begins at `channel`.
+  template <typename T>
+  HWY_INLINE void store(int vector, const TileVectors& y, T*) const {
+    const Floats d;
+    E2ENET_UNROLL(16)
+    for (int i = 0; i < kTile * kTile; ++i) {
+      hn::Store(y[i], d, tiles_ + vector * hn::Lanes(d) + i * item_.item_lanes);
     }
   }
-}
+
+  // When all vectors of a channel are stored.
+  template <typename T>
+  void finish(T* channel) const {
+    const winograd::Tiling& tiling = item_.plan->tiling;
+    const int depth = tiling.depth_segment;
+    const std::ptrdiff_t first = std::ptrdiff_t{kTile} * item_.region.first_tile * depth;
+    for (int r = 0; r < item_.region.rows; ++r) {
+      T* to = channel + output_.element_offset(0, kTile * item_.region.first_tile_row + r) + first;
+      const float* from =
+          tiles_ + (r % kTile) * kTile * item_.item_lanes + std::size_t(r / kTile) * tiling.tiles * depth;
+      for (int pixel = 0; pixel < item_.region.pixels; ++pixel) {
+        store_depths(from + (pixel % kTile) * item_.item_lanes + std::size_t(pixel / kTile) * depth, to + pixel * depth,
+                     depth);
+      }
+    }
+  }
+
+ private:
+  const OutputItem& item_;
+  const Feature& output_;
+  float* tiles_;
+};
+
+#endif  // E2ENET_MASKED_STORES
 
 // Stores a whole vector of tiles past the caches, in whole cache lines. `at` is where pixel 0 of the tile goes in its
 // row; `second` says that the vector before went to the first half of the same lines, if elements are halves of floats.
@@ -491,9 +598,12 @@ void finish_outputs(const OutputItem& item, const ConvolutionArguments& argument
     pooling = {stride.height, stride.width, stride.depth};
   }
   const bool stream = item.whole && streams(plan, arguments.output);
+  std::optional<FlatTileStore> flat_store;
+  if (plan.tiling.flat) flat_store.emplace(item, arguments.output, scratch + plan.tile_offset);
   for (int o = 0; o < plan.outputs; ++o) {
     const FloatVector bias = hn::Set(d, arguments.bias ? arguments.bias[o] : 0.0f);
     const bool minimum = pooling.height != 0 && arguments.pooled.take_minimum && arguments.pooled.take_minimum[o];
+    T* const channel = static_cast<T*>(arguments.output.data) + o * arguments.output.channel_stride;
     T* rows[kTile] = {};
     if (!plan.tiling.flat) {
       for (int r = 0; r < std::min(kTile, item.region.rows); ++r) {
@@ -505,15 +615,11 @@ void finish_outputs(const OutputItem& item, const ConvolutionArguments& argument
       TileVectors y;
       transform_products<Form>(scratch + (std::size_t(o) * vectors + v) * lanes, plan.region_stride, bias, y);
       if (plan.tiling.flat) {
-        float* tiles = scratch + plan.tile_offset + v * lanes;
-        E2ENET_UNROLL(16)
-        for (int i = 0; i < kTile * kTile; ++i) hn::Store(y[i], d, tiles + i * item.item_lanes);
+        flat_store->store(v, y, channel);
+      } else if (stream) {
+        store_tile_vector<T, true>(item, rows, v, y, scratch + plan.tile_offset);
       } else {
-        if (stream) {
-          store_tile_vector<T, true>(item, rows, v, y, scratch + plan.tile_offset);
-        } else {
-          store_tile_vector<T, false>(item, rows, v, y, nullptr);
-        }
+        store_tile_vector<T, false>(item, rows, v, y, nullptr);
       }
       if constexpr (kStatistics) {
         if (item.whole) {
@@ -532,7 +638,7 @@ void finish_outputs(const OutputItem& item, const ConvolutionArguments& argument
         }
       }
     }
-    if (plan.tiling.flat) store_flat_tiles<T>(item, arguments.output, o, scratch + plan.tile_offset);
+    if (plan.tiling.flat) flat_store->finish(channel);
     if constexpr (kStatistics) {
       arguments.statistics[slot * plan.outputs + o] = statistics.finish(vectors, item.counts, item.region.voxels());
     }

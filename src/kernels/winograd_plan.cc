@@ -188,28 +188,30 @@ void Plan::lay_out_scratch() {
 
   const std::size_t tiles = tiling.tiles;
   const std::size_t depth = tiling.depth_segment;
+  // A pixel's last vector may write beyond its depth, and the last vector of lanes be read beyond the last tile.
+  const std::size_t spill = tiling.flat ? lanes : 0;
   std::size_t row = 0;
-  if (tiling.flat) {
+  if (stores_phases_twice()) {
     for (int p = 0; p < patch; ++p) {
       stage_phase[p] = row;
-      row += item_lanes + lanes;  // a pixel's last vector may write beyond its depth
+      row += item_lanes + spill;
     }
   } else {
     for (int p = 0; p < step; ++p) {
       stage_phase[p] = row;
-      row += (p < patch - step ? tiles + 1 : tiles) * depth;
+      row += (p < patch - step ? tiles + 1 : tiles) * depth + spill;
     }
     for (int p = step; p < patch; ++p) stage_phase[p] = stage_phase[p - step] + depth;
   }
   const std::size_t stage_row_stride = (strided ? kStageRowVectors<Strided> : kStageRowVectors<Unstrided>)*lanes;
   assert(row <= stage_row_stride);
   for (int column = 0; column < columns(); ++column) {
-    const bool somewhere = !tiling.flat || column < step * tiling.tiles;
+    const bool somewhere = !stores_phases_twice() || column < step * tiling.tiles;
     stage_column.push_back(somewhere ? static_cast<std::uint32_t>(stage_phase[column % step] + column / step * depth)
                                      : kNowhere);
   }
   for (int column = 0; column < columns(); ++column) {
-    const bool somewhere = tiling.flat && column >= step && column % step < patch - step;
+    const bool somewhere = stores_phases_twice() && column >= step && column % step < patch - step;
     stage_column.push_back(
         somewhere ? static_cast<std::uint32_t>(stage_phase[step + column % step] + (column / step - 1) * depth)
                   : kNowhere);

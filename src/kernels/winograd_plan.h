@@ -89,11 +89,12 @@ struct Plan {
   // the products of position p as [output][vectors].
   std::size_t region_stride = 0;
   // Stage: input pixels of one channel, transformed along H, as [transformed row][phase][lane]; pixel step * tile +
-  // phase, phases below `patch`, where those from `step` on are phases 0, 1, ... of the next tile.
+  // phase, phases below `patch`, where those from `step` on are phases 0, 1, ... of the next tile. Where an item has
+  // several tile rows the next tile's lanes do not always follow, so those phases are stored once more.
   std::size_t stage_offset = 0;
   std::size_t stage_phase[kMostPatch] = {};
-  // Where the item's pixel columns go in a row of the stage: as a phase below `step` of their tile, then (flat tilings
-  // only) as one from `step` on of the tile before.
+  // Where the item's pixel columns go in a row of the stage: as a phase below `step` of their tile, then (with several
+  // tile rows only) as one from `step` on of the tile before.
   static constexpr std::uint32_t kNowhere = 0xFFFFFFFF;
   std::vector<std::uint32_t> stage_column;
   std::size_t rows_offset = 0;      // two tables of where the rows of a source begin, as std::ptrdiff_t
@@ -113,6 +114,7 @@ struct Plan {
   std::size_t position_weights = 0;         // packed weights of one position
   AlignedBuffer weights;
 
+  bool stores_phases_twice() const { return tiling.tile_rows > 1; }
   int columns() const { return step * tiling.tiles + patch - step; }        // input pixels of an item along W
   int rows_read() const { return step * tiling.tile_rows + patch - step; }  // and along H
 

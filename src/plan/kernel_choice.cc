@@ -1,5 +1,6 @@
 #include "plan/kernel_choice.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstdio>
 
@@ -16,12 +17,18 @@ struct Cost {
 
 Cost direct_cost(const kernels::ConvolutionShape& shape, const kernels::SparseKernels& kernels) {
   const kernels::Extent output = shape.output();
-  const double lanes = double(output.voxels());
+  // Lanes are (pixel, depth) pairs of a row.
+  const double row_lanes = double(output.width) * output.depth;
+  const double lanes = double(output.height) * std::ceil(row_lanes / 16.0) * 16.0;
   // Nine products a kept kernel: in a dense layer a load serves several outputs, in a sparse one each needs its own,
-  // and most loads cross a cache line. Staging: each input voxel once, and halo rows.
+  // and most loads cross a cache line.
   const double product = kernels.density() == 1.0 ? 9.5 : 16.0;
-  const double staging = 10.0 * double(shape.input.voxels()) / lanes;
-  return {lanes * (product * double(kernels.count()) + staging * kernels.inputs + 6.0 * kernels.outputs), "direct"};
+  // Staging: each input voxel once, and halo rows; slower where every second depth is picked. A narrow layer is cut
+  // into groups of outputs, so that threads share it, and each group stages the inputs again.
+  const double items = std::ceil(row_lanes / 512.0);
+  const double groups = std::clamp(std::ceil(8.0 / items), 1.0, std::max(1.0, std::floor(kernels.outputs / 24.0)));
+  const double staging = (shape.stride.depth == 1 ? 10.0 : 25.0) * groups * double(shape.input.voxels());
+  return {lanes * (product * double(kernels.count()) + 6.0 * kernels.outputs) + staging * kernels.inputs, "direct"};
 }
 
 Cost winograd_cost(const kernels::ConvolutionShape& shape, const kernels::SparseKernels& kernels) {

@@ -49,6 +49,14 @@ Triple checked_patch(const model::Architecture& architecture, Triple patch) {
   return patch;
 }
 
+// Bands that run between two meetings of the threads, where bands must follow each other: enough that no thread waits
+// long for the last item of another. More would need more rows in rings and of drift.
+int bands_at_once(const kernels::Convolution& kernel) {
+  constexpr int kItems = 8;
+  const int bands = (kItems + kernel.items_per_band() - 1) / kernel.items_per_band();
+  return std::min(bands, kernel.bands());
+}
+
 // The memory of one level. Node after node is written over the one before: x[i][j-1] is last read by x[i][j] itself,
 // once the level above has taken its upward flow and its downward flow was set aside.
 struct Level {
@@ -95,6 +103,7 @@ class Builder {
     KernelChoice choice = choose_convolution(shape, view(layer), options_);
     step->kernel = std::move(choice.kernel);
     step->reason = std::move(choice.reason);
+    step->bands_at_once = bands_at_once(*step->kernel);
     for (int band = 0; band < step->kernel->bands(); ++band) {
       for (int item = 0; item < step->kernel->items_per_band(); ++item) {
         step->slot_voxels.push_back(step->kernel->item_voxels(band, item));
@@ -143,9 +152,12 @@ class Builder {
     for (const auto& block : blocks_) {
       const model::LayerDescription& description = block->layer->description;
       Level& level = levels_[std::size_t(description.node.level)];
-      if (writes_over(description)) level.drift = std::max(level.drift, block->kernel->rows_per_band() + 1);
+      if (writes_over(description)) level.drift = std::max(level.drift, rows_at_once(*block) + 1);
     }
+    for (Level& level : levels_) level.in_place = level.in_place && level.drift < level.extent.height;
   }
+
+  static int rows_at_once(const ConvolutionStep& step) { return step.bands_at_once * step.kernel->rows_per_band(); }
 
   // All but the first block of a level find the level's older feature as their source 0.
   static bool writes_over(const model::LayerDescription& description) {
@@ -210,7 +222,7 @@ class Builder {
     return feature;
   }
 
-  // Rows that an upward flow must keep so that one band of its reader finds all that it reads.
+  // Rows that an upward flow must keep so that the bands of its reader that run at once find all that they read.
   int ring_rows(const ConvolutionStep& step, const Extent& extent, int stride_height) const {
     const std::size_t bytes = std::size_t(extent.voxels()) * std::size_t(step.upward_layer->description.outputs) *
                               kernels::element_bytes(options_.storage);
@@ -218,9 +230,8 @@ class Builder {
     kernels::ConvolutionShape shape;
     shape.input = extent;
     int rows = 0;
-    for (int row = 0; row < extent.height; row += step.kernel->rows_per_band()) {
-      const kernels::RowRange range =
-          kernels::rows_read(shape, row, std::min(row + step.kernel->rows_per_band(), extent.height));
+    for (int row = 0; row < extent.height; row += rows_at_once(step)) {
+      const kernels::RowRange range = kernels::rows_read(shape, row, std::min(row + rows_at_once(step), extent.height));
       const int begin = range.begin / stride_height;
       const int end = (range.end + stride_height - 1) / stride_height;
       rows = std::max(rows, (end - begin) * stride_height);

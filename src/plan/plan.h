@@ -24,11 +24,11 @@ struct PlanOptions {
   kernels::Element storage = kernels::Element::f32;
   // For tests and measurements: this algorithm wherever it can compute the layer.
   std::optional<Algorithm> forced_algorithm;
-  // A level whose feature is larger than this is computed in place, band by band; below, the second copy costs little
-  // and every band can run at once.
-  std::size_t in_place_bytes = std::size_t{16} << 20;
+  // A level whose feature is larger than this is computed in place, band by band, so that caches hold more of it;
+  // below, every band can run at once.
+  std::size_t in_place_bytes = std::size_t{4} << 20;
   // An upward flow larger than this is made a few rows ahead of the convolution that reads it, while they are in cache.
-  std::size_t ring_bytes = std::size_t{8} << 20;
+  std::size_t ring_bytes = std::size_t{1} << 20;
 };
 
 // A feature's place: `offset` bytes into one of the arena's buffers.
@@ -76,6 +76,7 @@ struct ConvolutionStep {
 
   bool in_place = false;   // output lies over source 0, moved by a few rows
   bool bottom_up = false;  // bands from the last to the first
+  int bands_at_once = 1;   // if band_by_band(): how many run between two meetings of the threads
   std::string reason;      // why this kernel
 
   bool band_by_band() const {
