@@ -199,7 +199,7 @@ void Plan::lay_out_scratch() {
   } else {
     for (int p = 0; p < step; ++p) {
       stage_phase[p] = row;
-      row += (p < patch - step ? tiles + 1 : tiles) * depth + spill;
+      row += round_up((p < patch - step ? tiles + 1 : tiles) * depth + spill, lanes);
     }
     for (int p = step; p < patch; ++p) stage_phase[p] = stage_phase[p - step] + depth;
   }

@@ -1,0 +1,20 @@
+# Cross-compiles for 64-bit ARM on Debian; scripts/test_arm.sh prepares the folder of ARM libraries and runs the tests.
+set(CMAKE_SYSTEM_NAME Linux)
+set(CMAKE_SYSTEM_PROCESSOR aarch64)
+set(CMAKE_CXX_COMPILER aarch64-linux-gnu-g++)
+set(CMAKE_LIBRARY_ARCHITECTURE aarch64-linux-gnu)
+
+set(E2ENET_ARM_LIBRARIES "" CACHE PATH "Where the ARM packages are unpacked")
+list(APPEND CMAKE_TRY_COMPILE_PLATFORM_VARIABLES E2ENET_ARM_LIBRARIES)
+set(CMAKE_FIND_ROOT_PATH "${E2ENET_ARM_LIBRARIES}")
+set(CMAKE_FIND_ROOT_PATH_MODE_PROGRAM NEVER)
+set(CMAKE_FIND_ROOT_PATH_MODE_LIBRARY ONLY)
+set(CMAKE_FIND_ROOT_PATH_MODE_INCLUDE ONLY)
+set(CMAKE_FIND_ROOT_PATH_MODE_PACKAGE ONLY)
+# What the libraries need in their turn.
+set(E2ENET_ARM_LIBRARY_FOLDER "${E2ENET_ARM_LIBRARIES}/usr/lib/aarch64-linux-gnu")
+set(CMAKE_EXE_LINKER_FLAGS_INIT "-Wl,-rpath-link,${E2ENET_ARM_LIBRARY_FOLDER}")
+set(CMAKE_SHARED_LINKER_FLAGS_INIT "-Wl,-rpath-link,${E2ENET_ARM_LIBRARY_FOLDER}")
+
+set(CMAKE_CROSSCOMPILING_EMULATOR
+    "qemu-aarch64;-L;/usr/aarch64-linux-gnu;-E;LD_LIBRARY_PATH=${E2ENET_ARM_LIBRARY_FOLDER}")
