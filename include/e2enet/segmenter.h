@@ -54,8 +54,9 @@ struct Segmentation {
 //   });
 class Segmenter {
  public:
-  // Plans the network for the model's patch size and gets all memory that inference needs. Throws Error:
-  // invalid_argument, out_of_memory.
+  // Plans the network for the model's patch size and gets all memory that inference needs. The kernels are packed into
+  // memory of the Segmenter's own: a model that is handed over, or freed afterwards, takes no memory any more. Throws
+  // Error: invalid_argument, out_of_memory.
   explicit Segmenter(Model model, const Options& options = {});
   ~Segmenter();
   Segmenter(Segmenter&&) noexcept;

@@ -65,7 +65,7 @@ class KeepLabels : public streaming::LabelSink {
 
 struct Segmenter::Implementation {
   Implementation(const Model& model, const Options& wanted)
-      : options(wanted), engine(model.network_, plan_options(wanted)) {}
+      : options(wanted), engine(*model.network_, plan_options(wanted)) {}
   Options options;
   engine::Engine engine;
 };

@@ -48,11 +48,13 @@ int run(const Arguments& arguments) {
   const plan::PlanOptions options = plan_options(arguments.network, arguments.common.threads);
   use_threads(arguments.common.threads);
   ProgressDisplay display(ProgressDisplay::style_for(arguments.common.quiet || arguments.common.json));
-  const auto network = model::load_model_file(arguments.network.model);
-  const std::int64_t loaded = resident_bytes();
-  engine::Engine engine(network, options);
+  auto model = model::load_model_file(arguments.network.model);
+  const std::int64_t loaded = resident_bytes() - model->kernel_bytes();
+  engine::Engine engine(*model, options);
+  model.reset();  // packed
+  const model::Network& network = engine.network();
   const model::Triple patch = engine.plan().patch;
-  const std::vector<float> input = noise_patch(network->architecture().input_channels, patch);
+  const std::vector<float> input = noise_patch(network.architecture().input_channels, patch);
   const kernels::PatchView view = view_of(input.data(), patch);
   DropLogits sink;
 
@@ -68,9 +70,9 @@ int run(const Arguments& arguments) {
   }
   display.clear();
   const double least = *std::min_element(seconds.begin(), seconds.end());
-  const model::Flops flops = model::count_flops(*network, patch);
+  const model::Flops flops = model::count_flops(network, patch);
   const std::int64_t peak = peak_resident_bytes();
-  const std::int64_t planned = planned_process_bytes(loaded, engine.plan(), network->architecture().input_channels);
+  const std::int64_t planned = planned_process_bytes(loaded, engine.plan(), network.architecture().input_channels);
   if (arguments.common.json) {
     nlohmann::ordered_json json;
     json["seconds_min"] = least;

@@ -66,7 +66,7 @@ int run(const Arguments& arguments) {
 
   std::vector<std::int64_t> shape;
   std::vector<float> values;
-  engine::Engine engine(network, options);
+  engine::Engine engine(*network, options);
   const kernels::PatchView patch = view_of(input.values.data(), options.patch);
   if (arguments.node.empty()) {
     shape = {architecture.classes, options.patch[0], options.patch[1], options.patch[2]};

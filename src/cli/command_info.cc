@@ -106,7 +106,7 @@ int run(const Arguments& arguments) {
   const model::Configuration& configuration = network->configuration();
   const model::Architecture& architecture = network->architecture();
   const model::Triple patch = patch_of(*network, options);
-  const std::int64_t loaded = resident_bytes();
+  const std::int64_t loaded = resident_bytes() - network->kernel_bytes();
   const plan::Plan plan(*network, options);
   const model::Flops flops = model::count_flops(*network, patch);
   const std::int64_t parameters = model::count_parameters(*network);

@@ -39,18 +39,20 @@ struct Arguments {
 int run(const Arguments& arguments) {
   const plan::PlanOptions options = plan_options(arguments.network, arguments.common.threads);
   use_threads(arguments.common.threads);
-  const auto network = model::load_model_file(arguments.network.model);
-  const std::int64_t loaded = resident_bytes();
-  engine::Engine engine(network, options);
+  auto model = model::load_model_file(arguments.network.model);
+  const std::int64_t loaded = resident_bytes() - model->kernel_bytes();
+  engine::Engine engine(*model, options);
+  model.reset();  // packed
+  const model::Network& network = engine.network();
   const model::Triple patch = engine.plan().patch;
-  const std::vector<float> input = noise_patch(network->architecture().input_channels, patch);
+  const std::vector<float> input = noise_patch(network.architecture().input_channels, patch);
   DropLogits sink;
   engine.run(view_of(input.data(), patch), sink);  // touches all memory for the first time
   engine.run(view_of(input.data(), patch), sink);
   const std::vector<engine::StepTime> steps = engine.step_times();
-  const model::Flops flops = model::count_flops(*network, patch);
+  const model::Flops flops = model::count_flops(network, patch);
   const std::int64_t peak = peak_resident_bytes();
-  const std::int64_t planned = planned_process_bytes(loaded, engine.plan(), network->architecture().input_channels);
+  const std::int64_t planned = planned_process_bytes(loaded, engine.plan(), network.architecture().input_channels);
   double seconds = 0, bytes = 0;
   for (const engine::StepTime& step : steps) {
     seconds += step.seconds;
@@ -63,7 +65,7 @@ int run(const Arguments& arguments) {
     json["threads"] = engine.plan().threads;
     json["precision"] = arguments.network.precision;
     json["instruction_set"] = kernels::instruction_set();
-    json["parameters"] = model::count_parameters(*network);
+    json["parameters"] = model::count_parameters(network);
     json["flops_paper"] = flops.paper;
     json["flops_executed"] = flops.executed;
     json["seconds"] = seconds;
@@ -111,7 +113,7 @@ int run(const Arguments& arguments) {
             << "patch        " << triple_text(patch) << ", " << arguments.network.precision << ", "
             << engine.plan().threads << (engine.plan().threads == 1 ? " thread, " : " threads, ")
             << kernels::instruction_set() << "\n"
-            << "parameters   " << count_text(static_cast<double>(model::count_parameters(*network))) << "\n"
+            << "parameters   " << count_text(static_cast<double>(model::count_parameters(network))) << "\n"
             << "FLOPs        " << count_text(flops.paper) << " paper, " << count_text(flops.executed) << " executed\n"
             << "peak memory  " << bytes_text(peak) << " of the process, " << bytes_text(planned) << " planned\n";
   return kDone;

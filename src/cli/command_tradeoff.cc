@@ -108,15 +108,15 @@ class KeepLabels : public streaming::LabelSink {
 ordered_json measure(const Arguments& arguments, const std::string& path, const std::vector<TestCase>& cases,
                      const std::string& progress_head) {
   use_threads(arguments.common.threads);
-  const auto network = model::load_model_file(path);
   SegmentOptions options;
   options.plan = plan_options(NetworkOptions{}, arguments.common.threads);
   options.step = arguments.step;
   options.mirror = arguments.mirror;
-  CaseSegmenter segmenter(network, options);
-  const model::Flops flops = model::count_flops(*network, segmenter.engine().plan().patch);
+  CaseSegmenter segmenter(model::load_model_file(path), options);
+  const model::Network& network = segmenter.engine().network();
+  const model::Flops flops = model::count_flops(network, segmenter.engine().plan().patch);
   std::vector<int> labels;
-  for (const auto& [value, name] : network->configuration().labels) {
+  for (const auto& [value, name] : network.configuration().labels) {
     if (value != 0) labels.push_back(value);
   }
 
@@ -155,7 +155,7 @@ ordered_json measure(const Arguments& arguments, const std::string& path, const 
   const auto count = static_cast<double>(cases.size());
   ordered_json json;
   json["model"] = path;
-  json["parameters"] = model::count_parameters(*network);
+  json["parameters"] = model::count_parameters(network);
   json["flops_paper"] = flops.paper;
   json["flops_executed"] = flops.executed;
   json["patch"] = segmenter.engine().plan().patch;
@@ -168,7 +168,7 @@ ordered_json measure(const Arguments& arguments, const std::string& path, const 
   json["labels"] = ordered_json::object();
   for (const auto& [label, of_label] : summary.labels) {
     ordered_json& entry = json["labels"][std::to_string(label)];
-    entry["name"] = network->configuration().labels.at(label);
+    entry["name"] = network.configuration().labels.at(label);
     entry["dice"] = of_label.dice.count ? ordered_json(of_label.dice.mean) : ordered_json(nullptr);
     entry["dice_sd"] = of_label.dice.sd;
     entry["nsd"] = of_label.nsd.count ? ordered_json(of_label.nsd.mean) : ordered_json(nullptr);

@@ -51,7 +51,7 @@ std::int64_t ImageFiles::stored_bytes() const {
 }
 
 CaseSegmenter::CaseSegmenter(std::shared_ptr<const model::Network> network, const SegmentOptions& options)
-    : network_(std::move(network)), options_(options) {
+    : network_(std::move(network)), configuration_(network_->configuration()), options_(options) {
   make_engine(options.plan.storage);
 }
 
@@ -60,7 +60,8 @@ void CaseSegmenter::make_engine(kernels::Element precision) {
   engine_.reset();  // never two at once
   plan::PlanOptions plan = options_.plan;
   plan.storage = precision;
-  engine_ = std::make_unique<engine::Engine>(network_, plan);
+  engine_ = std::make_unique<engine::Engine>(*network_, plan);
+  if (!options_.bf16_if_needed) network_.reset();
   return_freed_memory();
   process_bytes_ = resident_bytes();
 }

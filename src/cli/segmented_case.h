@@ -69,7 +69,7 @@ class CaseSegmenter {
   // Throws Error.
   CaseSegmenter(std::shared_ptr<const model::Network> network, const SegmentOptions& options);
 
-  const model::Configuration& configuration() const { return network_->configuration(); }
+  const model::Configuration& configuration() const { return configuration_; }
   const engine::Engine& engine() const { return *engine_; }
 
   // The fastest way within `memory_limit` bytes for the whole process; 0: what it has and three quarters of what is
@@ -91,7 +91,8 @@ class CaseSegmenter {
   CasePlan plan_with(kernels::Element precision, const ImageFiles& image, const CaseWishes& wishes,
                      std::int64_t memory_limit);
 
-  std::shared_ptr<const model::Network> network_;
+  std::shared_ptr<const model::Network> network_;  // only where the engine may be made anew
+  model::Configuration configuration_;
   SegmentOptions options_;
   std::unique_ptr<engine::Engine> engine_;
   std::int64_t process_bytes_ = 0;  // resident before the engine first ran

@@ -84,9 +84,8 @@ struct Engine::BoundStep {
   double seconds = 0;
 };
 
-Engine::Engine(std::shared_ptr<const model::Network> network, const plan::PlanOptions& options)
-    : network_(std::move(network)),
-      plan_(*network_, options),
+Engine::Engine(const model::Network& network, const plan::PlanOptions& options)
+    : plan_(network, options),
       features_(plan_.features_bytes, "the network's features"),
       scratch_(plan_.scratch_bytes * std::size_t(plan_.threads), "the kernels' scratch"),
       statistics_(plan_.statistics_bytes, "the norms' statistics"),
@@ -232,7 +231,7 @@ void Engine::run(const kernels::PatchView& patch, LogitsSink& sink) {
 
   const Stopwatch watch;
   const kernels::Source source = resolve(plan_.head_input);
-  const model::Layer& head = network_->head();
+  const model::Layer& head = network().head();
   run_team(plan_.threads, [&](const Worker& worker) {
     auto* logits = reinterpret_cast<float*>(row_logits_.data() + plan_.row_logits_bytes * std::size_t(worker.thread()));
     worker.for_each(source.feature.extent.height, [&](std::int64_t row) {
@@ -250,7 +249,7 @@ void Engine::run_to_node(const kernels::PatchView& patch, const model::Node& nod
   }
   if (last == steps_.size()) {
     throw Error(ErrorCode::invalid_argument, "node: expected level i and stage j with i + j at most " +
-                                                 std::to_string(network_->architecture().pooling_steps()) + ", found " +
+                                                 std::to_string(network().architecture().pooling_steps()) + ", found " +
                                                  node_name(node));
   }
   load(patch);
@@ -294,7 +293,7 @@ std::vector<StepTime> Engine::step_times() const {
       up.kernel = planned.upward->name();
       up.reason = "made ahead of its reader";
       up.density = planned.upward_layer->density();
-      const model::Flops flops = count_flops(*network_, *planned.upward_layer, plan_.patch);
+      const model::Flops flops = count_flops(network(), *planned.upward_layer, plan_.patch);
       up.flops_executed = flops.executed;
       up.flops_paper = flops.paper;
       up.bytes = bytes(planned.upward_input.feature);
@@ -306,7 +305,7 @@ std::vector<StepTime> Engine::step_times() const {
     time.kernel = planned.kernel->name();
     time.reason = planned.reason;
     time.density = planned.layer->density();
-    const model::Flops flops = count_flops(*network_, *planned.layer, plan_.patch);
+    const model::Flops flops = count_flops(network(), *planned.layer, plan_.patch);
     time.flops_executed = flops.executed;
     time.flops_paper = flops.paper;
     time.bytes = bytes(planned.output) + bytes(planned.pooled);
@@ -318,7 +317,7 @@ std::vector<StepTime> Engine::step_times() const {
   StepTime head;
   head.name = "head";
   head.kernel = "head_row";
-  const model::Flops flops = count_flops(*network_, network_->head(), plan_.patch);
+  const model::Flops flops = count_flops(network(), network().head(), plan_.patch);
   head.flops_executed = flops.executed;
   head.flops_paper = flops.paper;
   head.bytes = bytes(plan_.head_input.feature);

@@ -36,12 +36,13 @@ struct StepTime {
 // Owns the working memory of one plan. One patch at a time; allocates nothing after construction.
 class Engine {
  public:
-  // Throws Error: invalid_argument, out_of_memory.
-  Engine(std::shared_ptr<const model::Network> network, const plan::PlanOptions& options);
+  // Packs the network's kernels and does not need the network afterwards: who owns it may free it. Throws Error:
+  // invalid_argument, out_of_memory.
+  Engine(const model::Network& network, const plan::PlanOptions& options);
   ~Engine();
 
   const plan::Plan& plan() const { return plan_; }
-  const model::Network& network() const { return *network_; }
+  const model::Network& network() const { return *plan_.network; }  // without kernels
 
   void run(const kernels::PatchView& patch, LogitsSink& sink);
 
@@ -63,7 +64,6 @@ class Engine {
   void run_step(BoundStep& step);
   void run_convolution(BoundConvolution& convolution);
 
-  std::shared_ptr<const model::Network> network_;
   plan::Plan plan_;
   AlignedBuffer features_;
   AlignedBuffer scratch_;  // per thread

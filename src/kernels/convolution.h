@@ -109,7 +109,7 @@ inline RowRange rows_read(const ConvolutionShape& shape, int row_begin, int row_
   return {first < 0 ? 0 : first, last > shape.input.height ? shape.input.height : last};
 }
 
-// --- Algorithms. Each packs what it needs; `kernels` must outlive the result (its values may be read in place). ---
+// --- Algorithms. Each packs or copies what it needs of `kernels`. ---
 
 // The strides that the Winograd convolution can take: 1, and along H and W together, and then along D too or not, 2.
 inline bool winograd_takes(const Stride& stride) {

@@ -53,8 +53,7 @@ void lay_out(DirectPlan* plan) {
 //  2. in a block, input channel after input channel;
 //  3. of a channel, tap after tap (height, width);
 //  4. of a tap, one weight for each output of the block, next to each other.
-void pack(DirectPlan* plan, int block_outputs) {
-  const SparseKernels& kernels = plan->kernels;
+void pack(DirectPlan* plan, const SparseKernels& kernels, int block_outputs) {
   // Blocks as even as can be: 8 outputs are better cut in 4 + 4 than in 6 + 2.
   const int blocks = (kernels.outputs + block_outputs - 1) / block_outputs;
   for (int b = 0; b <= blocks; ++b)
@@ -77,10 +76,16 @@ DirectPlan plan_direct(const ConvolutionShape& shape, const SparseKernels& kerne
                        int block_outputs, int block_vectors) {
   DirectPlan plan;
   plan.shape = shape;
-  plan.kernels = kernels;
   plan.output = shape.output();
   plan.lanes = lanes;
   plan.dense = kernels.outputs > 0 && kernels.count() == std::int64_t{kernels.outputs} * kernels.inputs;
+  if (plan.dense) {
+    plan.kernels.outputs = kernels.outputs;
+    plan.kernels.inputs = kernels.inputs;
+  } else {
+    plan.kept = std::make_shared<const KernelCopy>(kernels);
+    plan.kernels = plan.kept->view();
+  }
 
   // Rows share what they read with their neighbours only where the stride is below the kernel's height; narrow rows
   // come together until they fill a register block.
@@ -121,7 +126,7 @@ DirectPlan plan_direct(const ConvolutionShape& shape, const SparseKernels& kerne
   const std::size_t output_bytes =
       static_cast<std::size_t>(kernels.outputs * plan.output.voxels()) * element_bytes(element);
   plan.stream_output = output_bytes > kCachedBytes;
-  if (plan.dense) pack(&plan, block_outputs);
+  if (plan.dense) pack(&plan, kernels, block_outputs);
   plan.output_groups =
       std::clamp(std::min((kItemsPerBand + plan.segments - 1) / plan.segments, kernels.outputs / kOutputsPerGroup), 1,
                  std::max(1, plan.dense ? static_cast<int>(plan.block_begin.size()) - 1 : kernels.outputs));

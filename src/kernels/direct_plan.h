@@ -13,6 +13,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <vector>
 
 #include "kernels/convolution.h"
@@ -22,7 +23,9 @@ namespace e2enet::kernels {
 struct DirectPlan {
   ConvolutionShape shape;
   Extent output;
+  // Of dense layers only the numbers of channels: the kernels are in `packed`.
   SparseKernels kernels;
+  std::shared_ptr<const KernelCopy> kept;
   int lanes = 1;  // floats in a vector
 
   // The cut.

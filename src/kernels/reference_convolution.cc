@@ -18,7 +18,7 @@ constexpr int kRowsPerBand = 4;
 class ReferenceConvolution final : public Convolution {
  public:
   ReferenceConvolution(const ConvolutionShape& shape, const SparseKernels& kernels)
-      : shape_(shape), kernels_(kernels), output_(shape.output()) {}
+      : shape_(shape), copy_(kernels), kernels_(copy_.view()), output_(shape.output()) {}
 
   std::string name() const override { return "reference_f64"; }
   int bands() const override { return (output_.height + kRowsPerBand - 1) / kRowsPerBand; }
@@ -28,7 +28,7 @@ class ReferenceConvolution final : public Convolution {
     return std::int64_t{row_end(band) - band * kRowsPerBand} * output_.width * output_.depth;
   }
   bool can_pool(Stride stride) const override { return kRowsPerBand % stride.height == 0; }
-  std::size_t packed_bytes() const override { return 0; }
+  std::size_t packed_bytes() const override { return copy_.bytes(); }
   std::size_t scratch_bytes() const override { return 0; }
 
   void run(const ConvolutionArguments& arguments, int band, int, void*) const override {
@@ -114,7 +114,8 @@ class ReferenceConvolution final : public Convolution {
   }
 
   ConvolutionShape shape_;
-  SparseKernels kernels_;
+  KernelCopy copy_;
+  const SparseKernels& kernels_;
   Extent output_;
 };
 

@@ -8,11 +8,11 @@ namespace {
 class ReferenceTransposed final : public TransposedConvolution {
  public:
   ReferenceTransposed(const TransposedConvolutionShape& shape, const SparseKernels& kernels)
-      : shape_(shape), kernels_(kernels) {}
+      : shape_(shape), copy_(kernels), kernels_(copy_.view()) {}
 
   std::string name() const override { return "reference_transposed_f64"; }
   int items_per_row() const override { return 1; }
-  std::size_t packed_bytes() const override { return 0; }
+  std::size_t packed_bytes() const override { return copy_.bytes(); }
   std::size_t scratch_bytes() const override { return 0; }
 
   void run(const Source& source, const Feature& output, int input_row, int, void*) const override {
@@ -38,7 +38,8 @@ class ReferenceTransposed final : public TransposedConvolution {
 
  private:
   TransposedConvolutionShape shape_;
-  SparseKernels kernels_;
+  KernelCopy copy_;
+  const SparseKernels& kernels_;
 };
 
 }  // namespace

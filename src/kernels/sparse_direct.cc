@@ -319,7 +319,9 @@ class SparseDirect final : public Convolution {
            (plan_.segments == 1 || plan_.pixels % stride.width == 0);
   }
 
-  std::size_t packed_bytes() const override { return plan_.packed.size() * sizeof(float); }
+  std::size_t packed_bytes() const override {
+    return plan_.packed.size() * sizeof(float) + (plan_.kept ? plan_.kept->bytes() : 0);
+  }
   std::size_t scratch_bytes() const override {
     const std::size_t tiles = static_cast<std::size_t>(kDirectBlockOutputs * plan_.tile_floats());
     const std::size_t vectors = static_cast<std::size_t>(plan_.rows) * static_cast<std::size_t>(plan_.row_vectors);

@@ -1,13 +1,16 @@
-// The kept kernels of a layer and their connectivity, as the model holds them (a view; the model owns the memory).
+// The kept kernels of a layer and their connectivity.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
+#include <vector>
 
 namespace e2enet::kernels {
 
-// Compressed rows: the kept kernels of output channel o are number row_begin[o] up to row_begin[o + 1], in the order of
-// their input channels. Kernel k reads channel input[k], and its taps are values[k * taps ... (k + 1) * taps), ordered
-// (height, width) for a convolution and (depth, height, width) for a transposed one.
+// A view; the model owns the memory. Compressed rows: the kept kernels of output channel o are number row_begin[o] up
+// to row_begin[o + 1], in the order of their input channels. Kernel k reads channel input[k], and its taps are values[k
+// * taps ... (k + 1) * taps), ordered (height, width) for a convolution and (depth, height, width) for a transposed
+// one.
 struct SparseKernels {
   int outputs = 0;
   int inputs = 0;
@@ -18,6 +21,33 @@ struct SparseKernels {
 
   std::int64_t count() const { return row_begin[outputs]; }
   double density() const { return outputs && inputs ? double(count()) / (double(outputs) * inputs) : 0.0; }
+};
+
+// Kernels of its own, for algorithms that read them as they are.
+class KernelCopy {
+ public:
+  explicit KernelCopy(const SparseKernels& kernels)
+      : view_(kernels),
+        row_begin_(kernels.row_begin, kernels.row_begin + kernels.outputs + 1),
+        input_(kernels.input, kernels.input + kernels.count()),
+        values_(kernels.values, kernels.values + kernels.count() * kernels.taps) {
+    view_.row_begin = row_begin_.data();
+    view_.input = input_.data();
+    view_.values = values_.data();
+  }
+  KernelCopy(const KernelCopy&) = delete;
+  KernelCopy& operator=(const KernelCopy&) = delete;
+
+  const SparseKernels& view() const { return view_; }
+  std::size_t bytes() const {
+    return (row_begin_.size() + input_.size()) * sizeof(std::int32_t) + values_.size() * sizeof(float);
+  }
+
+ private:
+  SparseKernels view_;
+  std::vector<std::int32_t> row_begin_;
+  std::vector<std::int32_t> input_;
+  std::vector<float> values_;
 };
 
 }  // namespace e2enet::kernels

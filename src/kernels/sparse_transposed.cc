@@ -5,6 +5,7 @@
 // over the kept kernels, where one load serves every tap. Taps along depth interleave on store.
 #include <algorithm>
 #include <cstdint>
+#include <memory>
 #include <string>
 
 #include "kernels/dispatch.h"
@@ -26,6 +27,7 @@ namespace e2enet::kernels {
 
 struct TransposedPlan {
   TransposedConvolutionShape shape;
+  std::shared_ptr<const KernelCopy> kept;
   SparseKernels kernels;
   int lanes = 1;
   int pixels = 1;  // of an item
@@ -332,7 +334,8 @@ constexpr std::size_t kStageBytes = 512 << 10;
 TransposedPlan plan_transposed(const TransposedConvolutionShape& shape, const SparseKernels& kernels, int lanes) {
   TransposedPlan plan;
   plan.shape = shape;
-  plan.kernels = kernels;
+  plan.kept = std::make_shared<const KernelCopy>(kernels);
+  plan.kernels = plan.kept->view();
   plan.lanes = lanes;
   const int depth = shape.input.depth;
   const int width = shape.input.width;
@@ -373,7 +376,7 @@ class SparseTransposed final : public TransposedConvolution {
 
   std::string name() const override { return name_; }
   int items_per_row() const override { return plan_.segments * plan_.output_groups; }
-  std::size_t packed_bytes() const override { return 0; }
+  std::size_t packed_bytes() const override { return plan_.kept->bytes(); }
   std::size_t scratch_bytes() const override {
     return (plan_.stage_floats() + plan_.buffer_floats()) * sizeof(float) +
            static_cast<std::size_t>(plan_.pitch / plan_.lanes) * sizeof(std::ptrdiff_t) +

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -32,6 +33,12 @@ class Network {
   const Configuration& configuration() const { return configuration_; }
   const Architecture& architecture() const { return configuration_.architecture; }
   const std::vector<Layer>& layers() const { return layers_; }
+
+  // The same network without the kernels of its convolutions, plain and transposed: what a plan still needs when it has
+  // packed them. Their layers keep connectivity as counts only: `values` is nullptr and `input` empty.
+  std::shared_ptr<const Network> without_kernels() const;
+  // Bytes that it takes less.
+  std::int64_t kernel_bytes() const;
 
   const Layer& convolution(const Node& node, int block) const;
   const Layer& upward(const Node& node) const;  // the transposed convolution into `node`

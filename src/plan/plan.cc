@@ -49,11 +49,8 @@ Triple checked_patch(const model::Architecture& architecture, Triple patch) {
   return patch;
 }
 
-// Bands that run between two meetings of the threads, where bands must follow each other: enough that no thread waits
-// long for the last item of another. More would need more rows in rings and of drift.
-int bands_at_once(const kernels::Convolution& kernel) {
-  constexpr int kItems = 8;
-  const int bands = (kItems + kernel.items_per_band() - 1) / kernel.items_per_band();
+int bands_at_once(const kernels::Convolution& kernel, int items) {
+  const int bands = (items + kernel.items_per_band() - 1) / kernel.items_per_band();
   return std::min(bands, kernel.bands());
 }
 
@@ -73,8 +70,9 @@ struct Level {
 
 class Builder {
  public:
-  Builder(const model::Network& network, const PlanOptions& options, Plan& plan)
-      : network_(network), architecture_(network.architecture()), options_(options), plan_(plan) {}
+  // `full`: the network with its kernels.
+  Builder(const model::Network& full, const PlanOptions& options, Plan& plan)
+      : full_(full), network_(*plan.network), architecture_(network_.architecture()), options_(options), plan_(plan) {}
 
   void build() {
     choose_kernels();
@@ -100,10 +98,10 @@ class Builder {
     shape.stride = to_stride(layer.description.stride);
     shape.groups = architecture_.groups;
     shape.source_channels = layer.description.source_channels;
-    KernelChoice choice = choose_convolution(shape, view(layer), options_);
+    KernelChoice choice = choose_convolution(shape, view(full_.convolution(node, block)), options_);
     step->kernel = std::move(choice.kernel);
     step->reason = std::move(choice.reason);
-    step->bands_at_once = bands_at_once(*step->kernel);
+    step->bands_at_once = bands_at_once(*step->kernel, options_.items_at_once);
     for (int band = 0; band < step->kernel->bands(); ++band) {
       for (int item = 0; item < step->kernel->items_per_band(); ++item) {
         step->slot_voxels.push_back(step->kernel->item_voxels(band, item));
@@ -111,13 +109,14 @@ class Builder {
     }
     if (node.stage > 0 && block == 0) {
       const model::Layer& upward = network_.upward(node);
+      const kernels::SparseKernels up_kernels = view(full_.upward(node));
       const kernels::TransposedConvolutionShape up_shape{to_extent(architecture_.extent(plan_.patch, node.level + 1)),
                                                          to_stride(upward.description.stride)};
       step->upward_layer = &upward;
       step->upward_source = 1;
       step->upward = options_.forced_algorithm == Algorithm::reference
-                         ? make_reference_transposed(up_shape, view(upward), options_.storage)
-                         : make_sparse_transposed(up_shape, view(upward), options_.storage);
+                         ? make_reference_transposed(up_shape, up_kernels, options_.storage)
+                         : make_sparse_transposed(up_shape, up_kernels, options_.storage);
       plan_.packed_bytes += step->upward->packed_bytes();
     }
     step->norm = plan_.norms++;
@@ -343,7 +342,8 @@ class Builder {
     }
   };
 
-  const model::Network& network_;
+  const model::Network& full_;
+  const model::Network& network_;  // without kernels
   const model::Architecture& architecture_;
   const PlanOptions& options_;
   Plan& plan_;
@@ -356,11 +356,12 @@ class Builder {
 
 }  // namespace
 
-Plan::Plan(const model::Network& network, const PlanOptions& options)
-    : patch(checked_patch(network.architecture(), options.patch)),
+Plan::Plan(const model::Network& full, const PlanOptions& options)
+    : network(full.without_kernels()),
+      patch(checked_patch(full.architecture(), options.patch)),
       threads(std::max(1, options.threads)),
       storage(options.storage) {
-  Builder(network, options, *this).build();
+  Builder(full, options, *this).build();
 }
 
 std::size_t Plan::peak_bytes() const {

@@ -29,6 +29,9 @@ struct PlanOptions {
   std::size_t in_place_bytes = std::size_t{4} << 20;
   // An upward flow larger than this is made a few rows ahead of the convolution that reads it, while they are in cache.
   std::size_t ring_bytes = std::size_t{1} << 20;
+  // Where bands must follow each other, as many run between two meetings of the threads as have this many items, so
+  // that no thread waits long for the last item of another. More need more rows in rings, and of drift.
+  int items_at_once = 8;
 };
 
 // A feature's place: `offset` bytes into one of the arena's buffers.
@@ -100,8 +103,11 @@ struct Step {
 
 class Plan {
  public:
-  // Throws Error: invalid_argument for a patch that the network cannot run, out_of_memory.
-  Plan(const model::Network& network, const PlanOptions& options);
+  // Packs the network's kernels and does not need them afterwards. Throws Error: invalid_argument for a patch that the
+  // network cannot run, out_of_memory.
+  Plan(const model::Network& full, const PlanOptions& options);
+
+  std::shared_ptr<const model::Network> network;  // without kernels
 
   model::Triple patch;
   int threads = 1;

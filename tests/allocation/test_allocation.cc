@@ -113,8 +113,11 @@ TEST_CASE("the second and later patches allocate nothing") {
           options.threads = threads;
           options.storage = storage;
           options.forced_algorithm = algorithm;
-          if (small_memory) options.in_place_bytes = options.ring_bytes = 0;
-          Engine engine(network, options);
+          if (small_memory) {
+            options.in_place_bytes = options.ring_bytes = 0;
+            options.items_at_once = 1;
+          }
+          Engine engine(*network, options);
           DropLogits sink;
           engine.run(view, sink);
           for (int patch = 2; patch <= 4; ++patch) {

@@ -185,7 +185,7 @@ TEST_CASE("labels and probabilities are the original's, however much is held, re
 
     Reference expected;
     {
-      engine::Engine engine(network, {});
+      engine::Engine engine(*network, {});
       const auto preprocessing = streaming::preprocessing_configuration(network->configuration());
       imaging::SurveyOptions survey_options = imaging::PreprocessPlan::survey_options(a.geometry(), preprocessing);
       survey_options.region = options.region;
@@ -205,7 +205,7 @@ TEST_CASE("labels and probabilities are the original's, however much is held, re
     for (const int threads : {1, 2, 4}) {
       plan::PlanOptions plan_options;
       plan_options.threads = threads;
-      engine::Engine engine(network, plan_options);
+      engine::Engine engine(*network, plan_options);
       for (const Holding holding :
            {Holding::image, Holding::image_while_preparing, Holding::prepared, Holding::window}) {
         if (holding == Holding::window && !setting.window_possible) continue;
@@ -232,7 +232,7 @@ TEST_CASE("a window across the file's slices is refused") {
       R"({"input_channels":1,"classes":2,"base_features":4,"pool_strides":[[1,2,2],[2,2,2]],"patch_size":[8,16,12],)"
       R"("preprocessing":{"transpose_forward":[2,0,1]}})",
       "test", 5, folder.file("model.safetensors"));
-  engine::Engine engine(model::load_model_file(folder.file("model.safetensors")), {});
+  engine::Engine engine(*model::load_model_file(folder.file("model.safetensors")), {});
   Geometry geometry;
   geometry.shape = {20, 20, 20};
   const std::vector<float> image = synthetic_image(geometry.shape);
@@ -251,7 +251,7 @@ TEST_CASE("a caller can cancel while the image is prepared, in every way of hold
   model::write_random_model(
       R"({"input_channels":1,"classes":2,"base_features":4,"pool_strides":[[1,2,2],[2,2,2]],"patch_size":[8,16,12]})",
       "test", 5, folder.file("model.safetensors"));
-  engine::Engine engine(model::load_model_file(folder.file("model.safetensors")), {});
+  engine::Engine engine(*model::load_model_file(folder.file("model.safetensors")), {});
   Geometry geometry;
   geometry.shape = {200, 20, 20};
   imaging::write_volumes(folder.file("a.nii.gz"), imaging::NiftiHeader::from_geometry(geometry),

@@ -95,7 +95,7 @@ TEST_CASE("probabilities and labels over a volume equal the original's") {
   };
   const auto network =
       e2enet::model::load_model_file(e2enet::test::source_path("tests/data/networks/net_A.safetensors"));
-  Engine engine(network, {});
+  Engine engine(*network, {});
   for (const GoldenRun& golden : runs) {
     CAPTURE(std::string(golden.name));
     const std::string folder = e2enet::test::shared_path("golden/slide/");
@@ -145,7 +145,7 @@ TEST_CASE("probabilities and labels over a volume equal the original's") {
 TEST_CASE("a callback that says stop stops the work within one run of the network") {
   const auto network =
       e2enet::model::load_model_file(e2enet::test::source_path("tests/data/networks/net_A.safetensors"));
-  Engine engine(network, {});
+  Engine engine(*network, {});
   const Extent3 volume{16, 64, 100};
   SlidingWindow window(engine, {}, volume);
   KeepAll all(3, volume);
@@ -159,7 +159,7 @@ TEST_CASE("a callback that says stop stops the work within one run of the networ
 TEST_CASE("a step out of range is refused") {
   const auto network =
       e2enet::model::load_model_file(e2enet::test::source_path("tests/data/networks/net_A.safetensors"));
-  Engine engine(network, {});
+  Engine engine(*network, {});
   for (const double step : {0.0, -1.0, 1.5, std::nan("")}) {
     TilingOptions options;
     options.step = step;

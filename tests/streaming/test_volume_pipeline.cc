@@ -34,7 +34,7 @@ TEST_CASE("a NIfTI file's labels equal the original pipeline's") {
   for (const int threads : {1, 2, 3}) {
     plan::PlanOptions plan;
     plan.threads = threads;
-    engine::Engine engine(network, plan);
+    engine::Engine engine(*network, plan);
     streaming::PipelineOptions options;
     options.threads = threads;
     options.tiling.mirror_axes = {0, 1, 2};
@@ -87,7 +87,7 @@ TEST_CASE("labels that leave slice by slice are those of the whole volume at onc
     CAPTURE(std::string(extra));
     model::write_random_model(architecture + extra, "test", 5, path);
     const auto network = model::load_model_file(path);
-    engine::Engine engine(network, {});
+    engine::Engine engine(*network, {});
     imaging::MemorySource source(image.data(), geometry.shape);
 
     // Whole: preprocess, all probabilities, export at once.
@@ -108,7 +108,7 @@ TEST_CASE("labels that leave slice by slice are those of the whole volume at onc
       CAPTURE(threads);
       plan::PlanOptions plan_options;
       plan_options.threads = threads;
-      engine::Engine threaded(network, plan_options);
+      engine::Engine threaded(*network, plan_options);
       streaming::PipelineOptions options;
       options.threads = threads;
       KeepLabels keep(geometry.shape);
