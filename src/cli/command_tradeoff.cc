@@ -63,8 +63,9 @@ struct Arguments {
   double tolerance = 1.0;
   std::vector<double> weights{1.0, 1.0};
   std::string csv;
+  std::string markdown;
   std::string svg;
-  std::string title = "Accuracy against work";
+  std::string title = "Accuracy against cost";
 };
 
 struct TestCase {
@@ -262,9 +263,9 @@ int run(const Arguments& arguments) {
   const std::vector<TestCase> cases = find_test_cases(arguments);
   for (const std::string& path : arguments.models) {
     model::load_model_file(path);  // a bad last model should not be found after an hour
-    for (const std::string& output : {arguments.csv, arguments.svg}) {
+    for (const std::string& output : {arguments.csv, arguments.markdown, arguments.svg}) {
       if (!output.empty() && same_file(output, path)) {
-        throw UsageError("--csv and --svg: expected another file than a model, found " + output);
+        throw UsageError("--csv, --markdown and --svg: expected another file than a model, found " + output);
       }
     }
   }
@@ -299,11 +300,17 @@ int run(const Arguments& arguments) {
                number_text(one["mean_hd95"], 2), count_text(costs[i].parameters), fixed(costs[i].flops * 1e-9, 3),
                fixed(one["flops_paper"].get<double>() * 1e-9, 3), number_text(one["seconds_per_case"], 3),
                bytes_text(one["peak_bytes"]), fixed(scores[i], 3)});
-    points.push_back({name, costs[i].flops, costs[i].dice,
-                      name + ": Dice " + fixed(costs[i].dice, 4) + ", " + count_text(costs[i].flops) + "FLOP, " +
-                          count_text(costs[i].parameters) + " parameters, PT " + fixed(scores[i], 3)});
+    const auto number = [&](const char* key) { return one[key].is_number() ? one[key].get<double>() : std::nan(""); };
+    points.push_back({name, number("mean_dice"), number("mean_nsd"), number("mean_hd95"), costs[i].parameters,
+                      costs[i].flops, number("seconds_per_case"), number("peak_bytes"),
+                      name + ": Dice " + number_text(one["mean_dice"], 4) + ", surface Dice " +
+                          number_text(one["mean_nsd"], 4) + ", HD95 " + number_text(one["mean_hd95"], 2) + " mm, " +
+                          count_text(costs[i].parameters) + " parameters, " + count_text(costs[i].flops) + "FLOP, " +
+                          duration_text(one["seconds_per_case"]) + " a case, " + bytes_text(one["peak_bytes"]) +
+                          ", PT " + fixed(scores[i], 3)});
   }
   if (!arguments.csv.empty()) write_text(arguments.csv, csv_of(models));
+  if (!arguments.markdown.empty()) write_text(arguments.markdown, table.markdown());
   if (!arguments.svg.empty()) write_text(arguments.svg, tradeoff_svg(points, arguments.title));
   if (arguments.common.json) {
     std::cout << ordered_json{{"models", models}}.dump(2) << "\n";
@@ -350,7 +357,10 @@ void add_tradeoff(CLI::App& program, Invocation& invocation) {
   command.add_option("--csv", arguments->csv, "Also write all figures to this file")
       ->type_name("FILE.csv")
       ->group("Output");
-  command.add_option("--svg", arguments->svg, "Also plot Dice against executed FLOPs")
+  command.add_option("--markdown", arguments->markdown, "Also write the table to this file, as Markdown")
+      ->type_name("FILE.md")
+      ->group("Output");
+  command.add_option("--svg", arguments->svg, "Also plot each measure of accuracy against each of cost")
       ->type_name("FILE.svg")
       ->group("Output");
   command.add_option("--title", arguments->title, "Title of the plot")

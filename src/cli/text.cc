@@ -97,6 +97,25 @@ std::string Table::text() const {
   return out;
 }
 
+std::string Table::markdown() const {
+  std::string out;
+  const auto line = [&](auto&& cell_of) {
+    out += "|";
+    for (std::size_t c = 0; c < columns_.size(); ++c) {
+      out += " ";
+      for (const char letter : cell_of(c)) out += letter == '|' ? std::string("\\|") : std::string(1, letter);
+      out += " |";
+    }
+    out += "\n";
+  };
+  line([&](std::size_t c) { return columns_[c].head; });
+  line([&](std::size_t c) { return std::string(columns_[c].align == Align::right ? "---:" : "---"); });
+  for (const auto& row : rows_) {
+    if (!row.empty()) line([&](std::size_t c) { return row[c]; });
+  }
+  return out;
+}
+
 std::string csv_field(const std::string& text) {
   if (text.find_first_of(",\"\r\n") == std::string::npos) return text;
   std::string quoted = "\"";

@@ -28,6 +28,7 @@ class Table {
   void add(std::vector<std::string> cells);
   void add_rule() { rows_.emplace_back(); }
   std::string text() const;
+  std::string markdown() const;  // the same, without the rules
 
  private:
   std::vector<Column> columns_;

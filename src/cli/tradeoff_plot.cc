@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <cmath>
+#include <iterator>
 #include <limits>
+#include <utility>
 
 #include "cli/text.h"
 
@@ -43,16 +45,152 @@ std::string text_at(double x, double y, const std::string& anchor, const std::st
          escaped(text) + "</text>\n";
 }
 
-// 1, 2 and 5 times powers of ten within the range.
-std::vector<double> logarithmic_ticks(double low, double high) {
+struct Measure {
+  const char* name;
+  double TradeoffPoint::*value;
+  double unit;  // of the axis, in those of the value
+  bool smaller_is_better;
+};
+
+constexpr Measure kAccuracies[] = {
+    {"Dice", &TradeoffPoint::dice, 1, false},
+    {"surface Dice", &TradeoffPoint::nsd, 1, false},
+    {"HD95, mm", &TradeoffPoint::hd95, 1, true},
+};
+constexpr Measure kCosts[] = {
+    {"parameters, thousands", &TradeoffPoint::parameters, 1e3, true},
+    {"executed GFLOP a patch", &TradeoffPoint::flops, 1e9, true},
+    {"seconds a case", &TradeoffPoint::seconds, 1, true},
+    {"peak memory, MB", &TradeoffPoint::peak_bytes, 1e6, true},
+};
+
+// The range of one measure with a margin, and where its lines are.
+struct Axis {
+  double low = 0;
+  double high = 1;
+  bool logarithmic = false;
   std::vector<double> ticks;
-  for (int power = static_cast<int>(std::floor(std::log10(low))); power <= std::ceil(std::log10(high)); ++power) {
-    for (const double digit : {1.0, 2.0, 5.0}) {
-      const double value = digit * std::pow(10.0, power);
-      if (value >= low * 0.999 && value <= high * 1.001) ticks.push_back(value);
-    }
+  int decimals = 0;
+
+  double fraction(double value) const {
+    if (logarithmic) return std::log(value / low) / std::log(high / low);
+    return (value - low) / (high - low);
   }
-  return ticks;
+};
+
+// 1, 2 or 5 times a power of ten, so that `range` has three to seven such steps.
+double round_step(double range) {
+  double step = std::pow(10.0, std::floor(std::log10(range / 3)));
+  for (const double factor : {2.0, 2.5, 2.0}) {
+    if (range / step > 7) step *= factor;
+  }
+  return step;
+}
+
+Axis axis_of(const Measure& measure, const std::vector<TradeoffPoint>& points, bool logarithmic) {
+  double least = std::numeric_limits<double>::infinity(), most = -least;
+  for (const TradeoffPoint& point : points) {
+    const double value = point.*measure.value / measure.unit;
+    if (!std::isfinite(value) || (logarithmic && value <= 0)) continue;
+    least = std::min(least, value);
+    most = std::max(most, value);
+  }
+  Axis axis;
+  if (least > most) return axis;
+  axis.logarithmic = logarithmic;
+  if (logarithmic) {
+    axis.low = least / 1.3;
+    axis.high = most * 1.3;
+  } else {
+    const double margin = std::max(0.15 * (most - least), 0.002 * std::max(std::fabs(most), 1e-6));
+    axis.low = least - margin;
+    axis.high = most + margin;
+  }
+  double finest = 0;
+  if (logarithmic && axis.high / axis.low > 5) {
+    for (int power = int(std::floor(std::log10(axis.low))); power <= std::ceil(std::log10(axis.high)); ++power) {
+      for (const double digit : {1.0, 2.0, 5.0}) {
+        const double value = digit * std::pow(10.0, power);
+        if (value >= axis.low && value <= axis.high) axis.ticks.push_back(value);
+      }
+    }
+    finest = axis.ticks.empty() ? 1 : axis.ticks.front();
+  } else {
+    const double step = round_step(axis.high - axis.low);
+    for (double i = std::ceil(axis.low / step); i * step <= axis.high; ++i) axis.ticks.push_back(i * step);
+    finest = step;
+  }
+  axis.decimals = std::max(0, int(std::ceil(-std::log10(finest) - 1e-9)));
+  return axis;
+}
+
+// The models that no other beats in both, cheapest first.
+std::vector<const TradeoffPoint*> front_of(const std::vector<TradeoffPoint>& points, const Measure& accuracy,
+                                           const Measure& cost) {
+  const auto goodness = [&](const TradeoffPoint* point) {
+    return accuracy.smaller_is_better ? -(point->*accuracy.value) : point->*accuracy.value;
+  };
+  std::vector<const TradeoffPoint*> sorted;
+  for (const TradeoffPoint& point : points) {
+    if (std::isfinite(point.*accuracy.value)) sorted.push_back(&point);
+  }
+  std::stable_sort(sorted.begin(), sorted.end(), [&](const TradeoffPoint* a, const TradeoffPoint* b) {
+    const double cost_a = a->*cost.value, cost_b = b->*cost.value;
+    return cost_a < cost_b || (cost_a == cost_b && goodness(a) > goodness(b));
+  });
+  std::vector<const TradeoffPoint*> front;
+  for (const TradeoffPoint* point : sorted) {
+    if (front.empty() || goodness(point) > goodness(front.back())) front.push_back(point);
+  }
+  return front;
+}
+
+constexpr double kPanelWidth = 220, kPanelHeight = 170, kGap = 22, kLeft = 84, kRight = 24, kBottom = 58;
+const std::string kSmall = "font-size=\"12\" fill=\"#444\"", kStrong = "font-size=\"13\" fill=\"#111\"";
+
+struct Panel {
+  double left = 0;
+  double top = 0;
+  const Axis* x = nullptr;
+  const Axis* y = nullptr;
+
+  double x_of(double value) const { return left + x->fraction(value) * kPanelWidth; }
+  double y_of(double value) const { return top + (1 - y->fraction(value)) * kPanelHeight; }
+};
+
+std::string grid_of(const Panel& panel) {
+  std::string svg;
+  for (const double tick : panel.x->ticks) {
+    svg += "<line" + attribute("x1", panel.x_of(tick)) + attribute("x2", panel.x_of(tick)) +
+           attribute("y1", panel.top) + attribute("y2", panel.top + kPanelHeight) + " stroke=\"#e6e6e6\"/>\n";
+  }
+  for (const double tick : panel.y->ticks) {
+    svg += "<line" + attribute("x1", panel.left) + attribute("x2", panel.left + kPanelWidth) +
+           attribute("y1", panel.y_of(tick)) + attribute("y2", panel.y_of(tick)) + " stroke=\"#e6e6e6\"/>\n";
+  }
+  return svg + "<rect" + attribute("x", panel.left) + attribute("y", panel.top) + attribute("width", kPanelWidth) +
+         attribute("height", kPanelHeight) + " fill=\"none\" stroke=\"#999\"/>\n";
+}
+
+std::string models_in(const Panel& panel, const std::vector<TradeoffPoint>& points, const Measure& accuracy,
+                      const Measure& cost) {
+  const auto place = [&](const TradeoffPoint& point) {
+    return std::make_pair(panel.x_of(point.*cost.value / cost.unit), panel.y_of(point.*accuracy.value / accuracy.unit));
+  };
+  std::string line;
+  for (const TradeoffPoint* point : front_of(points, accuracy, cost)) {
+    const auto [x, y] = place(*point);
+    line += (line.empty() ? "M" : "L") + fixed(x, 1) + " " + fixed(y, 1);
+  }
+  std::string svg = "<path d=\"" + line + "\" fill=\"none\" stroke=\"#999\" stroke-dasharray=\"5 4\"/>\n";
+  for (std::size_t i = 0; i < points.size(); ++i) {
+    if (!std::isfinite(points[i].*accuracy.value)) continue;
+    const auto [x, y] = place(points[i]);
+    svg += "<circle" + attribute("cx", x) + attribute("cy", y) + " r=\"5\" fill=\"" +
+           kPalette[i % std::size(kPalette)] + "\" stroke=\"#fff\" stroke-width=\"1.5\"><title>" +
+           escaped(points[i].details) + "</title></circle>\n";
+  }
+  return svg;
 }
 
 }  // namespace
@@ -76,82 +214,58 @@ std::vector<double> tradeoff_scores(const std::vector<TradeoffCost>& models, dou
 }
 
 std::string tradeoff_svg(const std::vector<TradeoffPoint>& points, const std::string& title) {
-  constexpr double kWidth = 760, kHeight = 480, kLeft = 78, kRight = 30, kTop = 56, kBottom = 64;
-  double low = std::numeric_limits<double>::infinity(), high = 0, worst = low, best = -low;
-  for (const TradeoffPoint& point : points) {
-    low = std::min(low, point.flops);
-    high = std::max(high, point.flops);
-    worst = std::min(worst, point.dice);
-    best = std::max(best, point.dice);
-  }
-  low /= 1.5;
-  high *= 1.5;
-  double tick = 0.001;  // of Dice: between three and eight lines
-  for (const double next : {0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2}) {
-    if ((best - worst) / tick > 6) tick = next;
-  }
-  const double bottom = (std::floor(worst / tick) - 1) * tick, top = (std::ceil(best / tick) + 1) * tick;
-  const auto x_of = [&](double flops) {
-    return kLeft + (std::log(flops) - std::log(low)) / (std::log(high) - std::log(low)) * (kWidth - kLeft - kRight);
-  };
-  const auto y_of = [&](double dice) { return kTop + (top - dice) / (top - bottom) * (kHeight - kTop - kBottom); };
-
-  const std::string small = "font-size=\"13\" fill=\"#444\"", strong = "font-size=\"14\" fill=\"#111\"";
-  std::string svg =
-      "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 760 480\" width=\"760\" height=\"480\" "
-      "font-family=\"Helvetica, Arial, sans-serif\">\n"
-      "<rect width=\"760\" height=\"480\" fill=\"#fff\"/>\n";
-  svg += text_at(kLeft, 30, "start", "font-size=\"17\" font-weight=\"600\" fill=\"#111\"", title);
-  for (const double flops : logarithmic_ticks(low, high)) {
-    const double x = x_of(flops);
-    svg += "<line" + attribute("x1", x) + attribute("x2", x) + attribute("y1", kTop) +
-           attribute("y2", kHeight - kBottom) + " stroke=\"#e6e6e6\"/>\n";
-    const double giga = flops * 1e-9;
-    svg += text_at(x, kHeight - kBottom + 20, "middle", small, fixed(giga, giga < 0.1 ? 2 : giga < 1 ? 1 : 0));
-  }
-  for (int i = 0; bottom + i * tick <= top + tick / 2; ++i) {
-    const double dice = bottom + i * tick, y = y_of(dice);
-    svg += "<line" + attribute("x1", kLeft) + attribute("x2", kWidth - kRight) + attribute("y1", y) +
-           attribute("y2", y) + " stroke=\"#e6e6e6\"/>\n";
-    svg += text_at(kLeft - 10, y + 4.5, "end", small, fixed(dice, tick < 0.01 ? 3 : 2));
-  }
-  svg += "<path d=\"M" + fixed(kLeft, 1) + " " + fixed(kTop, 1) + "V" + fixed(kHeight - kBottom, 1) + "H" +
-         fixed(kWidth - kRight, 1) + "\" fill=\"none\" stroke=\"#888\"/>\n";
-  svg += text_at((kLeft + kWidth - kRight) / 2, kHeight - 18, "middle", strong,
-                 "executed GFLOP for a patch (logarithmic)");
-  svg += "<text transform=\"translate(22 " + fixed((kTop + kHeight - kBottom) / 2, 1) +
-         ") rotate(-90)\" text-anchor=\"middle\" " + strong + ">mean Dice</text>\n";
-
-  std::vector<TradeoffPoint> by_cost = points;
-  std::stable_sort(by_cost.begin(), by_cost.end(), [](const TradeoffPoint& a, const TradeoffPoint& b) {
-    return a.flops < b.flops || (a.flops == b.flops && a.dice > b.dice);
-  });
-  std::string front;
-  double reached = -1;
-  for (const TradeoffPoint& point : by_cost) {
-    if (point.dice <= reached) continue;
-    reached = point.dice;
-    front += (front.empty() ? "M" : "L") + fixed(x_of(point.flops), 1) + " " + fixed(y_of(point.dice), 1);
-  }
-  svg += "<path d=\"" + front + "\" fill=\"none\" stroke=\"#999\" stroke-dasharray=\"5 4\"/>\n";
-  std::vector<std::pair<double, double>> taken;  // where names stand, so that two of them do not cover each other
+  const double columns = double(std::size(kCosts)), rows = double(std::size(kAccuracies));
+  const double width = kLeft + columns * (kPanelWidth + kGap) - kGap + kRight;
+  // The legend: as many names a line as fit.
+  constexpr double kLegendTop = 54, kLegendLine = 20, kLetter = 7.8;
+  std::string legend;
+  double at = kLeft, line = kLegendTop;
   for (std::size_t i = 0; i < points.size(); ++i) {
-    const TradeoffPoint& point = points[i];
-    const double x = x_of(point.flops), y = y_of(point.dice);
-    const bool leftwards = x > kLeft + 0.62 * (kWidth - kLeft - kRight);
-    double label_y = y - 9;
-    const auto covered = [&] {
-      return std::any_of(taken.begin(), taken.end(), [&](const std::pair<double, double>& other) {
-        return std::fabs(other.first - x) < 220 && std::fabs(other.second - label_y) < 15;
-      });
-    };
-    while (covered()) label_y += 16;
-    taken.emplace_back(x, label_y);
-    svg += "<circle" + attribute("cx", x) + attribute("cy", y) + " r=\"6\" fill=\"" +
-           kPalette[i % std::size(kPalette)] + "\" stroke=\"#fff\" stroke-width=\"1.5\"><title>" +
-           escaped(point.details) + "</title></circle>\n";
-    svg += text_at(leftwards ? x - 10 : x + 10, label_y, leftwards ? "end" : "start", "font-size=\"13\" fill=\"#111\"",
-                   point.name);
+    const double needed = 26 + kLetter * double(display_width(points[i].name));
+    if (at > kLeft && at + needed > width - kRight) {
+      at = kLeft;
+      line += kLegendLine;
+    }
+    legend += "<circle" + attribute("cx", at + 5) + attribute("cy", line - 4.5) + " r=\"5\" fill=\"" +
+              kPalette[i % std::size(kPalette)] + "\"/>\n" + text_at(at + 15, line, "start", kStrong, points[i].name);
+    at += needed;
+  }
+  const double top = line + 20;
+  const double height = top + rows * (kPanelHeight + kGap) - kGap + kBottom;
+
+  std::string svg = "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 " + fixed(width, 0) + " " +
+                    fixed(height, 0) + "\" width=\"" + fixed(width, 0) + "\" height=\"" + fixed(height, 0) +
+                    "\" font-family=\"Helvetica, Arial, sans-serif\">\n<rect" + attribute("width", width) +
+                    attribute("height", height) + " fill=\"#fff\"/>\n";
+  svg += text_at(kLeft, 28, "start", "font-size=\"17\" font-weight=\"600\" fill=\"#111\"", title) + legend;
+
+  for (std::size_t row = 0; row < std::size(kAccuracies); ++row) {
+    const Measure& accuracy = kAccuracies[row];
+    const Axis y = axis_of(accuracy, points, false);
+    for (std::size_t column = 0; column < std::size(kCosts); ++column) {
+      const Measure& cost = kCosts[column];
+      const Axis x = axis_of(cost, points, true);
+      Panel panel;
+      panel.left = kLeft + double(column) * (kPanelWidth + kGap);
+      panel.top = top + double(row) * (kPanelHeight + kGap);
+      panel.x = &x;
+      panel.y = &y;
+      svg += grid_of(panel) + models_in(panel, points, accuracy, cost);
+      if (column == 0) {
+        for (const double tick : y.ticks) {
+          svg += text_at(kLeft - 8, panel.y_of(tick) + 4, "end", kSmall, fixed(tick, y.decimals));
+        }
+        svg += "<text transform=\"translate(22 " + fixed(panel.top + kPanelHeight / 2, 1) +
+               ") rotate(-90)\" text-anchor=\"middle\" " + kStrong + ">" + accuracy.name + "</text>\n";
+      }
+      if (row + 1 == std::size(kAccuracies)) {
+        const double below = panel.top + kPanelHeight;
+        for (const double tick : x.ticks) {
+          svg += text_at(panel.x_of(tick), below + 18, "middle", kSmall, fixed(tick, x.decimals));
+        }
+        svg += text_at(panel.left + kPanelWidth / 2, below + 42, "middle", kStrong, cost.name);
+      }
+    }
   }
   return svg + "</svg>\n";
 }

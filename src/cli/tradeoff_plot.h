@@ -1,4 +1,4 @@
-// The plot of `tradeoff`: accuracy against work, as SVG.
+// The plots of `tradeoff`: accuracy against cost, as SVG.
 #pragma once
 
 #include <string>
@@ -6,14 +6,23 @@
 
 namespace e2enet::cli {
 
+// One model. Scores that it did not get (no case had the label) are NaN and are not drawn.
 struct TradeoffPoint {
   std::string name;
-  double flops = 0;     // of a patch, executed
-  double dice = 0;      // mean
-  std::string details;  // shown when the pointer rests on the point
+  // Accuracy.
+  double dice = 0;  // means
+  double nsd = 0;
+  double hd95 = 0;  // mm; the smaller, the better
+  // Cost.
+  double parameters = 0;
+  double flops = 0;  // of a patch, executed
+  double seconds = 0;
+  double peak_bytes = 0;
+  std::string details;  // shown when the pointer rests on a point
 };
 
-// Dice over FLOPs, which have a logarithmic axis; a line joins the models that no other beats in both.
+// Each measure of accuracy over each of cost, in a plot of its own. Costs have logarithmic axes; a line joins the
+// models that no other beats in both.
 std::string tradeoff_svg(const std::vector<TradeoffPoint>& points, const std::string& title);
 
 // The paper's performance trade-off score (Wu et al., NeurIPS 2024, equation 7) of each model within its group:

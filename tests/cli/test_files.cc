@@ -86,7 +86,7 @@ TEST_CASE("tradeoff measures each model over the cases, writes CSV and a plot") 
                 .code == 0);
   }
   const Result result = shop.run({"tradeoff", "-m", "one.safetensors", "two.safetensors", "-i", "images", "-r",
-                                  "labels", "--csv", "t.csv", "--svg", "t.svg", "--json"});
+                                  "labels", "--csv", "t.csv", "--svg", "t.svg", "--markdown", "t.md", "--json"});
   CAPTURE(result.errors);
   REQUIRE(result.code == 0);
   const auto models = nlohmann::json::parse(result.output).at("models");
@@ -97,7 +97,17 @@ TEST_CASE("tradeoff measures each model over the cases, writes CSV and a plot") 
     CHECK(model.at("peak_bytes").get<double>() > 1e6);
     CHECK(model.at("cases") == 2);
   }
-  CHECK(read_file(shop.path("t.svg")).find("two</text>") != std::string::npos);
+  const std::string plot = read_file(shop.path("t.svg"));
+  CHECK(plot.find("two</text>") != std::string::npos);
+  for (const char* axis : {">Dice<", ">surface Dice<", ">HD95, mm<", ">parameters, thousands<",
+                           ">executed GFLOP a patch<", ">seconds a case<", ">peak memory, MB<"}) {
+    CAPTURE(std::string(axis));
+    CHECK(plot.find(axis) != std::string::npos);
+  }
+  CHECK(plot.find("nan") == std::string::npos);
+  const std::string markdown = read_file(shop.path("t.md"));
+  CHECK(markdown.find("| model | Dice |") == 0);
+  CHECK(markdown.find("\n| two | 1.0000 |") != std::string::npos);
   CHECK(read_file(shop.path("t.csv")).find("one.safetensors,") != std::string::npos);
   fs::remove(shop.path("labels/b.nii.gz"));
   CHECK(shop.run({"tradeoff", "-m", "one.safetensors", "-i", "images", "-r", "labels"}).code == 1);
