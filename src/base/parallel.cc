@@ -107,7 +107,7 @@ int default_threads() {
 void Team::meet() {
   const std::uint64_t meeting = meetings_.load(std::memory_order_acquire);
   if (arrived_.fetch_add(1, std::memory_order_acq_rel) + 1 == threads_) {
-    next_.store(0, std::memory_order_relaxed);
+    for (int share = 0; share < shares_; ++share) taken_[share].count.store(0, std::memory_order_relaxed);
     arrived_.store(0, std::memory_order_relaxed);
     change(meetings_, meeting + 1);
   } else {

@@ -172,15 +172,17 @@ void Engine::run_convolution(BoundConvolution& convolution) {
       const kernels::Feature& output = convolution.sources[std::size_t(planned.upward_source)].feature;
       const int per_row = upward->items_per_row();
       const Stopwatch watch;
-      worker.for_each(std::int64_t{rows.end - rows.begin} * per_row, [&](std::int64_t i) {
-        upward->run(convolution.upward_input, output, rows.begin + int(i / per_row), int(i % per_row), scratch);
+      const int count = rows.end - rows.begin;
+      worker.for_each(std::int64_t{count} * per_row, [&](std::int64_t i) {
+        upward->run(convolution.upward_input, output, rows.begin + int(i % count), int(i / count), scratch);
       });
       if (worker.thread() == 0) convolution.upward_seconds += watch.seconds();
     };
 
+    // Items first, then bands or rows: a thread's share is a part of the width, the same one in band after band.
     const auto run_bands = [&](int first, int count) {
       worker.for_each(std::int64_t{count} * items, [&](std::int64_t i) {
-        kernel.run(convolution.arguments, first + int(i / items), int(i % items), scratch);
+        kernel.run(convolution.arguments, first + int(i % count), int(i / count), scratch);
       });
     };
 
