@@ -59,11 +59,13 @@ HWY_INLINE void store_elements(Floats, FloatVector value, std::uint16_t* to) {
   hn::StoreU(rounded_to_bf16(value), du16, to);
 }
 
-// The first `count` (below a vector's lanes) elements; the other lanes are 0. Reads and writes nothing beyond: where a
-// masked load touches only the lanes that its mask names it is used, elsewhere the elements go through a buffer.
+// Whether masked loads and stores are fast and touch only the lanes that their mask names.
 #undef E2ENET_MASKED_STORES
-#if HWY_TARGET == HWY_AVX3 || HWY_TARGET == HWY_AVX3_DL
-#define E2ENET_MASKED_STORES 1
+#define E2ENET_MASKED_STORES (HWY_TARGET == HWY_AVX3 || HWY_TARGET == HWY_AVX3_DL)
+
+// The first `count` (below a vector's lanes) elements; the other lanes are 0. Reads and writes nothing beyond: without
+// masks the elements go through a buffer.
+#if E2ENET_MASKED_STORES
 
 HWY_INLINE FloatVector load_some(Floats d, const float* from, std::size_t count) {
   return hn::MaskedLoad(hn::FirstN(d, count), d, from);
@@ -93,7 +95,6 @@ HWY_INLINE void store_some(Floats d, FloatVector value, T* to, std::size_t count
 }
 
 #else
-#define E2ENET_MASKED_STORES 0
 
 template <typename T>
 HWY_INLINE FloatVector load_some(Floats d, const T* from, std::size_t count) {
