@@ -40,7 +40,7 @@ out=out/demo
 mkdir -p "$out"
 
 step "Segment the right hippocampus of the Colin27 head ($head)"
-model=models/hippocampus_density20.safetensors
+model=models/hippocampus_dense.safetensors
 "$e2enet" segment -m "$model" -i "$head" -o "$out/labels.nii.gz" --roi 97:135,80:132,40:88 --tta \
   --preview "$out/preview.png" --statistics "$out/statistics.json"
 
