@@ -13,6 +13,7 @@ Groups (without any: build):
   demo       build, and the Colin27 head with its atlas (mricron-data)
   test       build and demo, and what the tests need: doctest, Google Benchmark, clang-format, Python with PyTorch
   benchmark  build, and what benchmarks/compare_onnxruntime needs: Python with NumPy, Node.js with npm
+  arm        what scripts/test_arm.sh needs: cross-compiler, emulator, CMake
 
   --list     print the missing packages, one a line, and install nothing
   --help     print this
@@ -32,6 +33,7 @@ BUILD=(build-essential cmake ninja-build libdnnl-dev libhwy-dev libnifti2-dev nl
 DEMO=(mricron-data)
 TEST=(doctest-dev libbenchmark-dev clang-format python3 python3-numpy python3-scipy python3-nibabel python3-torch)
 BENCHMARK=(python3 python3-numpy ca-certificates)
+ARM=(g++-aarch64-linux-gnu qemu-user cmake ninja-build)
 
 wanted=()
 list_only=no
@@ -46,6 +48,7 @@ for argument in "$@"; do
       command -v node >/dev/null || wanted+=(nodejs)
       command -v npm >/dev/null || wanted+=(npm)
       ;;
+    arm) wanted+=("${ARM[@]}") ;;
     --list) list_only=yes ;;
     --help | -h) usage; exit 0 ;;
     *) usage >&2; fail "unknown group or option '$argument'" 2 ;;

@@ -30,22 +30,13 @@ for argument in "$@"; do
        fi ;;
   esac
 done
-tests=("${@:-${TESTS[@]}}")
+tests=("$@")
 if [ $# -eq 0 ]; then tests=("${TESTS[@]}"); fi
 
 step() { printf '\n== %s (%d s)\n' "$1" "$SECONDS"; }
 
 step "Packages"
-missing=()
-for package in g++-aarch64-linux-gnu qemu-user cmake ninja-build; do
-  status=$(dpkg-query --show --showformat='${Status}' "$package" 2>/dev/null || true)
-  [[ "$status" == *"ok installed"* ]] || missing+=("$package")
-done
-if [ ${#missing[@]} -gt 0 ]; then
-  sudo=(); if [ "$(id -u)" -ne 0 ]; then sudo=(sudo); fi
-  "${sudo[@]}" apt-get update -qq
-  "${sudo[@]}" apt-get install -y -qq --no-install-recommends "${missing[@]}"
-fi
+scripts/install_dependencies.sh arm
 
 work=$PWD/build/arm64
 libraries=$work/libraries

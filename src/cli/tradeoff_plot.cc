@@ -239,12 +239,14 @@ std::string tradeoff_svg(const std::vector<TradeoffPoint>& points, const std::st
                     attribute("height", height) + " fill=\"#fff\"/>\n";
   svg += text_at(kLeft, 28, "start", "font-size=\"17\" font-weight=\"600\" fill=\"#111\"", title) + legend;
 
+  std::vector<Axis> cost_axes;
+  for (const Measure& cost : kCosts) cost_axes.push_back(axis_of(cost, points, true));
   for (std::size_t row = 0; row < std::size(kAccuracies); ++row) {
     const Measure& accuracy = kAccuracies[row];
     const Axis y = axis_of(accuracy, points, false);
     for (std::size_t column = 0; column < std::size(kCosts); ++column) {
       const Measure& cost = kCosts[column];
-      const Axis x = axis_of(cost, points, true);
+      const Axis& x = cost_axes[column];
       Panel panel;
       panel.left = kLeft + double(column) * (kPanelWidth + kGap);
       panel.top = top + double(row) * (kPanelHeight + kGap);

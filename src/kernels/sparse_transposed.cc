@@ -5,7 +5,6 @@
 // over the kept kernels, where one load serves every tap. Taps along depth interleave on store.
 #include <algorithm>
 #include <cstdint>
-#include <memory>
 #include <string>
 
 #include "kernels/dispatch.h"
@@ -27,7 +26,6 @@ namespace e2enet::kernels {
 
 struct TransposedPlan {
   TransposedConvolutionShape shape;
-  std::shared_ptr<const KernelCopy> kept;
   SparseKernels kernels;
   int lanes = 1;
   int pixels = 1;  // of an item
@@ -87,20 +85,13 @@ HWY_INLINE void store_interleaved(Floats d, FloatVector even, FloatVector odd, f
   }
 }
 
-HWY_INLINE hn::Vec<hn::RebindToUnsigned<Floats> > rounded_bits(Floats, FloatVector value) {
-  const hn::RebindToUnsigned<Floats> du;
-  const auto bits = hn::BitCast(du, value);
-  const auto odd = hn::And(hn::ShiftRight<16>(bits), hn::Set(du, 1));
-  return hn::Add(bits, hn::Add(odd, hn::Set(du, 0x7FFF)));
-}
-
 // Two bf16 side by side are one 32-bit word.
 template <bool kStream>
-HWY_INLINE void store_interleaved(Floats d, FloatVector even, FloatVector odd, std::uint16_t* to) {
+HWY_INLINE void store_interleaved(Floats, FloatVector even, FloatVector odd, std::uint16_t* to) {
   const hn::RebindToUnsigned<Floats> du;
   const hn::Repartition<std::uint16_t, hn::RebindToUnsigned<Floats> > du16;
-  const auto low = hn::ShiftRight<16>(rounded_bits(d, even));
-  const auto high = hn::And(rounded_bits(d, odd), hn::Set(du, 0xFFFF0000u));
+  const auto low = hn::ShiftRight<16>(rounded_bits(even));
+  const auto high = hn::And(rounded_bits(odd), hn::Set(du, 0xFFFF0000u));
   const auto words = hn::BitCast(du16, hn::Or(low, high));
   if constexpr (kStream) {
     hn::Stream(words, du16, to);
@@ -334,8 +325,7 @@ constexpr std::size_t kStageBytes = 512 << 10;
 TransposedPlan plan_transposed(const TransposedConvolutionShape& shape, const SparseKernels& kernels, int lanes) {
   TransposedPlan plan;
   plan.shape = shape;
-  plan.kept = std::make_shared<const KernelCopy>(kernels);
-  plan.kernels = plan.kept->view();
+  plan.kernels = kernels;
   plan.lanes = lanes;
   const int depth = shape.input.depth;
   const int width = shape.input.width;
@@ -368,7 +358,8 @@ class SparseTransposed final : public TransposedConvolution {
   SparseTransposed(const TransposedConvolutionShape& shape, const SparseKernels& kernels, Element element)
       : run_f32_(&HWY_DYNAMIC_DISPATCH(RunTransposedF32)),
         run_bf16_(&HWY_DYNAMIC_DISPATCH(RunTransposedBf16)),
-        plan_(plan_transposed(shape, kernels, HWY_DYNAMIC_DISPATCH(TransposedLanes)())) {
+        kernels_(kernels),
+        plan_(plan_transposed(shape, kernels_.view(), HWY_DYNAMIC_DISPATCH(TransposedLanes)())) {
     const Stride& stride = shape.stride;
     name_ = "sparse_transposed" + std::to_string(stride.depth) + "x" + std::to_string(stride.height) + "x" +
             std::to_string(stride.width) + (element == Element::f32 ? "_f32_" : "_bf16_") + instruction_set();
@@ -376,7 +367,7 @@ class SparseTransposed final : public TransposedConvolution {
 
   std::string name() const override { return name_; }
   int items_per_row() const override { return plan_.segments * plan_.output_groups; }
-  std::size_t packed_bytes() const override { return plan_.kept->bytes(); }
+  std::size_t packed_bytes() const override { return kernels_.bytes(); }
   std::size_t scratch_bytes() const override {
     return (plan_.stage_floats() + plan_.buffer_floats()) * sizeof(float) +
            static_cast<std::size_t>(plan_.pitch / plan_.lanes) * sizeof(std::ptrdiff_t) +
@@ -391,7 +382,8 @@ class SparseTransposed final : public TransposedConvolution {
   using Run = void (*)(const TransposedPlan&, const Source&, const Feature&, int, int, void*);
   Run run_f32_;
   Run run_bf16_;
-  TransposedPlan plan_;
+  KernelCopy kernels_;
+  TransposedPlan plan_;  // looks into kernels_
   std::string name_;
 };
 

@@ -35,23 +35,31 @@ using FloatVector = hn::Vec<Floats>;
 // An element in memory is a float, or a std::uint16_t that holds a bfloat16.
 HWY_INLINE FloatVector load_elements(Floats d, const float* from) { return hn::LoadU(d, from); }
 
-HWY_INLINE FloatVector load_elements(Floats d, const std::uint16_t* from) {
+HWY_INLINE FloatVector widened_from_bf16(hn::Vec<hn::Rebind<std::uint16_t, Floats> > halves) {
   const hn::RebindToUnsigned<Floats> du32;
+  return hn::BitCast(Floats(), hn::ShiftLeft<16>(hn::PromoteTo(du32, halves)));
+}
+
+HWY_INLINE FloatVector load_elements(Floats, const std::uint16_t* from) {
   const hn::Rebind<std::uint16_t, Floats> du16;
-  return hn::BitCast(d, hn::ShiftLeft<16>(hn::PromoteTo(du32, hn::LoadU(du16, from))));
+  return widened_from_bf16(hn::LoadU(du16, from));
 }
 
 HWY_INLINE void store_elements(Floats d, FloatVector value, float* to) { hn::StoreU(value, d, to); }
 
-// Rounds to nearest even. A NaN stays one only if it is quiet with a zero lower half, as arithmetic makes them.
-HWY_INLINE hn::Vec<hn::Rebind<std::uint16_t, Floats> > rounded_to_bf16(FloatVector value) {
+// The upper half of each result is the value rounded to bf16, to nearest even. A NaN stays one only if it is quiet with
+// a zero lower half, as arithmetic makes them.
+HWY_INLINE hn::Vec<hn::RebindToUnsigned<Floats> > rounded_bits(FloatVector value) {
   const hn::RebindToUnsigned<Floats> du32;
-  const hn::RebindToSigned<Floats> di32;
-  const hn::Rebind<std::uint16_t, Floats> du16;
   const auto bits = hn::BitCast(du32, value);
   const auto odd = hn::And(hn::ShiftRight<16>(bits), hn::Set(du32, 1));
-  const auto rounded = hn::ShiftRight<16>(hn::Add(bits, hn::Add(odd, hn::Set(du32, 0x7FFF))));
-  return hn::DemoteTo(du16, hn::BitCast(di32, rounded));
+  return hn::Add(bits, hn::Add(odd, hn::Set(du32, 0x7FFF)));
+}
+
+HWY_INLINE hn::Vec<hn::Rebind<std::uint16_t, Floats> > rounded_to_bf16(FloatVector value) {
+  const hn::RebindToSigned<Floats> di32;
+  const hn::Rebind<std::uint16_t, Floats> du16;
+  return hn::DemoteTo(du16, hn::BitCast(di32, hn::ShiftRight<16>(rounded_bits(value))));
 }
 
 HWY_INLINE void store_elements(Floats, FloatVector value, std::uint16_t* to) {
@@ -59,23 +67,33 @@ HWY_INLINE void store_elements(Floats, FloatVector value, std::uint16_t* to) {
   hn::StoreU(rounded_to_bf16(value), du16, to);
 }
 
-// Whether masked loads and stores are fast and touch only the lanes that their mask names.
-#undef E2ENET_MASKED_STORES
-#define E2ENET_MASKED_STORES (HWY_TARGET == HWY_AVX3 || HWY_TARGET == HWY_AVX3_DL)
+// Whether masked loads and stores of every element are fast and touch only the lanes that their mask names.
+#undef E2ENET_MASKS
+#define E2ENET_MASKS (HWY_TARGET == HWY_AVX3 || HWY_TARGET == HWY_AVX3_DL)
 
-// The first `count` (below a vector's lanes) elements; the other lanes are 0. Reads and writes nothing beyond: without
-// masks the elements go through a buffer.
-#if E2ENET_MASKED_STORES
+// Lanes [first, last) from memory, lane i from from[i], and 0 elsewhere; nothing else is read. AVX2 can do that for
+// floats.
+#if HWY_TARGET <= HWY_AVX2
 
-HWY_INLINE FloatVector load_some(Floats d, const float* from, std::size_t count) {
-  return hn::MaskedLoad(hn::FirstN(d, count), d, from);
+HWY_INLINE FloatVector load_between(Floats d, const float* from, std::size_t first, std::size_t last) {
+  return hn::MaskedLoad(hn::AndNot(hn::FirstN(d, first), hn::FirstN(d, last)), d, from);
 }
 
-HWY_INLINE FloatVector load_some(Floats d, const std::uint16_t* from, std::size_t count) {
-  const hn::RebindToUnsigned<Floats> du32;
+#endif
+
+// load_some() and store_some(): the first `count` (below a vector's lanes) elements; the other lanes are 0. They read
+// and write nothing beyond: without masks the elements go through a buffer.
+#if E2ENET_MASKS
+
+HWY_INLINE FloatVector load_between(Floats, const std::uint16_t* from, std::size_t first, std::size_t last) {
   const hn::Rebind<std::uint16_t, Floats> du16;
-  const auto halves = hn::MaskedLoad(hn::FirstN(du16, count), du16, from);
-  return hn::BitCast(d, hn::ShiftLeft<16>(hn::PromoteTo(du32, halves)));
+  const auto lanes = hn::AndNot(hn::FirstN(du16, first), hn::FirstN(du16, last));
+  return widened_from_bf16(hn::MaskedLoad(lanes, du16, from));
+}
+
+template <typename T>
+HWY_INLINE FloatVector load_some(Floats d, const T* from, std::size_t count) {
+  return load_between(d, from, 0, count);
 }
 
 // Lanes [first, last) of `value`, lane i to to[i]; nothing else is written.

@@ -90,21 +90,8 @@ HWY_INLINE FloatVector load_lanes(Floats d, const T* from, int first, int last) 
   return load_elements(d, padded);
 }
 
-// Where a masked load touches only the lanes that its mask names, and exists for the element.
+// Where load_between() exists for the element.
 #if HWY_TARGET <= HWY_AVX2
-HWY_INLINE FloatVector load_between(Floats d, const float* from, int first, int last) {
-  return hn::MaskedLoad(hn::AndNot(hn::FirstN(d, first), hn::FirstN(d, last)), d, from);
-}
-
-#if HWY_TARGET == HWY_AVX3 || HWY_TARGET == HWY_AVX3_DL
-HWY_INLINE FloatVector load_between(Floats d, const std::uint16_t* from, int first, int last) {
-  const hn::RebindToUnsigned<Floats> du32;
-  const hn::Rebind<std::uint16_t, Floats> du16;
-  const auto halves = hn::MaskedLoad(hn::AndNot(hn::FirstN(du16, first), hn::FirstN(du16, last)), du16, from);
-  return hn::BitCast(d, hn::ShiftLeft<16>(hn::PromoteTo(du32, halves)));
-}
-#endif
-
 template <int kEvery, typename T>
 HWY_INLINE FloatVector load_masked(Floats d, const T* from, int first, int last) {
   if constexpr (kEvery == 1) return load_between(d, from, first, last);
@@ -122,7 +109,7 @@ HWY_INLINE FloatVector load_lanes(Floats d, const float* from, int first, int la
 }
 #endif
 
-#if HWY_TARGET == HWY_AVX3 || HWY_TARGET == HWY_AVX3_DL
+#if E2ENET_MASKS
 template <int kEvery>
 HWY_INLINE FloatVector load_lanes(Floats d, const std::uint16_t* from, int first, int last) {
   return load_masked<kEvery>(d, from, first, last);

@@ -265,7 +265,7 @@ void find_valid_lanes(OutputItem& item, float* scratch) {
   item.reciprocals = reciprocals;
 }
 
-#if E2ENET_MASKED_STORES
+#if E2ENET_MASKS
 
 // Lanes of one vector of a flat item that lie in the same tile, so that each pixel of the tile takes them with one
 // store.
@@ -401,7 +401,7 @@ class FlatTileStore {
   float* tiles_;
 };
 
-#endif  // E2ENET_MASKED_STORES
+#endif  // E2ENET_MASKS
 
 // Stores a whole vector of tiles past the caches, in whole cache lines. `at` is where pixel 0 of the tile goes in its
 // row; `second` says that the vector before went to the first half of the same lines, if elements are halves of floats.
