@@ -60,17 +60,27 @@ class Worker {
   // must not depend on it.
   template <typename Function>
   void for_each(std::int64_t count, const Function& function) const {
-    if (count <= 0) return;
-    if (team_.threads() == 1) {
-      for (std::int64_t i = 0; i < count; ++i) function(i);
-      return;
-    }
+    for_each(count, function, 0, [](std::int64_t) {});
+  }
+
+  // Two loops that do not depend on each other, as one: a worker's share is its share of the first, then of the second.
+  template <typename First, typename Second>
+  void for_each(std::int64_t first_count, const First& first, std::int64_t second_count, const Second& second) const {
+    if (first_count + second_count <= 0) return;
     const int shares = team_.shares();
     for (int k = 0; k < shares; ++k) {
       const int share = (thread_ + k) % shares;
-      const std::int64_t begin = count * share / shares;
-      const std::int64_t end = count * (share + 1) / shares;
-      for (std::int64_t i = begin + team_.take(share); i < end; i = begin + team_.take(share)) function(i);
+      const std::int64_t first_begin = first_count * share / shares;
+      const std::int64_t first_length = first_count * (share + 1) / shares - first_begin;
+      const std::int64_t second_begin = second_count * share / shares;
+      const std::int64_t length = first_length + second_count * (share + 1) / shares - second_begin;
+      for (std::int64_t i = team_.take(share); i < length; i = team_.take(share)) {
+        if (i < first_length) {
+          first(first_begin + i);
+        } else {
+          second(second_begin + i - first_length);
+        }
+      }
     }
     team_.meet();
   }

@@ -168,37 +168,45 @@ void Engine::run_convolution(BoundConvolution& convolution) {
 
   run_team(plan_.threads, [&](const Worker& worker) {
     void* scratch = scratch_.data() + plan_.scratch_bytes * std::size_t(worker.thread());
-    const auto make_upward = [&](const kernels::RowRange& rows) {
-      const kernels::Feature& output = convolution.sources[std::size_t(planned.upward_source)].feature;
-      const int per_row = upward->items_per_row();
+    // Items first, then rows or bands: a thread's share is a part of the width, the same one in band after band.
+    const auto upward_items = [&](const kernels::RowRange& rows) {
+      return upward ? std::int64_t{rows.end - rows.begin} * upward->items_per_row() : 0;
+    };
+    const auto make_upward = [&](const kernels::RowRange& rows, std::int64_t i) {
       const Stopwatch watch;
       const int count = rows.end - rows.begin;
-      worker.for_each(std::int64_t{count} * per_row, [&](std::int64_t i) {
-        upward->run(convolution.upward_input, output, rows.begin + int(i % count), int(i / count), scratch);
-      });
+      const kernels::Feature& output = convolution.sources[std::size_t(planned.upward_source)].feature;
+      upward->run(convolution.upward_input, output, rows.begin + int(i % count), int(i / count), scratch);
       if (worker.thread() == 0) convolution.upward_seconds += watch.seconds();
     };
-
-    // Items first, then bands or rows: a thread's share is a part of the width, the same one in band after band.
-    const auto run_bands = [&](int first, int count) {
-      worker.for_each(std::int64_t{count} * items, [&](std::int64_t i) {
-        kernel.run(convolution.arguments, first + int(i % count), int(i / count), scratch);
-      });
+    const auto run_bands = [&](int first, int count, std::int64_t i) {
+      kernel.run(convolution.arguments, first + int(i % count), int(i / count), scratch);
     };
 
     if (planned.band_by_band()) {
       RowsAhead ahead(kernel, convolution.sources[std::size_t(upward ? planned.upward_source : 0)].feature,
                       convolution.upward_stride_height, planned.bottom_up);
       const int groups = (bands + planned.bands_at_once - 1) / planned.bands_at_once;
-      for (int i = 0; i < groups; ++i) {
-        const int first = (planned.bottom_up ? groups - 1 - i : i) * planned.bands_at_once;
-        const int count = std::min(planned.bands_at_once, bands - first);
-        if (upward) make_upward(ahead.next_for_bands(first, count));
-        run_bands(first, count);
+      const auto first_of = [&](int group) {
+        return (planned.bottom_up ? groups - 1 - group : group) * planned.bands_at_once;
+      };
+      const auto count_of = [&](int group) { return std::min(planned.bands_at_once, bands - first_of(group)); };
+      kernels::RowRange rows = ahead.next_for_bands(first_of(0), count_of(0));
+      worker.for_each(upward_items(rows), [&](std::int64_t i) { make_upward(rows, i); });
+      for (int group = 0; group < groups; ++group) {
+        const int first = first_of(group);
+        const int count = count_of(group);
+        // What the next bands will read, so that threads meet once for both.
+        rows =
+            group + 1 < groups ? ahead.next_for_bands(first_of(group + 1), count_of(group + 1)) : kernels::RowRange();
+        worker.for_each(
+            std::int64_t{count} * items, [&](std::int64_t i) { run_bands(first, count, i); }, upward_items(rows),
+            [&](std::int64_t i) { make_upward(rows, i); });
       }
     } else {
-      if (upward) make_upward({0, convolution.upward_input.feature.extent.height});
-      run_bands(0, bands);
+      const kernels::RowRange rows{0, upward ? convolution.upward_input.feature.extent.height : 0};
+      worker.for_each(upward_items(rows), [&](std::int64_t i) { make_upward(rows, i); });
+      worker.for_each(std::int64_t{bands} * items, [&](std::int64_t i) { run_bands(0, bands, i); });
     }
     // A thread a group of channels: each channel's slots are merged by one thread, in their order.
     constexpr int kGroup = 16;

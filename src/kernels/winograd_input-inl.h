@@ -158,30 +158,42 @@ HWY_INLINE bool reads_whole_vector(int depth, int first_depth, int shift, int fi
   return first_lane == 0 && last_lane == lanes && kEvery * (first_depth + lanes) - shift <= depth;
 }
 
+// Pixel columns of the item that are inside the patch: [first, end).
+struct Columns {
+  int first;
+  int end;
+};
+template <typename Form>
+HWY_INLINE Columns columns_inside(const Plan& plan, const ItemRegion& region) {
+  return {region.first_tile == 0 ? 1 : 0,
+          std::min(plan.columns(), plan.shape.input.width + 1 - Form::kStep * region.first_tile)};
+}
+
+// All ones where a row is inside the patch.
+template <typename T, typename Form>
+HWY_INLINE void find_rows_inside(const InputRows<T, Form>& rows, PatchVectors<Form>& inside) {
+  const Floats d;
+  const FloatVector ones = hn::BitCast(d, hn::Set(hn::RebindToSigned<Floats>(), -1));
+  for (int i = 0; i < Form::kPatch; ++i) inside[i] = rows.inside[i] ? ones : hn::Zero(d);
+}
+
 // Transforms vector `part` of each pixel's depth segment along H.
-// kEvery: stride along depth. kWhole: all rows and all lanes are inside the patch. kTwice: phases that the next tile
-// has too are stored for both.
-template <typename Form, int kEvery, typename T, bool kActivate, bool kWhole, bool kTwice>
-HWY_INLINE void stage_part(const Plan& plan, const ItemRegion& region, int tile_row, int part, int shift,
-                           const InputRows<T, Form>& rows, const ActivationVectors& activation, int first_lane,
-                           int last_lane, float* stage) {
+// kEvery: stride along depth. kWhole: all rows and all lanes are inside the patch.
+template <typename Form, int kEvery, typename T, bool kActivate, bool kWhole>
+void stage_part(const Plan& plan, const ItemRegion& region, int part, int shift, const InputRows<T, Form>& rows,
+                const ActivationVectors& activation, int first_lane, int last_lane, float* stage) {
   constexpr int kPatch = Form::kPatch;
   const Floats d;
   const int lanes = static_cast<int>(hn::Lanes(Floats()));
   const std::ptrdiff_t depth = plan.shape.input.depth;
-  const int columns = plan.columns();
-  const int first_column = region.first_tile == 0 ? 1 : 0;
-  const int end_column = std::min(columns, plan.shape.input.width + 1 - Form::kStep * region.first_tile);
-  const std::uint32_t* first_place = plan.stage_column.data();
-  const std::uint32_t* second_place = first_place + columns;
-  float* const to = stage + std::size_t(tile_row) * plan.tiling.tiles * plan.tiling.depth_segment + part * lanes;
+  const std::ptrdiff_t segment = plan.tiling.depth_segment;
+  const Columns columns = columns_inside<Form>(plan, region);
 
-  FloatVector inside[kPatch];
+  PatchVectors<Form> inside;
   if constexpr (!kWhole) {
     const auto lanes_inside = hn::AndNot(hn::FirstN(d, first_lane), hn::FirstN(d, last_lane));
-    const auto ones = hn::BitCast(d, hn::Set(hn::RebindToSigned<Floats>(), -1));
-    const FloatVector mask = hn::IfThenElseZero(lanes_inside, ones);
-    for (int i = 0; i < kPatch; ++i) inside[i] = rows.inside[i] ? mask : hn::Zero(d);
+    find_rows_inside(rows, inside);
+    for (int i = 0; i < kPatch; ++i) inside[i] = hn::IfThenElseZero(lanes_inside, inside[i]);
   }
   const bool all_lanes = reads_whole_vector<kEvery>(plan.shape.input.depth, region.first_depth + part * lanes, shift,
                                                     first_lane, last_lane);
@@ -194,18 +206,10 @@ HWY_INLINE void stage_part(const Plan& plan, const ItemRegion& region, int tile_
   E2ENET_UNROLL(9)
   for (int i = 0; i < kPatch; ++i) row[i] = rows.row[i] + begin;
   // A shifted segment of whole cache lines reads one line more.
-  const bool last_line = shift != 0 && (part + 1) * lanes == plan.tiling.depth_segment;
+  const bool last_line = shift != 0 && (part + 1) * lanes == segment;
 
-  const auto store = [&](const PatchVectors<Form>& t, int column) HWY_ATTR {
-    if (!kTwice || first_place[column] != Plan::kNowhere) store_column<Form>(t, to + first_place[column]);
-    if (kTwice && second_place[column] != Plan::kNowhere) store_column<Form>(t, to + second_place[column]);
-  };
-  PatchVectors<Form> t;
-  for (int column = 0; column < first_column; ++column) {
-    for (int i = 0; i < kPatch; ++i) t[i] = hn::Zero(d);
-    store(t, column);
-  }
-  for (int column = first_column; column < end_column; ++column) {
+  float* to = stage + columns.first * segment + part * lanes;
+  for (int column = columns.first; column < columns.end; ++column, to += segment) {
     const std::ptrdiff_t at = column * depth;
     const T* from[kPatch];
     E2ENET_UNROLL(9)
@@ -221,7 +225,7 @@ HWY_INLINE void stage_part(const Plan& plan, const ItemRegion& region, int tile_
       E2ENET_UNROLL(9)
       for (int i = 0; i < kPatch; ++i) prefetch_far(from[i] + rows.next + kEvery * lanes - 1);
     }
-    PatchVectors<Form> x;
+    PatchVectors<Form> x, t;
     E2ENET_UNROLL(9)
     for (int i = 0; i < kPatch; ++i) {
       if constexpr (kWhole) {
@@ -234,68 +238,170 @@ HWY_INLINE void stage_part(const Plan& plan, const ItemRegion& region, int tile_
       }
     }
     transform_input<Form>(x, t);
-    store(t, column);
-  }
-  for (int column = end_column; column < columns; ++column) {
-    for (int i = 0; i < kPatch; ++i) t[i] = hn::Zero(d);
-    store(t, column);
+    store_column<Form>(t, to);
   }
 }
 
-template <typename Form, int kEvery, typename T, bool kActivate, bool kWhole>
-void stage_part_of(const Plan& plan, const ItemRegion& region, int tile_row, int part, int shift,
-                   const InputRows<T, Form>& rows, const ActivationVectors& activation, int first_lane, int last_lane,
-                   float* stage) {
-  if (plan.stores_phases_twice()) {
-    stage_part<Form, kEvery, T, kActivate, kWhole, true>(plan, region, tile_row, part, shift, rows, activation,
-                                                         first_lane, last_lane, stage);
-  } else {
-    stage_part<Form, kEvery, T, kActivate, kWhole, false>(plan, region, tile_row, part, shift, rows, activation,
-                                                          first_lane, last_lane, stage);
-  }
+// Lanes that some elements are, each kEvery-th being one.
+template <int kEvery>
+HWY_INLINE int divide_up(int value) {
+  return value >= 0 ? (value + kEvery - 1) / kEvery : 0;
 }
 
 template <typename Form, int kEvery, typename T, bool kActivate>
-void stage_rows(const Plan& plan, const ItemRegion& region, int tile_row, int shift, const InputRows<T, Form>& rows,
-                const ActivationVectors& activate, float* stage) {
+void stage_segments(const Plan& plan, const ItemRegion& region, int shift, const InputRows<T, Form>& rows,
+                    const ActivationVectors& activate, float* stage) {
   const int lanes = static_cast<int>(hn::Lanes(Floats()));
   const int depth = plan.shape.input.depth;
-  const int parts = (plan.tiling.depth_segment + lanes - 1) / lanes;
-  const auto divide_up = [](int value) { return value >= 0 ? (value + kEvery - 1) / kEvery : 0; };
-  // From the last part to the first: where a pixel's depth does not fill its vectors, the last one writes into the
-  // first lanes of the next tile, which are written later.
-  for (int part = parts - 1; part >= 0; --part) {
+  for (int part = 0; part < plan.tiling.depth_segment / lanes; ++part) {
     // Lane i reads input depth kEvery * (first_depth + i) - shift.
     const int first_depth = region.first_depth + part * lanes;
-    const int first_lane = std::clamp(divide_up(shift - kEvery * first_depth), 0, lanes);
-    const int last_lane = std::clamp(
-        std::min(divide_up(depth + shift - kEvery * first_depth), plan.output.depth - first_depth), first_lane, lanes);
+    const int first_lane = std::clamp(divide_up<kEvery>(shift - kEvery * first_depth), 0, lanes);
+    const int last_lane =
+        std::clamp(std::min(divide_up<kEvery>(depth + shift - kEvery * first_depth), plan.output.depth - first_depth),
+                   first_lane, lanes);
     if (rows.all_inside && reads_whole_vector<kEvery>(depth, first_depth, shift, first_lane, last_lane)) {
-      stage_part_of<Form, kEvery, T, kActivate, true>(plan, region, tile_row, part, shift, rows, activate, 0, lanes,
-                                                      stage);
+      stage_part<Form, kEvery, T, kActivate, true>(plan, region, part, shift, rows, activate, 0, lanes, stage);
     } else {
-      stage_part_of<Form, kEvery, T, kActivate, false>(plan, region, tile_row, part, shift, rows, activate, first_lane,
-                                                       last_lane, stage);
+      stage_part<Form, kEvery, T, kActivate, false>(plan, region, part, shift, rows, activate, first_lane, last_lane,
+                                                    stage);
     }
   }
 }
 
-// From the stage along W into the slab, at `slab` for position 0.
-template <typename Form>
-HWY_INLINE void transform_stage(const Plan& plan, const float* stage, float* slab) {
+// Transforms `count` consecutive lanes, each depth of some pixels, along H. Lane 0 reads element `first` of the rows,
+// of `elements`, and what follows lane `count` in its vector becomes 0. kWhole: all rows are inside the patch and no
+// lane within the run reads beyond its pixel.
+template <typename Form, int kEvery, typename T, bool kActivate, bool kWhole>
+void stage_run(const InputRows<T, Form>& rows, int first, int elements, int count, const std::uint64_t* depths_inside,
+               const ActivationVectors& activation, float* stage) {
+  constexpr int kPatch = Form::kPatch;
   const Floats d;
   const int lanes = static_cast<int>(hn::Lanes(Floats()));
+  // Copies, since the compiler must assume that storing vectors may change the originals.
+  const ActivationVectors activate = activation;
+  PatchVectors<Form> rows_inside;
+  if constexpr (!kWhole) find_rows_inside(rows, rows_inside);
+  const T* row[kPatch];
+  E2ENET_UNROLL(9)
+  for (int i = 0; i < kPatch; ++i) row[i] = rows.row[i] + first;
+
+  for (int lane = 0; lane < count; lane += lanes) {
+    const std::ptrdiff_t at = std::ptrdiff_t{kEvery} * lane;
+    const int element = first + kEvery * lane;
+    const bool all_lanes = element >= 0 && element + kEvery * lanes <= elements && lane + lanes <= count;
+    PatchVectors<Form> x, t;
+    E2ENET_UNROLL(9)
+    for (int i = 0; i < kPatch; ++i) {
+      E2ENET_UNROLL(2)
+      for (int line = 0; line < kEvery; ++line) prefetch_far(row[i] + at + rows.next + line * lanes);
+    }
+    if (all_lanes) {
+      E2ENET_UNROLL(9)
+      for (int i = 0; i < kPatch; ++i) {
+        x[i] = load_vector<kEvery>(d, row[i] + at);
+        if constexpr (kActivate) x[i] = activate(x[i]);
+      }
+    } else {
+      const int first_lane = std::min(divide_up<kEvery>(-element), lanes);
+      const int last_lane =
+          std::clamp(std::min(divide_up<kEvery>(elements - element), count - lane), first_lane, lanes);
+      const auto inside = hn::FirstN(d, last_lane);
+      E2ENET_UNROLL(9)
+      for (int i = 0; i < kPatch; ++i) {
+        x[i] = load_lanes<kEvery>(d, row[i] + at, first_lane, last_lane);
+        if constexpr (kActivate) x[i] = activate(x[i]);
+        x[i] = hn::IfThenElseZero(inside, x[i]);
+      }
+    }
+    if constexpr (!kWhole) {
+      const auto inside = hn::LoadMaskBits(d, reinterpret_cast<const std::uint8_t*>(depths_inside + lane / lanes));
+      E2ENET_UNROLL(9)
+      for (int i = 0; i < kPatch; ++i) x[i] = hn::IfThenElseZero(inside, hn::And(x[i], rows_inside[i]));
+    }
+    transform_input<Form>(x, t);
+    store_column<Form>(t, stage + lane);
+  }
+}
+
+template <typename Form, int kEvery, typename T, bool kActivate>
+void stage_pixels(const Plan& plan, const ItemRegion& region, int shift, const std::uint64_t* depths_inside,
+                  const InputRows<T, Form>& rows, const ActivationVectors& activate, float* stage) {
+  const int depth = plan.shape.input.depth;
+  const int staged_depth = plan.tiling.depth_segment;
+  const Columns columns = columns_inside<Form>(plan, region);
+  // Pixels of the stage follow each other as those of the source do, unless every second depth is one more than half.
+  const int run = depth == kEvery * staged_depth ? columns.end - columns.first : 1;
+  for (int column = columns.first; column < columns.end; column += run) {
+    const int first = (Form::kStep * region.first_tile - 1 + column) * depth - shift;
+    const int elements = plan.shape.input.width * depth;
+    float* to = stage + column * staged_depth;
+    if (rows.all_inside && shift == 0) {
+      stage_run<Form, kEvery, T, kActivate, true>(rows, first, elements, run * staged_depth, depths_inside, activate,
+                                                  to);
+    } else {
+      stage_run<Form, kEvery, T, kActivate, false>(rows, first, elements, run * staged_depth, depths_inside, activate,
+                                                   to);
+    }
+  }
+}
+
+// `concatenated`: the channel's number among those of all sources.
+template <typename Form, int kEvery, typename T, bool kActivate>
+HWY_INLINE void stage_rows(const Plan& plan, const ItemRegion& region, int concatenated, const InputRows<T, Form>& rows,
+                           const ActivationVectors& activate, float* stage) {
+  const int shift = plan.shift[concatenated];
+  if (plan.tiling.flat) {
+    stage_pixels<Form, kEvery, T, kActivate>(plan, region, shift, plan.depths_inside_of(concatenated), rows, activate,
+                                             stage);
+  } else {
+    stage_segments<Form, kEvery, T, kActivate>(plan, region, shift, rows, activate, stage);
+  }
+}
+
+// From the stage along W into the slab, at `slab` for position 0: the lanes of one vector.
+// kPieces: how many tiles they belong to; 0: `count`, any number.
+template <typename Form, int kPieces>
+HWY_INLINE void transform_vector(const float* stage, std::ptrdiff_t pixel, const winograd::StagePiece* pieces,
+                                 int count, float* slab, std::size_t stride) {
+  const Floats d;
+  const int last = (kPieces > 0 ? kPieces : count) - 1;
+  const auto before_last = hn::FirstN(d, last > 0 ? pieces[last - 1].end : 0);
+  for (int i = 0; i < Form::kPatch; ++i) {
+    PatchVectors<Form> x, t;
+    E2ENET_UNROLL(9)
+    for (int j = 0; j < Form::kPatch; ++j) {
+      const float* from = stage + i * stage_row_stride<Form>() + j * pixel;
+      x[j] = hn::LoadU(d, from + pieces[last].offset);
+      if constexpr (kPieces != 1)
+        x[j] = hn::IfThenElse(before_last, hn::LoadU(d, from + pieces[last - 1].offset), x[j]);
+      if constexpr (kPieces == 0) {
+        for (int p = last - 2; p >= 0; --p) {
+          x[j] = hn::IfThenElse(hn::FirstN(d, pieces[p].end), hn::LoadU(d, from + pieces[p].offset), x[j]);
+        }
+      }
+    }
+    transform_input<Form>(x, t);
+    float* to = slab + i * Form::kPatch * stride;
+    E2ENET_UNROLL(9)
+    for (int j = 0; j < Form::kPatch; ++j) hn::Store(t[j], d, to + j * stride);
+  }
+}
+
+template <typename Form>
+HWY_INLINE void transform_stage(const Plan& plan, const float* stage, float* slab) {
+  const int lanes = static_cast<int>(hn::Lanes(Floats()));
+  const std::ptrdiff_t pixel = plan.tiling.depth_segment;
   const std::size_t stride = plan.region_stride;
-  for (int v = 0; v < plan.tiling.vectors; ++v) {
-    for (int i = 0; i < Form::kPatch; ++i) {
-      const float* from = stage + i * stage_row_stride<Form>() + v * lanes;
-      PatchVectors<Form> x, t;
-      E2ENET_UNROLL(9)
-      for (int j = 0; j < Form::kPatch; ++j) x[j] = hn::LoadU(d, from + plan.stage_phase[j]);
-      transform_input<Form>(x, t);
-      float* to = slab + i * Form::kPatch * stride + v * lanes;
-      E2ENET_UNROLL(9)
-      for (int j = 0; j < Form::kPatch; ++j) hn::Store(t[j], d, to + j * stride);
+  for (int v = 0; v < plan.tiling.vectors; ++v, slab += lanes) {
+    const winograd::StagePiece* pieces = plan.pieces.data() + plan.piece_begin[v];
+    const int count = static_cast<int>(plan.piece_begin[v + 1] - plan.piece_begin[v]);
+    if (count == 1) {
+      transform_vector<Form, 1>(stage, pixel, pieces, count, slab, stride);
+    } else if (count == 2) {
+      transform_vector<Form, 2>(stage, pixel, pieces, count, slab, stride);
+    } else {
+      transform_vector<Form, 0>(stage, pixel, pieces, count, slab, stride);
     }
   }
 }
@@ -310,11 +416,12 @@ void find_rows(const Plan& plan, const ItemRegion& region, const Feature& featur
   }
 }
 
-// `next` is where the next channel to be transformed begins, and `next_offset` its rows.
+// `channel` is the number in the source. `next` is where the next channel to be transformed begins, and `next_offset`
+// its rows.
 template <typename Form, int kEvery, typename T>
-void transform_channel(const Plan& plan, const ItemRegion& region, const Source& source, int channel,
-                       const std::ptrdiff_t* offset, const T* next, const std::ptrdiff_t* next_offset, int shift,
-                       float* stage, float* slab) {
+void transform_channel(const Plan& plan, const ItemRegion& region, const Source& source, int channel, int concatenated,
+                       const std::ptrdiff_t* offset, const T* next, const std::ptrdiff_t* next_offset, float* stage,
+                       float* slab) {
   const T* data = static_cast<const T*>(source.feature.data) + channel * source.feature.channel_stride;
   const ActivationVectors activate = activation_of(Floats(), source.activation, channel);
   for (int tile_row = 0; tile_row < plan.tiling.tile_rows; ++tile_row) {
@@ -326,10 +433,11 @@ void transform_channel(const Plan& plan, const ItemRegion& region, const Source&
       rows.row[i] = data + offset[Form::kStep * tile_row + i];
     }
     rows.next = next + next_offset[Form::kStep * tile_row] - rows.row[0];
+    float* to = stage + std::ptrdiff_t{tile_row} * plan.columns() * plan.tiling.depth_segment;
     if (source.activation.scale != nullptr) {
-      stage_rows<Form, kEvery, T, true>(plan, region, tile_row, shift, rows, activate, stage);
+      stage_rows<Form, kEvery, T, true>(plan, region, concatenated, rows, activate, to);
     } else {
-      stage_rows<Form, kEvery, T, false>(plan, region, tile_row, shift, rows, activate, stage);
+      stage_rows<Form, kEvery, T, false>(plan, region, concatenated, rows, activate, to);
     }
   }
   transform_stage<Form>(plan, stage, slab);
@@ -344,8 +452,8 @@ void transform_source(const Plan& plan, const ItemRegion& region, const Source& 
     const bool last = c + 1 == channels;
     const T* next = last ? static_cast<const T*>(next_source.feature.data)
                          : static_cast<const T*>(source.feature.data) + (c + 1) * source.feature.channel_stride;
-    transform_channel<Form, kEvery>(plan, region, source, c, offset, next, last ? next_offset : offset,
-                                    plan.shift[first_channel + c], stage, slab + (first_channel + c) * channel_floats);
+    transform_channel<Form, kEvery>(plan, region, source, c, first_channel + c, offset, next,
+                                    last ? next_offset : offset, stage, slab + (first_channel + c) * channel_floats);
   }
 }
 
@@ -353,8 +461,8 @@ template <typename Form, int kEvery>
 void transform_sources(const Plan& plan, const ItemRegion& region, const Source* sources, float* scratch) {
   float* stage = scratch + plan.stage_offset;
   float* slab = scratch + plan.region_stride;
-  // Lanes that no pixel fills must hold numbers.
-  if (plan.tiling.flat) std::memset(stage, 0, Form::kPatch * stage_row_stride<Form>() * sizeof(float));
+  // Pixels outside the patch, for all channels; and lanes that no pixel fills must hold numbers.
+  std::memset(stage, 0, Form::kPatch * stage_row_stride<Form>() * sizeof(float));
 
   auto* offset = reinterpret_cast<std::ptrdiff_t*>(scratch + plan.rows_offset);
   std::ptrdiff_t* next_offset = offset + plan.rows_read();

@@ -87,6 +87,7 @@ Plan::Plan(const ConvolutionShape& convolution, const SparseKernels& kernels, Ve
   tile_segments = divide_up(tiles_wide, tiling.tiles);
   depth_segments = divide_up(output.depth, tiling.depth_segment);
   lay_out_scratch();
+  lay_out_stage();
 
   if (dense) {
     pack_dense(kernels);
@@ -106,14 +107,16 @@ void Plan::choose_tiling(std::int64_t kept) {
     const double vectors = candidate.vectors;
     const int pixel_vectors = divide_up(candidate.depth_segment, lanes);
     // Compared with the stride-1 patch of six rows, for which the cycles below were measured.
-    const double columns = double(candidate.tile_rows) * (step * candidate.tiles + patch - step) * pixel_vectors *
-                           patch / Unstrided::kPatch;
+    const int pixels = step * candidate.tiles + patch - step;
+    const int runs = candidate.flat ? 1 : pixels;
+    const int run_vectors = candidate.flat ? divide_up(pixels * candidate.depth_segment, lanes) : pixel_vectors;
+    const double staged = double(candidate.tile_rows) * runs * run_vectors * patch / Unstrided::kPatch;
     // Cache lines of source pixels: a shifted run of depths touches one more than it has vectors.
-    const double lines = columns * (pixel_vectors * shape.stride.depth + 0.8) / pixel_vectors;
-    double cycles = channels * (16 * columns + 18 * lines + 90 * vectors) + outputs * ((candidate.flat       ? 260
-                                                                                        : pixel_vectors == 1 ? 230
-                                                                                                             : 165) *
-                                                                                       vectors);
+    const double lines = staged * (run_vectors * shape.stride.depth + 0.8) / run_vectors;
+    double cycles = channels * (16 * staged + 18 * lines + 90 * vectors) + outputs * ((candidate.flat       ? 260
+                                                                                       : pixel_vectors == 1 ? 230
+                                                                                                            : 165) *
+                                                                                      vectors);
     if (dense) {
       const int block = dense_block_outputs(unit.registers, candidate.vectors);
       const double blocks = divide_up(outputs, block);
@@ -186,43 +189,48 @@ void Plan::lay_out_scratch() {
     return offset;
   };
 
-  const std::size_t tiles = tiling.tiles;
-  const std::size_t depth = tiling.depth_segment;
-  // A pixel's last vector may write beyond its depth, and the last vector of lanes be read beyond the last tile.
-  const std::size_t spill = tiling.flat ? lanes : 0;
-  std::size_t row = 0;
-  if (stores_phases_twice()) {
-    for (int p = 0; p < patch; ++p) {
-      stage_phase[p] = row;
-      row += item_lanes + spill;
-    }
-  } else {
-    for (int p = 0; p < step; ++p) {
-      stage_phase[p] = row;
-      row += round_up((p < patch - step ? tiles + 1 : tiles) * depth + spill, lanes);
-    }
-    for (int p = step; p < patch; ++p) stage_phase[p] = stage_phase[p - step] + depth;
-  }
-  const std::size_t stage_row_stride = (strided ? kStageRowVectors<Strided> : kStageRowVectors<Unstrided>)*lanes;
-  assert(row <= stage_row_stride);
-  for (int column = 0; column < columns(); ++column) {
-    const bool somewhere = !stores_phases_twice() || column < step * tiling.tiles;
-    stage_column.push_back(somewhere ? static_cast<std::uint32_t>(stage_phase[column % step] + column / step * depth)
-                                     : kNowhere);
-  }
-  for (int column = 0; column < columns(); ++column) {
-    const bool somewhere = stores_phases_twice() && column >= step && column % step < patch - step;
-    stage_column.push_back(
-        somewhere ? static_cast<std::uint32_t>(stage_phase[step + column % step] + (column / step - 1) * depth)
-                  : kNowhere);
-  }
-  stage_offset = place(patch * stage_row_stride);
+  const std::size_t stage_row_floats = (strided ? kStageRowVectors<Strided> : kStageRowVectors<Unstrided>)*lanes;
+  assert(std::size_t(tiling.tile_rows) * columns() * tiling.depth_segment + lanes <= stage_row_floats);
+  stage_offset = place(patch * stage_row_floats);
   rows_offset = place(2 * rows_read() * sizeof(std::ptrdiff_t) / sizeof(float));
   tile_offset = place(kTile * kTile * item_lanes + lanes);
   pooled_offset = place(kTile * kTile * item_lanes + lanes);
   validity_offset = place(kTile * kTile * item_lanes);
   counts_offset = place(2 * item_lanes);
   scratch_floats = end;
+}
+
+void Plan::lay_out_stage() {
+  const int lanes = unit.lanes;
+  const int depth = tiling.depth_segment;
+  const int used = tiling.tile_rows * tiling.tiles * depth;
+  for (int v = 0; v < tiling.vectors; ++v) {
+    piece_begin.push_back(static_cast<std::uint32_t>(pieces.size()));
+    const int end = std::min((v + 1) * lanes, used);
+    for (int lane = v * lanes; lane < end;) {
+      const int tile = lane / depth;
+      const int pixel = tile / tiling.tiles * columns() + tile % tiling.tiles * step;
+      StagePiece piece;
+      piece.offset = static_cast<std::uint32_t>(pixel * depth + lane % depth - (lane - v * lanes));
+      lane = std::min(end, (tile + 1) * depth);
+      piece.end = static_cast<std::uint32_t>(lane - v * lanes);
+      pieces.push_back(piece);
+    }
+  }
+  piece_begin.push_back(static_cast<std::uint32_t>(pieces.size()));
+
+  if (!tiling.flat) return;
+  least_shift = *std::min_element(shift.begin(), shift.end());
+  const int shifts = *std::max_element(shift.begin(), shift.end()) - least_shift + 1;
+  row_vectors = divide_up(columns() * depth, lanes);
+  depths_inside.assign(shifts * row_vectors, 0);
+  for (std::size_t i = 0; i < depths_inside.size(); ++i) {
+    for (int lane = 0; lane < lanes; ++lane) {
+      const int output_depth = static_cast<int>(i % row_vectors * lanes + lane) % depth;
+      const int read = shape.stride.depth * output_depth - (least_shift + static_cast<int>(i / row_vectors));
+      if (read >= 0 && read < shape.input.depth) depths_inside[i] |= std::uint64_t{1} << lane;
+    }
+  }
 }
 
 // Packed sparse kernels:

@@ -36,10 +36,10 @@ struct Strided {
 };
 constexpr int kMostPatch = Strided::kPatch;
 
-// A row of the stage: a phase for each pixel of a patch, with a vector to spill into. One more keeps rows from sharing
-// cache sets.
+// A row of the stage: at most a patch of pixels for each lane, and a vector to spill into. An odd number keeps rows
+// from sharing cache sets.
 template <typename Form>
-constexpr int kStageRowVectors = Form::kPatch*(kMaxVectors + 1) + 1;
+constexpr int kStageRowVectors = (Form::kPatch * kMaxVectors + 1) | 1;
 
 // What the plan must know about an instruction set.
 struct VectorUnit {
@@ -52,6 +52,12 @@ constexpr int dense_block_outputs(int registers, int vectors) {
   const int outputs = (registers - 1 - vectors) / vectors;
   return outputs < 1 ? 1 : outputs > 12 ? 12 : outputs;
 }
+
+// Lanes of a vector, those before `end` that no piece before takes, in the stage: lane i at `offset` + i.
+struct StagePiece {
+  std::uint32_t offset = 0;  // in floats
+  std::uint32_t end = 0;
+};
 
 struct Tiling {
   // true: a lane index runs over whole pixels of any depth (depth_segment = D), so narrow depths fill their vectors.
@@ -88,15 +94,17 @@ struct Plan {
   // Slab: region p holds the transformed inputs of position p - 1 as [channel][vectors] and, once those are consumed,
   // the products of position p as [output][vectors].
   std::size_t region_stride = 0;
-  // Stage: input pixels of one channel, transformed along H, as [transformed row][phase][lane]; pixel step * tile +
-  // phase, phases below `patch`, where those from `step` on are phases 0, 1, ... of the next tile. Where an item has
-  // several tile rows the next tile's lanes do not always follow, so those phases are stored once more.
+  // Stage: input pixels of one channel, transformed along H, as [transformed row][tile row][pixel column][depth].
   std::size_t stage_offset = 0;
-  std::size_t stage_phase[kMostPatch] = {};
-  // Where the item's pixel columns go in a row of the stage: as a phase below `step` of their tile, then (with several
-  // tile rows only) as one from `step` on of the tile before.
-  static constexpr std::uint32_t kNowhere = 0xFFFFFFFF;
-  std::vector<std::uint32_t> stage_column;
+  // Where the lanes of vector v find the first pixel of their tiles' patches: pieces piece_begin[v] to piece_begin[v +
+  // 1], each tile's lanes being a piece. The next pixel is depth_segment further.
+  std::vector<StagePiece> pieces;
+  std::vector<std::uint32_t> piece_begin;
+  // Flat only: which lanes of the vectors that cover the pixels of a row read a depth inside the patch, a bit a lane,
+  // as [shift - least_shift][vector].
+  std::vector<std::uint64_t> depths_inside;
+  std::size_t row_vectors = 0;  // of depths_inside
+  int least_shift = 0;
   std::size_t rows_offset = 0;      // two tables of where the rows of a source begin, as std::ptrdiff_t
   std::size_t tile_offset = 0;      // finished output tiles as [pixel of the tile][lane], before they are cut into rows
   std::size_t pooled_offset = 0;    // the same for pooled pixels
@@ -114,8 +122,10 @@ struct Plan {
   std::size_t position_weights = 0;         // packed weights of one position
   AlignedBuffer weights;
 
-  bool stores_phases_twice() const { return tiling.tile_rows > 1; }
-  int columns() const { return step * tiling.tiles + patch - step; }        // input pixels of an item along W
+  int columns() const { return step * tiling.tiles + patch - step; }  // input pixels of an item along W
+  const std::uint64_t* depths_inside_of(int channel) const {
+    return depths_inside.data() + std::size_t(shift[channel] - least_shift) * row_vectors;
+  }
   int rows_read() const { return step * tiling.tile_rows + patch - step; }  // and along H
 
   int items_per_band() const { return tile_segments * depth_segments; }
@@ -128,6 +138,7 @@ struct Plan {
  private:
   void choose_tiling(std::int64_t kept);
   void lay_out_scratch();
+  void lay_out_stage();
   void pack_sparse(const SparseKernels& kernels);
   void pack_dense(const SparseKernels& kernels);
 };

@@ -221,7 +221,8 @@ class Builder {
     return feature;
   }
 
-  // Rows that an upward flow must keep so that the bands of its reader that run at once find all that they read.
+  // Rows that an upward flow must keep so that the bands of its reader that run at once find all that they read, while
+  // what the bands after them will read is made.
   int ring_rows(const ConvolutionStep& step, const Extent& extent, int stride_height) const {
     const std::size_t bytes = std::size_t(extent.voxels()) * std::size_t(step.upward_layer->description.outputs) *
                               kernels::element_bytes(options_.storage);
@@ -230,7 +231,8 @@ class Builder {
     shape.input = extent;
     int rows = 0;
     for (int row = 0; row < extent.height; row += rows_at_once(step)) {
-      const kernels::RowRange range = kernels::rows_read(shape, row, std::min(row + rows_at_once(step), extent.height));
+      const kernels::RowRange range =
+          kernels::rows_read(shape, row, std::min(row + 2 * rows_at_once(step), extent.height));
       const int begin = range.begin / stride_height;
       const int end = (range.end + stride_height - 1) / stride_height;
       rows = std::max(rows, (end - begin) * stride_height);

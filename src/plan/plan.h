@@ -70,8 +70,8 @@ struct ConvolutionStep {
   int norm = -1;                          // index of the norm that this block's statistics become
   std::vector<std::int64_t> slot_voxels;  // count behind each slot of statistics
 
-  // The upward flow into this block: source number upward_source is made by `upward`, a few rows ahead of the
-  // convolution when it is a ring.
+  // The upward flow into this block: source number upward_source is made by `upward`; if it is a ring, beside the
+  // convolution, while the bands before those that will read it run.
   const model::Layer* upward_layer = nullptr;
   std::unique_ptr<kernels::TransposedConvolution> upward;
   PlannedSource upward_input;
