@@ -74,7 +74,7 @@ fi
 step "Build"
 cmake -S . -B "$work/build" -G Ninja -DCMAKE_BUILD_TYPE=Release -DCMAKE_TOOLCHAIN_FILE="$PWD/cmake/aarch64-linux-gnu.cmake" \
   -DE2ENET_ARM_LIBRARIES="$libraries" -DE2ENET_WARNINGS_AS_ERRORS=ON -DE2ENET_BUILD_BENCHMARKS=OFF -DE2ENET_BUILD_EXAMPLES=OFF
-cmake --build "$work/build" --target "${tests[@]/#/test_}"
+cmake --build "$work/build" --target e2enet "${tests[@]/#/test_}"
 
 step "Tests"
 ctest --test-dir "$work/build" --output-on-failure --tests-regex "^($(IFS='|'; echo "${tests[*]}"))\$"
