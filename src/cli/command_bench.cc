@@ -49,7 +49,7 @@ int run(const Arguments& arguments) {
   use_threads(arguments.common.threads);
   ProgressDisplay display(ProgressDisplay::style_for(arguments.common.quiet || arguments.common.json));
   auto model = model::load_model_file(arguments.network.model);
-  const std::int64_t loaded = resident_bytes() - model->kernel_bytes();
+  const std::int64_t loaded = resident_without_kernels(*model);
   engine::Engine engine(*model, options);
   model.reset();  // packed
   const model::Network& network = engine.network();

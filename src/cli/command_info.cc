@@ -5,7 +5,6 @@
 #include <string>
 #include <vector>
 
-#include "base/process_memory.h"
 #include "cli/commands.h"
 #include "cli/network_run.h"
 #include "cli/text.h"
@@ -106,7 +105,7 @@ int run(const Arguments& arguments) {
   const model::Configuration& configuration = network->configuration();
   const model::Architecture& architecture = network->architecture();
   const model::Triple patch = patch_of(*network, options);
-  const std::int64_t loaded = resident_bytes() - network->kernel_bytes();
+  const std::int64_t loaded = resident_without_kernels(*network);
   const plan::Plan plan(*network, options);
   const model::Flops flops = model::count_flops(*network, patch);
   const std::int64_t parameters = model::count_parameters(*network);

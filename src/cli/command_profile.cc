@@ -40,7 +40,7 @@ int run(const Arguments& arguments) {
   const plan::PlanOptions options = plan_options(arguments.network, arguments.common.threads);
   use_threads(arguments.common.threads);
   auto model = model::load_model_file(arguments.network.model);
-  const std::int64_t loaded = resident_bytes() - model->kernel_bytes();
+  const std::int64_t loaded = resident_without_kernels(*model);
   engine::Engine engine(*model, options);
   model.reset();  // packed
   const model::Network& network = engine.network();

@@ -4,6 +4,7 @@
 #include <random>
 
 #include "base/parallel.h"
+#include "base/process_memory.h"
 #include "cli/arguments.h"
 #include "cli/text.h"
 
@@ -68,6 +69,10 @@ plan::PlanOptions plan_options(const NetworkOptions& options, int threads) {
 
 model::Triple patch_of(const model::Network& network, const plan::PlanOptions& options) {
   return options.patch == model::Triple{0, 0, 0} ? network.architecture().patch_size : options.patch;
+}
+
+std::int64_t resident_without_kernels(const model::Network& network) {
+  return resident_bytes() - network.kernel_bytes();
 }
 
 std::int64_t planned_process_bytes(std::int64_t loaded, const plan::Plan& plan, int input_channels) {

@@ -36,8 +36,11 @@ plan::PlanOptions plan_options(const NetworkOptions& options, int threads);
 // The patch that a plan will really use.
 model::Triple patch_of(const model::Network& network, const plan::PlanOptions& options);
 
-// Memory at the most of a process that held `loaded` bytes with the model before it planned, and runs patches that it
-// keeps as float32.
+// Memory of this process beside the kernels of a network that it has loaded, which a plan keeps in its own form.
+std::int64_t resident_without_kernels(const model::Network& network);
+
+// Memory at the most of a process that had `loaded` = resident_without_kernels() before it planned, and runs patches
+// that it keeps as float32.
 std::int64_t planned_process_bytes(std::int64_t loaded, const plan::Plan& plan, int input_channels);
 
 // Contiguous values in (channels, D, H, W) order as the engine wants to see them.
