@@ -126,6 +126,10 @@ std::unique_ptr<Convolution> make_sparse_winograd(const ConvolutionShape& shape,
 std::unique_ptr<Convolution> make_sparse_direct(const ConvolutionShape& shape, const SparseKernels& kernels,
                                                 Element element);
 
+// Pixels, each with all its depths, that the direct convolution prepares of every input channel, counted once for each
+// item that does so: what it takes beside its products. For vectors of 16 floats.
+double direct_staged_pixels(const ConvolutionShape& shape, const SparseKernels& kernels);
+
 // All kernels kept: oneDNN 2D convolution with depth as the batch, any stride. nullptr where oneDNN has no such
 // primitive.
 std::unique_ptr<Convolution> make_dense_onednn(const ConvolutionShape& shape, const SparseKernels& kernels,

@@ -21,6 +21,9 @@
 namespace e2enet::kernels {
 
 struct DirectPlan {
+  // Of a register block: with 4 vectors (2 where there are 16 registers) they leave room for inputs and a weight.
+  static constexpr int kBlockOutputs = 6;
+
   ConvolutionShape shape;
   Extent output;
   // Of dense layers only the numbers of channels: the kernels are in `packed`.
@@ -69,8 +72,8 @@ struct DirectPlan {
   }
 };
 
-// Lays the layer out for vectors of `lanes` floats and register blocks of up to `block_outputs` x `block_vectors`.
+// Lays the layer out for vectors of `lanes` floats, of which a register block has up to `block_vectors`.
 DirectPlan plan_direct(const ConvolutionShape& shape, const SparseKernels& kernels, Element element, int lanes,
-                       int block_outputs, int block_vectors);
+                       int block_vectors);
 
 }  // namespace e2enet::kernels

@@ -23,16 +23,6 @@
 #include "kernels/statistics-inl.h"
 #include "kernels/vector-inl.h"
 
-#ifndef E2ENET_KERNELS_SPARSE_DIRECT_ONCE
-#define E2ENET_KERNELS_SPARSE_DIRECT_ONCE
-namespace e2enet::kernels {
-
-// Outputs of a register block: with 4 vectors (2 where there are 16 registers) it leaves room for inputs and a weight.
-constexpr int kDirectBlockOutputs = 6;
-
-}  // namespace e2enet::kernels
-#endif
-
 HWY_BEFORE_NAMESPACE();
 namespace e2enet::kernels {
 namespace HWY_NAMESPACE {
@@ -225,7 +215,7 @@ void RunDirectItem(const DirectPlan& plan, const ConvolutionArguments& arguments
   stage_item(plan, arguments.sources, band, item.rows, item.first_pixel, item.pixels, stage);
 
   float* tile = stage + plan.stage_floats();
-  std::ptrdiff_t* vectors = reinterpret_cast<std::ptrdiff_t*>(tile + kDirectBlockOutputs * plan.tile_floats());
+  std::ptrdiff_t* vectors = reinterpret_cast<std::ptrdiff_t*>(tile + DirectPlan::kBlockOutputs * plan.tile_floats());
   int count = 0;
   for (int r = 0; r < item.rows; ++r) {
     for (std::ptrdiff_t lane = 0; lane < row_lanes; lane += plan.lanes) {
@@ -296,7 +286,7 @@ class SparseDirect final : public Convolution {
  public:
   SparseDirect(const ConvolutionShape& shape, const SparseKernels& kernels, Element element)
       : run_item_(&HWY_DYNAMIC_DISPATCH(RunDirectItem)),
-        plan_(plan_direct(shape, kernels, element, HWY_DYNAMIC_DISPATCH(VectorLanes)(), kDirectBlockOutputs,
+        plan_(plan_direct(shape, kernels, element, HWY_DYNAMIC_DISPATCH(VectorLanes)(),
                           HWY_DYNAMIC_DISPATCH(BlockVectors)())) {
     name_ = std::string(plan_.dense ? "dense_direct_" : "sparse_direct_") +
             (element == Element::f32 ? "f32_" : "bf16_") + instruction_set();
@@ -323,7 +313,7 @@ class SparseDirect final : public Convolution {
     return plan_.packed.size() * sizeof(float) + (plan_.kept ? plan_.kept->bytes() : 0);
   }
   std::size_t scratch_bytes() const override {
-    const std::size_t tiles = static_cast<std::size_t>(kDirectBlockOutputs * plan_.tile_floats());
+    const std::size_t tiles = static_cast<std::size_t>(DirectPlan::kBlockOutputs * plan_.tile_floats());
     const std::size_t vectors = static_cast<std::size_t>(plan_.rows) * static_cast<std::size_t>(plan_.row_vectors);
     return (plan_.stage_floats() + tiles) * sizeof(float) + vectors * sizeof(std::ptrdiff_t);
   }

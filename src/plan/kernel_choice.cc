@@ -23,11 +23,10 @@ Cost direct_cost(const kernels::ConvolutionShape& shape, const kernels::SparseKe
   // Nine products a kept kernel: in a dense layer a load serves several outputs, in a sparse one each needs its own,
   // and most loads cross a cache line.
   const double product = kernels.density() == 1.0 ? 9.5 : 16.0;
-  // Staging: each input voxel once, and halo rows; slower where every second depth is picked. A narrow layer is cut
-  // into groups of outputs, so that threads share it, and each group stages the inputs again.
-  const double items = std::ceil(row_lanes / 512.0);
-  const double groups = std::clamp(std::ceil(8.0 / items), 1.0, std::max(1.0, std::floor(kernels.outputs / 24.0)));
-  const double staging = (shape.stride.depth == 1 ? 10.0 : 25.0) * groups * double(shape.input.voxels());
+  // Staging, a pixel: slower where every second depth is picked.
+  const double staging =
+      16.0 * direct_staged_pixels(shape, kernels) *
+      (shape.stride.depth == 1 ? 16.0 + 9.0 * std::ceil(output.depth / 16.0) : 1.2 * shape.input.depth);
   return {lanes * (product * double(kernels.count()) + 6.0 * kernels.outputs) + staging * kernels.inputs, "direct"};
 }
 
@@ -38,13 +37,16 @@ Cost winograd_cost(const kernels::ConvolutionShape& shape, const kernels::Sparse
   // Lanes are (tile, depth) pairs of a tile row; a short row leaves some of the last vector's 16 lanes empty.
   const double row_lanes = std::ceil(tiles(output.width) * output.depth / 16.0) * 16.0;
   const double lanes = tiles(output.height) * row_lanes;
+  // Features of narrow depths come from a cache, but their outputs are cut from lanes that cross pixels.
   const bool whole_vectors = output.depth % 16 == 0;
+  const double transforms_of_channels = whole_vectors ? 430.0 * kernels.inputs + 170.0 * kernels.outputs
+                                                      : 350.0 * kernels.inputs + 360.0 * kernels.outputs;
   const double positions = strided ? 81.0 : 36.0;
   const double product = positions * (kernels.density() >= 0.85 ? 1.03 : 1.42);
   const double transforms = strided ? 2.25 : 1.0;
-  return {lanes * transforms * (430.0 * kernels.inputs + (whole_vectors ? 170.0 : 360.0) * kernels.outputs) +
-              lanes * product * double(kernels.count()),
-          "Winograd"};
+  // What fits one vector is one item, for which all threads but one wait; two are taken to have come.
+  const double waiting = lanes <= 16.0 ? 2.0 : 1.0;
+  return {waiting * lanes * (transforms * transforms_of_channels + product * double(kernels.count())), "Winograd"};
 }
 
 // With stride 2 the transformed kernels take nine times the memory of the kernels. On coarse levels, with many channels
