@@ -72,86 +72,78 @@ void pack(DirectPlan* plan, const SparseKernels& kernels) {
   }
 }
 
-// Which rows, pixels and outputs an item takes. Dense kernels come in register blocks.
-void cut(DirectPlan* plan, int block_vectors) {
+// Which rows, pixels and outputs an item takes, and the staged layout that follows; without any weights.
+DirectPlan cut(const ConvolutionShape& shape, const SparseKernels& kernels, int lanes, int block_vectors) {
+  DirectPlan plan;
+  plan.shape = shape;
+  plan.output = shape.output();
+  plan.lanes = lanes;
+  plan.dense = kernels.outputs > 0 && kernels.count() == std::int64_t{kernels.outputs} * kernels.inputs;
+  plan.kernels.outputs = kernels.outputs;
+  plan.kernels.inputs = kernels.inputs;
+
   // Rows share what they read with their neighbours only where the stride is below the kernel's height; narrow rows
   // come together until they fill a register block.
-  const int wanted_rows = plan->shape.stride.height == 1 ? 4 : 2;
-  const int row_lanes = plan->output.width * plan->output.depth;
-  const int filling_rows = (block_vectors * plan->lanes + row_lanes - 1) / row_lanes;
-  plan->rows = std::min(plan->output.height, std::max(wanted_rows, filling_rows));
-  plan->pixels = std::clamp(kItemLanes / (plan->rows * plan->output.depth), 1, plan->output.width);
-  lay_out(plan);
+  const int wanted_rows = shape.stride.height == 1 ? 4 : 2;
+  const int row_lanes = plan.output.width * plan.output.depth;
+  const int filling_rows = (block_vectors * lanes + row_lanes - 1) / row_lanes;
+  plan.rows = std::min(plan.output.height, std::max(wanted_rows, filling_rows));
+  plan.pixels = std::clamp(kItemLanes / (plan.rows * plan.output.depth), 1, plan.output.width);
+  lay_out(&plan);
   const auto fills_block = [&](int rows, int pixels) {
-    return rows * pixels * plan->output.depth >= block_vectors * plan->lanes;
+    return rows * pixels * plan.output.depth >= block_vectors * lanes;
   };
-  while (plan->stage_floats() * sizeof(float) > kStageBytes) {
-    const int fewer_rows = (plan->rows + 1) / 2;
-    const int fewer_pixels = (plan->pixels + 1) / 2;
+  while (plan.stage_floats() * sizeof(float) > kStageBytes) {
+    const int fewer_rows = (plan.rows + 1) / 2;
+    const int fewer_pixels = (plan.pixels + 1) / 2;
     // Pixels first, as long as a row alone fills a block; never less than a block.
-    if (plan->pixels > 1 && fills_block(1, fewer_pixels)) {
-      plan->pixels = fewer_pixels;
-    } else if (plan->rows > 1 && fills_block(fewer_rows, plan->pixels)) {
-      plan->rows = fewer_rows;
-    } else if (plan->pixels > 1 && fills_block(plan->rows, fewer_pixels)) {
-      plan->pixels = fewer_pixels;
+    if (plan.pixels > 1 && fills_block(1, fewer_pixels)) {
+      plan.pixels = fewer_pixels;
+    } else if (plan.rows > 1 && fills_block(fewer_rows, plan.pixels)) {
+      plan.rows = fewer_rows;
+    } else if (plan.pixels > 1 && fills_block(plan.rows, fewer_pixels)) {
+      plan.pixels = fewer_pixels;
     } else {
       break;
     }
-    lay_out(plan);
+    lay_out(&plan);
   }
-  plan->segments = (plan->output.width + plan->pixels - 1) / plan->pixels;
-  plan->pixels = (plan->output.width + plan->segments - 1) / plan->segments;
-  if (plan->segments > 1) {
+  plan.segments = (plan.output.width + plan.pixels - 1) / plan.pixels;
+  plan.pixels = (plan.output.width + plan.segments - 1) / plan.segments;
+  if (plan.segments > 1) {
     // Even cuts, so that pooling in 2 x 2 or 4 x 4 pixels finds its pixels in one item.
-    const int even = plan->pixels >= 3 ? 4 : 2;
-    if (plan->pixels > 1) plan->pixels = (plan->pixels + even - 1) / even * even;
-    plan->segments = (plan->output.width + plan->pixels - 1) / plan->pixels;
+    const int even = plan.pixels >= 3 ? 4 : 2;
+    if (plan.pixels > 1) plan.pixels = (plan.pixels + even - 1) / even * even;
+    plan.segments = (plan.output.width + plan.pixels - 1) / plan.pixels;
   }
-  lay_out(plan);
+  lay_out(&plan);
 
-  const int outputs = plan->kernels.outputs;
-  const int units = plan->dense ? register_blocks(outputs) : outputs;
-  plan->output_groups =
-      std::clamp(std::min((kItemsPerBand + plan->segments - 1) / plan->segments, outputs / kOutputsPerGroup), 1,
+  const int units = plan.dense ? register_blocks(kernels.outputs) : kernels.outputs;
+  plan.output_groups =
+      std::clamp(std::min((kItemsPerBand + plan.segments - 1) / plan.segments, kernels.outputs / kOutputsPerGroup), 1,
                  std::max(1, units));
+  return plan;
 }
 
 }  // namespace
 
 DirectPlan plan_direct(const ConvolutionShape& shape, const SparseKernels& kernels, Element element, int lanes,
                        int block_vectors) {
-  DirectPlan plan;
-  plan.shape = shape;
-  plan.output = shape.output();
-  plan.lanes = lanes;
-  plan.dense = kernels.outputs > 0 && kernels.count() == std::int64_t{kernels.outputs} * kernels.inputs;
+  DirectPlan plan = cut(shape, kernels, lanes, block_vectors);
+  const std::size_t output_bytes =
+      static_cast<std::size_t>(kernels.outputs * plan.output.voxels()) * element_bytes(element);
+  plan.stream_output = output_bytes > kCachedBytes;
   if (plan.dense) {
-    plan.kernels.outputs = kernels.outputs;
-    plan.kernels.inputs = kernels.inputs;
+    pack(&plan, kernels);
   } else {
     plan.kept = std::make_shared<const KernelCopy>(kernels);
     plan.kernels = plan.kept->view();
   }
-
-  cut(&plan, block_vectors);
-
-  const std::size_t output_bytes =
-      static_cast<std::size_t>(kernels.outputs * plan.output.voxels()) * element_bytes(element);
-  plan.stream_output = output_bytes > kCachedBytes;
-  if (plan.dense) pack(&plan, kernels);
   return plan;
 }
 
 double direct_staged_pixels(const ConvolutionShape& shape, const SparseKernels& kernels) {
-  DirectPlan plan;
-  plan.shape = shape;
-  plan.output = shape.output();
-  plan.lanes = 16;
-  plan.dense = kernels.density() == 1.0;
-  plan.kernels.outputs = kernels.outputs;
-  plan.kernels.inputs = kernels.inputs;
-  cut(&plan, 4);
+  const DirectPlan plan = cut(shape, kernels, 16, 4);
   const std::ptrdiff_t slot_pixels = plan.phase_begin.back() + plan.phase_pixels.back();
   return double(plan.bands()) * plan.segments * plan.output_groups * plan.row_slots * double(slot_pixels);
 }
