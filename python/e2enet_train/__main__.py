@@ -11,7 +11,7 @@ os.environ.setdefault("GOMP_SPINCOUNT", "20000")
 
 import torch  # noqa: E402
 
-from . import dataset, evaluate, planning, threads, trainer  # noqa: E402
+from . import dataset, evaluate, files, planning, threads, trainer  # noqa: E402
 
 
 def add_data(parser):
@@ -84,7 +84,7 @@ def plan_of(options, description):
     plan = planning.make_plan(cases, description, options.base_features, options.groups, options.max_features,
                               triple(options.patch) if options.patch else None, options.poolings,
                               options.max_patch_voxels)
-    trainer.write_json(path, plan)
+    files.write_json(path, plan)
     return plan
 
 
@@ -134,7 +134,7 @@ def train(options) -> int:
             raise ValueError(f"{settings_path}: {changed[0]}: this run began with {old[changed[0]]!r}, now asked for "
                              f"{values[changed[0]]!r}; use the same value or another folder")
     else:
-        trainer.write_json(settings_path, values)
+        files.write_json(settings_path, values)
     run = trainer.Run(options.output, options.data, description, network_plan, settings, device, options.workers,
                       before_iteration=cores.follow)
     parameters = sum(p.numel() for p in run.training.network.parameters())

@@ -16,7 +16,6 @@ import csv
 import ctypes
 import ctypes.util
 import itertools
-import json
 import math
 import os
 import signal
@@ -30,11 +29,12 @@ import torch
 from e2enet_model_file import read_model
 from torch.utils.data import DataLoader
 
-from . import dataset, dsff, export, inference, loss as losses, planning, preprocess
+from . import dataset, dsff, export, inference, loss as losses
 from .augment import TrainingBatches
+from .files import write_atomically
 from .network import Architecture, E2ENet, sparse_parameter_names
+from .prepared import foreground_voxels, preprocess_cases
 
-FOREGROUND_VOXELS_A_CASE = 2000
 LOG_COLUMNS = ["iteration", "seconds", "progress", "learning_rate", "loss", "kernels_moved", "validation_dice"]
 
 
@@ -88,53 +88,6 @@ def has_fast_bfloat16(device: torch.device) -> bool:
     except OSError:
         return False
     return "avx512_bf16" in flags or "amx_bf16" in flags
-
-
-def write_atomically(path: Path, write) -> None:
-    """`write(file)` to a file beside `path`, on the disk before it takes the name."""
-    temporary = path.with_name(path.name + ".partial")
-    with open(temporary, "wb") as file:
-        write(file)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
-
-
-def write_json(path: Path, values: dict) -> None:
-    write_atomically(path, lambda file: file.write((json.dumps(values, indent=2) + "\n").encode()))
-
-
-def preprocess_cases(cases, plan: dict, folder: Path, report=print):
-    """(image, labels) as .npy files per case, made once: an existing pair is kept."""
-    folder.mkdir(parents=True, exist_ok=True)
-    pairs = []
-    for index, case in enumerate(cases):
-        image_path, label_path = folder / f"{case.name}_image.npy", folder / f"{case.name}_labels.npy"
-        if not (image_path.exists() and label_path.exists()):
-            orientation = plan["preprocessing"]["orientation"]
-            volume = preprocess.read_volume(case.images, orientation)
-            labels = preprocess.read_volume([case.label], orientation).data[0].astype(numpy.uint8)
-            if labels.shape != volume.data.shape[1:]:
-                raise preprocess.ImageError(
-                    f"{case.label}: expected shape {volume.data.shape[1:]}, found {labels.shape}")
-            data, labels, _ = preprocess.preprocess(volume, plan["preprocessing"], labels)
-            write_atomically(image_path, lambda file: numpy.save(file, data))
-            write_atomically(label_path, lambda file: numpy.save(file, labels))
-            if (index + 1) % 50 == 0:
-                report(f"preprocessed {index + 1} of {len(cases)} cases")
-        pairs.append((str(image_path), str(label_path)))
-    return pairs
-
-
-def foreground_voxels(pairs) -> List[numpy.ndarray]:
-    result = []
-    for _, label_path in pairs:
-        voxels = numpy.argwhere(numpy.load(label_path) > 0)
-        if len(voxels) > FOREGROUND_VOXELS_A_CASE:
-            chosen = numpy.random.default_rng(len(voxels)).choice(len(voxels), FOREGROUND_VOXELS_A_CASE, replace=False)
-            voxels = voxels[chosen]
-        result.append(voxels.astype(numpy.int32))
-    return result
 
 
 def layer_densities(network: E2ENet, settings: Settings) -> Dict[str, float]:

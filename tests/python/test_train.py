@@ -24,7 +24,7 @@ from scipy import ndimage  # noqa: E402
 
 from e2enet_model_file import read_model, write_model  # noqa: E402
 from e2enet_train import augment, dataset, dsff, export, inference, loss, network  # noqa: E402
-from e2enet_train import planning, preprocess, threads, trainer  # noqa: E402
+from e2enet_train import planning, prepared, preprocess, threads, trainer  # noqa: E402
 
 DATA = ROOT / "tests" / "data"
 SHARED = Path(os.environ.get("E2ENET_SHARED", ROOT.parent / "shared"))
@@ -260,7 +260,7 @@ class Augmentation(unittest.TestCase):
 
     def source(self, **changes):
         values = {"classes": 2, "patch": (8, 16, 16), "batch": 3, "seed": 4, **changes}
-        return augment.TrainingBatches(self.pairs, trainer.foreground_voxels(self.pairs), **values)
+        return augment.TrainingBatches(self.pairs, prepared.foreground_voxels(self.pairs), **values)
 
     def test_a_batch_depends_on_seed_and_iteration_alone(self):
         source = self.source()
