@@ -3,12 +3,12 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
-#include <set>
 #include <vector>
 
 #include "cli/canvas.h"
 #include "cli/stroke_font.h"
 #include "cli/text.h"
+#include "imaging/orientation.h"
 
 namespace e2enet::cli {
 namespace {
@@ -34,27 +34,11 @@ struct AnatomicalView {
   std::int64_t origin = 0;
 
   explicit AnatomicalView(const Geometry& geometry) {
-    std::array<bool, 3> file_taken{}, space_taken{};
-    for (int round = 0; round < 3; ++round) {
-      double best = -1;
-      int best_file = 0, best_space = 0;
-      for (int file = 0; file < 3; ++file) {
-        double norm = 0;
-        for (int space = 0; space < 3; ++space) norm += std::pow(element(geometry, space, file), 2);
-        norm = norm > 0 ? std::sqrt(norm) : 1;
-        for (int space = 0; space < 3; ++space) {
-          if (file_taken[std::size_t(file)] || space_taken[std::size_t(space)]) continue;
-          const double cosine = std::fabs(element(geometry, space, file)) / norm;
-          if (cosine > best) {
-            best = cosine;
-            best_file = file;
-            best_space = space;
-          }
-        }
-      }
-      file_taken[std::size_t(best_file)] = space_taken[std::size_t(best_space)] = true;
-      file_axis[std::size_t(best_space)] = best_file;
-      flipped[std::size_t(best_space)] = element(geometry, best_space, best_file) < 0;
+    // As everywhere else: letters that came from a rule of their own could contradict the labels.
+    const imaging::AxisMap map = imaging::map_to_orientation(geometry.affine, "RAS");
+    for (std::size_t axis = 0; axis < 3; ++axis) {  // x, y, z are axes 2, 1, 0 of arrays, as are i, j, k
+      file_axis[axis] = 2 - map.source[2 - axis];
+      flipped[axis] = map.flip[2 - axis];
     }
     const std::array<std::int64_t, 3> strides{1, geometry.shape[2], geometry.shape[1] * geometry.shape[2]};
     for (std::size_t axis = 0; axis < 3; ++axis) {
@@ -69,12 +53,6 @@ struct AnatomicalView {
   // Index along the file's axis of position `at` along the anatomical one.
   std::int64_t file_index(std::size_t axis, std::int64_t at) const {
     return flipped[axis] ? extent[axis] - 1 - at : at;
-  }
-
- private:
-  static double element(const Geometry& geometry, int space, int file) {
-    const double value = geometry.affine[static_cast<std::size_t>(space * 4 + file)];
-    return std::isfinite(value) ? value : 0;
   }
 };
 
