@@ -14,6 +14,7 @@ Groups (without any: build):
   test       build and demo, and what the tests need: doctest, Google Benchmark, clang-format, Python with PyTorch
   benchmark  build, and what benchmarks/compare_onnxruntime needs: Python with NumPy, Node.js with npm
   arm        what scripts/test_arm.sh needs: cross-compiler, emulator, CMake
+  clang      what scripts/test.sh --clang and scripts/fuzz.sh need: clang with its OpenMP and sanitizers' run times
 
   --list     print the missing packages, one a line, and install nothing
   --help     print this
@@ -34,6 +35,7 @@ DEMO=(mricron-data)
 TEST=(doctest-dev libbenchmark-dev clang-format python3 python3-numpy python3-scipy python3-nibabel python3-torch)
 BENCHMARK=(python3 python3-numpy ca-certificates)
 ARM=(g++-aarch64-linux-gnu qemu-user cmake ninja-build)
+CLANG=(clang libomp-dev libclang-rt-dev)
 
 wanted=()
 list_only=no
@@ -49,6 +51,7 @@ for argument in "$@"; do
       command -v npm >/dev/null || wanted+=(npm)
       ;;
     arm) wanted+=("${ARM[@]}") ;;
+    clang) wanted+=("${BUILD[@]}" "${CLANG[@]}") ;;
     --list) list_only=yes ;;
     --help | -h) usage; exit 0 ;;
     *) usage >&2; fail "unknown group or option '$argument'" 2 ;;

@@ -7,13 +7,16 @@ usage() {
   cat <<'HELP'
 Installs what is missing (Debian packages), checks the formatting, builds with warnings as errors and runs all tests.
 
-Usage: scripts/test.sh [--sanitizer]
+Usage: scripts/test.sh [--sanitizer | --thread-sanitizer | --clang]
 
-  --sanitizer  build with address and undefined-behaviour sanitizers instead, and run the C++ tests under them
-  --help       print this
+  --sanitizer         build with address and undefined-behaviour sanitizers instead, and run the C++ tests under them
+  --thread-sanitizer  build with the thread sanitizer instead, and run the C++ tests of what has threads under it
+  --clang             build with clang instead of the system's compiler, and run the C++ tests
+  --help              print this
 
-Tests against the golden vectors need the folder named by E2ENET_SHARED (by default ../shared, where it exists); without it
-they say that they are skipped. PYTHON is the Python to run tests with, Debian's unless told.
+Tests against vectors that hold parts of real scans need the folder named by E2ENET_SHARED (by default ../shared, where it
+exists). Tests that were skipped, those or others, are counted and named at the end. PYTHON is the Python to run tests with,
+Debian's unless told.
 HELP
 }
 
@@ -21,6 +24,8 @@ preset=ci
 for argument in "$@"; do
   case "$argument" in
     --sanitizer) preset=sanitizer ;;
+    --thread-sanitizer) preset=tsan ;;
+    --clang) preset=clang ;;
     --help | -h) usage; exit 0 ;;
     *) usage >&2; echo "test: error: unknown option '$argument'" >&2; exit 2 ;;
   esac
@@ -29,7 +34,9 @@ done
 step() { printf '\n== %s (%d s)\n' "$1" "$SECONDS"; }
 
 step "Packages"
-scripts/install_dependencies.sh test
+groups=(test)
+if [ "$preset" = clang ]; then groups+=(clang); fi
+scripts/install_dependencies.sh "${groups[@]}"
 python=${PYTHON:-/usr/bin/python3}
 
 if [ "$preset" = ci ]; then
@@ -42,10 +49,19 @@ step "Build (preset $preset)"
 cmake --preset "$preset"
 cmake --build --preset "$preset"
 
+# A line for each test that was skipped, written by the tests themselves.
+E2ENET_SKIPPED_FILE="$PWD/build/$preset/skipped.txt"
+export E2ENET_SKIPPED_FILE
+: >"$E2ENET_SKIPPED_FILE"
+
 if [ "$preset" = ci ]; then
   step "Python tests"
-  E2ENET_PROGRAM="$PWD/build/$preset/bin/e2enet" "$python" -m unittest discover --start-directory tests/python
+  E2ENET_PROGRAM="$PWD/build/$preset/bin/e2enet" "$python" tests/python/run.py
 fi
 
 step "C++ tests"
 ctest --preset "$preset"
+
+skipped=$(wc -l <"$E2ENET_SKIPPED_FILE")
+step "Passed; skipped: $skipped"
+cat "$E2ENET_SKIPPED_FILE"

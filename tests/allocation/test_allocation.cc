@@ -17,10 +17,12 @@
 #include "model/model_file.h"
 #include "model/random_model.h"
 #include "support/paths.h"
+#include "support/sanitizers.h"
+#include "support/skip.h"
 #include "support/temporary_folder.h"
 
 // The sanitizers stand there themselves; glibc names its own allocator beside the public one.
-#if defined(__GLIBC__) && !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+#if defined(__GLIBC__) && !defined(E2ENET_SANITIZED)
 #define E2ENET_COUNTS_ALLOCATIONS 1
 
 namespace {
@@ -77,7 +79,7 @@ class DropLogits : public e2enet::engine::LogitsSink {
 
 TEST_CASE("the second and later patches allocate nothing") {
 #ifndef E2ENET_COUNTS_ALLOCATIONS
-  MESSAGE("SKIPPED: needs glibc and no sanitizer");
+  E2ENET_SKIP("counting allocations needs glibc and no sanitizer");
 #else
   const e2enet::test::TemporaryFolder folder;
   e2enet::model::write_random_model(R"({"input_channels": 2, "classes": 4, "base_features": 8, "density": 0.3,

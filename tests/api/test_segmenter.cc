@@ -11,6 +11,8 @@
 #include <vector>
 
 #include "fixtures.h"
+#include "support/sanitizers.h"
+#include "support/skip.h"
 
 namespace {
 
@@ -255,10 +257,8 @@ TEST_CASE("images that make no sense are refused, and the segmenter still works"
 }
 
 TEST_CASE("an image larger than any memory is refused as such") {
-#if defined(__SANITIZE_ADDRESS__)
-  MESSAGE("SKIPPED: the address sanitizer ends the process where the system would refuse the memory");
-  return;
-#endif
+  if (e2enet::test::kAddressSanitizer || e2enet::test::kThreadSanitizer)
+    E2ENET_SKIP("the sanitizer ends the process where the system would refuse the memory");
   const TestImage image({8, 16, 12});
   Segmenter segmenter(small_model(), with_threads(1));
   ImageView view = image.view;

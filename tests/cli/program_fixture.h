@@ -19,6 +19,7 @@
 
 #include "imaging/nifti_reader.h"
 #include "imaging/nifti_writer.h"
+#include "support/sanitizers.h"
 
 namespace e2enet::test {
 
@@ -30,12 +31,8 @@ struct Result {
       0;  // the largest resident memory of the process, at least what its parent had when it was started
 };
 
-// Whether a process's memory is its own: under AddressSanitizer most of it is not.
-#if defined(__SANITIZE_ADDRESS__)
-constexpr bool kMemoryIsMeasured = false;
-#else
-constexpr bool kMemoryIsMeasured = true;
-#endif
+// Whether a process's memory is its own: under a sanitizer most of it is not.
+constexpr bool kMemoryIsMeasured = !kAddressSanitizer && !kThreadSanitizer;
 
 inline std::string read_file(const std::string& path) {
   std::ifstream file(path, std::ios::binary);

@@ -190,7 +190,8 @@ TEST_CASE("a dry run says tiles, time, memory and plan, and writes nothing") {
   CHECK_FALSE(std::filesystem::exists(shop.path("out")));
 }
 
-TEST_CASE("real images: labels and probabilities are the same bytes for every limit and number of threads") {
+TEST_CASE("real images: labels and probabilities are the same bytes for every limit and number of threads" *
+          doctest::test_suite("shared")) {
   const std::string images = "data/hippocampus/test/images/";
   const std::string model = e2enet::test::source_path("models/hippocampus_density20.safetensors");
   for (const std::string image : {"hippocampus_017.nii.gz", "hippocampus_064.nii.gz"}) {

@@ -254,7 +254,8 @@ TEST_CASE("continue skips what is finished, and parts share the cases out") {
 
 }  // namespace
 
-TEST_CASE("storage in bf16 changes at most one label in a thousand of a trained model") {
+TEST_CASE("storage in bf16 changes at most one label in a thousand of a trained model" *
+          doctest::test_suite("shared")) {
   const std::string images = "data/hippocampus/test/images";
   E2ENET_NEEDS_SHARED(images);
   const Workshop shop;

@@ -91,7 +91,7 @@ std::vector<SliceSource*> sources_of(const std::vector<std::unique_ptr<ImageRead
 
 }  // namespace
 
-TEST_CASE("every golden volume reads as the original reads it") {
+TEST_CASE("every golden volume reads as the original reads it" * doctest::test_suite("shared")) {
   E2ENET_NEEDS_SHARED("golden/prep");
   for (const std::string name :
        {"ct_sm", "ct_x4", "ct_z4", "t1_144", "t1_311", "t1_y5", "t1bet2", "t1box", "t1odd", "t1two"}) {
@@ -109,7 +109,7 @@ TEST_CASE("every golden volume reads as the original reads it") {
   }
 }
 
-TEST_CASE("preprocessing equals the original in every golden case") {
+TEST_CASE("preprocessing equals the original in every golden case" * doctest::test_suite("shared")) {
   E2ENET_NEEDS_SHARED("golden/prep");
   const json cases = read_json(golden("prep/cases.json"));
   CHECK(cases.size() == 21);
@@ -176,7 +176,7 @@ TEST_CASE("preprocessing equals the original in every golden case") {
   }
 }
 
-TEST_CASE("the crop equals the original's") {
+TEST_CASE("the crop equals the original's" * doctest::test_suite("shared")) {
   E2ENET_NEEDS_SHARED("golden/prep");
   for (const std::string name : {"t1bet2", "t1two"}) {
     CAPTURE(name);
@@ -208,7 +208,7 @@ TEST_CASE("the crop equals the original's") {
   }
 }
 
-TEST_CASE("export equals the original in every golden case") {
+TEST_CASE("export equals the original in every golden case" * doctest::test_suite("shared")) {
   E2ENET_NEEDS_SHARED("golden/prep");
   const json cases = read_json(golden("prep/cases.json"));
   int compared = 0;
@@ -265,7 +265,7 @@ TEST_CASE("export equals the original in every golden case") {
   CHECK(compared > 10);
 }
 
-TEST_CASE("a whole case end to end: the original's network input") {
+TEST_CASE("a whole case end to end: the original's network input" * doctest::test_suite("shared")) {
   E2ENET_NEEDS_SHARED("golden/e2e");
   const json meta = read_json(golden("e2e/meta.json"));
   const auto readers = open_channels(golden("e2e/case"));

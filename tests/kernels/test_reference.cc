@@ -52,9 +52,9 @@ std::vector<std::int32_t> all_inputs(int outputs, int inputs) {
 }
 
 void check_golden_block(const GoldenBlock& block, const ConvolutionFactory& make) {
-  const std::string base = std::string("golden/ops/") + block.name;
+  const std::string base = std::string("tests/data/ops/") + block.name;
   CAPTURE(base);
-  const auto read = [&](const char* part) { return read_npy<float>(shared_path(base + "_" + part + ".npy")); };
+  const auto read = [&](const char* part) { return read_npy<float>(source_path(base + "_" + part + ".npy")); };
   const Array<float> weight = read("w"), bias = read("b"), gamma = read("gamma"), beta = read("beta");
   const FeatureMemory input = feature_of(read("x")), expected = feature_of(read("conv")),
                       normed = feature_of(read("y"));
@@ -109,7 +109,6 @@ void check_golden_block(const GoldenBlock& block, const ConvolutionFactory& make
 }  // namespace
 
 TEST_CASE("golden blocks: the reference, direct and oneDNN convolutions, their statistics and the norm") {
-  E2ENET_NEEDS_SHARED("golden/ops");
   for (const GoldenBlock& block :
        {GoldenBlock{"block_c1_3_s111", {1, 1, 1}}, GoldenBlock{"block_c4_6_s222", {2, 2, 2}},
         GoldenBlock{"block_c8_5_s122", {1, 2, 2}}, GoldenBlock{"block_c7_4_s222", {2, 2, 2}},
@@ -122,11 +121,10 @@ TEST_CASE("golden blocks: the reference, direct and oneDNN convolutions, their s
 }
 
 TEST_CASE("golden transposed convolutions: the reference") {
-  E2ENET_NEEDS_SHARED("golden/ops");
   for (const auto& [name, stride] : {std::pair<std::string, Stride>{"up_122", {1, 2, 2}}, {"up_222", {2, 2, 2}}}) {
-    const Array<float> weight = read_npy<float>(shared_path("golden/ops/" + name + "_w.npy"));
-    const FeatureMemory input = feature_of(read_npy<float>(shared_path("golden/ops/" + name + "_x.npy")));
-    const FeatureMemory expected = feature_of(read_npy<float>(shared_path("golden/ops/" + name + "_y.npy")));
+    const Array<float> weight = read_npy<float>(source_path("tests/data/ops/" + name + "_w.npy"));
+    const FeatureMemory input = feature_of(read_npy<float>(source_path("tests/data/ops/" + name + "_x.npy")));
+    const FeatureMemory expected = feature_of(read_npy<float>(source_path("tests/data/ops/" + name + "_y.npy")));
     // A checkpoint stores (input, output, taps); the kernels here are ordered by output.
     const int inputs = static_cast<int>(weight.shape[0]), outputs = static_cast<int>(weight.shape[1]);
     const int taps = stride.depth * stride.height * stride.width;
@@ -149,11 +147,10 @@ TEST_CASE("golden transposed convolutions: the reference") {
 }
 
 TEST_CASE("golden max pooling") {
-  E2ENET_NEEDS_SHARED("golden/ops");
   for (const auto& [name, stride] :
        {std::pair<std::string, Stride>{"maxpool_122", {1, 2, 2}}, {"maxpool_222", {2, 2, 2}}}) {
-    const FeatureMemory input = feature_of(read_npy<float>(shared_path("golden/ops/" + name + "_x.npy")));
-    const FeatureMemory expected = feature_of(read_npy<float>(shared_path("golden/ops/" + name + "_y.npy")));
+    const FeatureMemory input = feature_of(read_npy<float>(source_path("tests/data/ops/" + name + "_x.npy")));
+    const FeatureMemory expected = feature_of(read_npy<float>(source_path("tests/data/ops/" + name + "_y.npy")));
     for_each_instruction_set([&, strided = stride](const std::string& instruction_set) {
       CAPTURE(instruction_set);
       FeatureMemory output(expected.feature().channels, expected.feature().extent, Element::f32);

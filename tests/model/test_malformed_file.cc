@@ -15,6 +15,8 @@
 #include "e2enet/error.h"
 #include "model/model_file.h"
 #include "raw_model.h"
+#include "support/sanitizers.h"
+#include "support/skip.h"
 #include "support/temporary_folder.h"
 
 namespace {
@@ -442,9 +444,8 @@ TEST_CASE("an architecture that its tensors are not of is refused") {
 
 // The claim must be refused before it is believed: under this limit its memory could not be had.
 TEST_CASE("what a header claims is not allocated") {
-#if defined(__SANITIZE_ADDRESS__)
-  MESSAGE("SKIPPED: the address sanitizer needs more address space than this test leaves");
-#else
+  if (e2enet::test::kAddressSanitizer || e2enet::test::kThreadSanitizer)
+    E2ENET_SKIP("the sanitizer needs more address space than this test leaves");
   rlimit before{};
   REQUIRE(getrlimit(RLIMIT_AS, &before) == 0);
   long pages = 0;
@@ -472,7 +473,6 @@ TEST_CASE("what a header claims is not allocated") {
   REQUIRE(setrlimit(RLIMIT_AS, &tight) == 0);
   for (const std::string& file : files) refused(file, "tensor");
   setrlimit(RLIMIT_AS, &before);
-#endif
 }
 
 // Whatever a file holds, it is loaded or refused with an Error.

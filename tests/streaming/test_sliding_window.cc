@@ -67,6 +67,10 @@ TEST_CASE("a tile's weights are the original's Gaussian") {
   for (const float weight : weights) sum += weight;
   CHECK(sum == doctest::Approx(2015.518764052548).epsilon(1e-9));
   CHECK(*std::min_element(weights.begin(), weights.end()) == 3.775134371775124e-11f);
+}
+
+TEST_CASE("a tile's weights are the original's Gaussian, value by value" * doctest::test_suite("shared")) {
+  const std::vector<float> weights = gaussian_weights({16, 64, 64});
   E2ENET_NEEDS_SHARED("golden/slide/gaussian_16x64x64.npy.gz");
   const auto expected =
       e2enet::test::read_npy<float>(e2enet::test::shared_path("golden/slide/gaussian_16x64x64.npy.gz"));
@@ -78,7 +82,7 @@ TEST_CASE("a tile's weights are the original's Gaussian") {
   CHECK(largest < 2e-7);
 }
 
-TEST_CASE("probabilities and labels over a volume equal the original's") {
+TEST_CASE("probabilities and labels over a volume equal the original's" * doctest::test_suite("shared")) {
   E2ENET_NEEDS_SHARED("golden/slide");
   TilingOptions plain;
   TilingOptions mirrored;

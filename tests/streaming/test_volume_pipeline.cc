@@ -23,7 +23,7 @@ using test::synthetic_image;
 
 }  // namespace
 
-TEST_CASE("a NIfTI file's labels equal the original pipeline's") {
+TEST_CASE("a NIfTI file's labels equal the original pipeline's" * doctest::test_suite("shared")) {
   E2ENET_NEEDS_SHARED("golden/e2e");
   const std::string folder = test::shared_path("golden/e2e/");
   imaging::ImageReader reader(folder + "case_0000.nii.gz");

@@ -6,6 +6,8 @@
 #include <filesystem>
 #include <string>
 
+#include "support/skip.h"
+
 namespace e2enet::test {
 
 inline std::string source_path(const std::string& relative) { return std::string(E2ENET_SOURCE_DIR) + "/" + relative; }
@@ -19,9 +21,10 @@ inline bool shared_exists(const std::string& relative) { return std::filesystem:
 
 }  // namespace e2enet::test
 
-// In a test case: leaves it, saying so, where the shared vectors are absent.
-#define E2ENET_NEEDS_SHARED(relative)                                                                   \
-  if (!e2enet::test::shared_exists(relative)) {                                                         \
-    MESSAGE("SKIPPED: " << e2enet::test::shared_path(relative) << " is not there (set E2ENET_SHARED)"); \
-    return;                                                                                             \
-  }
+// In a test case of the suite "shared": leaves it as skipped where the shared vectors are absent.
+#define E2ENET_NEEDS_SHARED(relative)                                                                          \
+  do {                                                                                                         \
+    e2enet::test::require_suite_shared();                                                                      \
+    if (!e2enet::test::shared_exists(relative))                                                                \
+      E2ENET_SKIP(e2enet::test::shared_path(relative) + " is not there (E2ENET_SHARED names another folder)"); \
+  } while (false)
