@@ -14,6 +14,7 @@
 #include "cli/progress.h"
 #include "cli/scores_output.h"
 #include "e2enet/error.h"
+#include "evaluate/geometry_match.h"
 #include "evaluate/label_match.h"
 #include "evaluate/metrics.h"
 #include "imaging/nifti_reader.h"
@@ -32,7 +33,9 @@ constexpr char kDescription[] =
     "\n"
     "Dice, normalised surface Dice (NSD), 95% Hausdorff distance (HD95) and volumes, per label and mean.\n"
     "Of two folders, files with the same name belong together. A label that only one of the two files has\n"
-    "scores Dice 0, NSD 0 and an infinite HD95; one that neither has is not scored (docs/metrics.md).";
+    "scores Dice 0, NSD 0 and an infinite HD95, which makes the mean of HD95 infinite; one that neither has is\n"
+    "not scored (docs/metrics.md). Where the files differ in orientation they are refused, and where they differ\n"
+    "in place or spacing a warning says so.";
 
 constexpr char kFooter[] =
     "Examples:\n"
@@ -51,6 +54,7 @@ struct Arguments {
   std::vector<int> labels;
   std::string match;
   std::vector<evaluate::LabelMatch> matches;
+  bool ignore_geometry = false;
 };
 
 struct Pair {
@@ -95,14 +99,6 @@ evaluate::LabelView view_of(const imaging::LabelImage& image) {
   return {image.labels.data(), image.geometry.shape, image.geometry.spacing};
 }
 
-// Scores need only the grid, but labels that lie elsewhere in space are most likely a mistake.
-bool same_place(const Geometry& a, const Geometry& b) {
-  for (std::size_t i = 0; i < a.affine.size(); ++i) {
-    if (std::fabs(a.affine[i] - b.affine[i]) > 1e-3 * std::max(1.0, std::fabs(b.affine[i]))) return false;
-  }
-  return true;
-}
-
 void require_same_shape(const Pair& pair, const Geometry& prediction, const Geometry& reference) {
   const auto text = [](const Shape& s) {
     return std::to_string(s[2]) + "x" + std::to_string(s[1]) + "x" + std::to_string(s[0]);
@@ -110,6 +106,26 @@ void require_same_shape(const Pair& pair, const Geometry& prediction, const Geom
   if (prediction.shape != reference.shape) {
     throw Error(ErrorCode::invalid_image, pair.prediction + ": expected the shape of " + pair.reference + ", " +
                                               text(reference.shape) + ", found " + text(prediction.shape));
+  }
+}
+
+// Compares where the two lie. Throws Error where their axes are not the same ones: shapes agree by chance only then.
+evaluate::GeometryComparison compare_places(const Arguments& arguments, const Pair& pair, const Geometry& prediction,
+                                            const Geometry& reference) {
+  const evaluate::GeometryComparison comparison = evaluate::compare_geometry(prediction, reference);
+  if (comparison.match == evaluate::GeometryMatch::other_orientation && !arguments.ignore_geometry) {
+    throw Error(ErrorCode::invalid_image, pair.prediction + ": expected the orientation of " + pair.reference +
+                                              ", found another (" + comparison.difference +
+                                              "); bring both to one orientation, or compare voxels of the same index "
+                                              "all the same with --ignore-geometry");
+  }
+  return comparison;
+}
+
+// Labels of either volume that are not among `scored`.
+void note_left_out(const imaging::LabelImage& image, const std::set<int>& scored, std::set<int>& left_out) {
+  for (const int label : evaluate::labels_present(view_of(image))) {
+    if (scored.count(label) == 0) left_out.insert(label);
   }
 }
 
@@ -128,7 +144,7 @@ int run(const Arguments& arguments) {
     asked.insert(match.label());
     names[match.label()] = "(" + evaluate::match_text(match) + ")";
   }
-  std::set<int> seen = asked;
+  std::set<int> seen = asked, left_out;
   std::vector<ScoredCase> cases;
   for (std::size_t i = 0; i < pairs.size(); ++i) {
     if (interrupted()) throw Error(ErrorCode::cancelled, "interrupted");
@@ -141,9 +157,11 @@ int run(const Arguments& arguments) {
       evaluate::renumber_reference(arguments.matches, reference.labels);
     }
     require_same_shape(pair, prediction.geometry, reference.geometry);
-    if (!same_place(prediction.geometry, reference.geometry)) {
-      display.remark("warning: " + pair.prediction + " and " + pair.reference +
-                     " lie at different places in space; voxels are compared, with the reference's spacing");
+    const evaluate::GeometryComparison geometry =
+        compare_places(arguments, pair, prediction.geometry, reference.geometry);
+    if (!arguments.model.empty() && arguments.labels.empty()) {
+      note_left_out(prediction, asked, left_out);
+      note_left_out(reference, asked, left_out);
     }
     std::set<int> of_case = asked;
     if (asked.empty()) {
@@ -152,14 +170,22 @@ int run(const Arguments& arguments) {
       }
       seen.insert(of_case.begin(), of_case.end());
     }
-    cases.push_back({pair.name, evaluate::score_case(view_of(prediction), view_of(reference),
-                                                     {of_case.begin(), of_case.end()}, arguments.tolerance)});
+    cases.push_back({pair.name,
+                     evaluate::score_case(view_of(prediction), view_of(reference), {of_case.begin(), of_case.end()},
+                                          arguments.tolerance),
+                     geometry});
   }
   // A label that a case lacks on both sides is listed as not scored, so that all cases have the same rows.
   for (ScoredCase& one : cases) {
     for (const int label : seen) one.scores.emplace(label, evaluate::LabelScore{});
   }
   display.clear();
+  std::vector<std::string> warnings = geometry_warnings(cases, "prediction", "reference");
+  if (!left_out.empty()) {
+    std::string values;
+    for (const int label : left_out) values += (values.empty() ? "" : ", ") + std::to_string(label);
+    warnings.push_back("warning: not scored, since the model has no such labels: " + values);
+  }
 
   if (!arguments.csv.empty()) {
     const std::string csv = scores_csv(cases, names);
@@ -170,9 +196,13 @@ int run(const Arguments& arguments) {
   if (arguments.common.json) {
     nlohmann::ordered_json json = scores_json(cases, names);
     json["tolerance_mm"] = arguments.tolerance;
+    json["labels_left_out"] = left_out;
+    for (const std::string& line : warnings) display.remark(line);
     std::cout << json.dump(2) << "\n";
   } else {
+    // With the table, not on stderr: a warning that --quiet or a pipe drops would leave scores that look sound.
     std::cout << scores_table(cases, names);
+    for (const std::string& line : warnings) std::cout << line << "\n";
   }
   return kDone;
 }
@@ -211,6 +241,11 @@ void add_evaluate(CLI::App& program, Invocation& invocation) {
                   "reference's 38; several separated by commas, and nothing else is scored")
       ->type_name("P+P=R,...")
       ->group("Scores");
+  command
+      .add_flag("--ignore-geometry", arguments->ignore_geometry,
+                "Compare voxels of the same index also where the two files' axes run differently in space; without it "
+                "that is refused")
+      ->group("Scores");
   command.add_option("--csv", arguments->csv, "Also write the scores of every case and label to this file")
       ->type_name("FILE")
       ->group("Output");
@@ -220,8 +255,10 @@ void add_evaluate(CLI::App& program, Invocation& invocation) {
       throw UsageError("--tolerance: expected a number of mm >= 0, found " + std::to_string(arguments->tolerance));
     }
     for (const int label : arguments->labels) {
-      if (label < 0 || label > 65535) {
-        throw UsageError("--labels: expected values from 0 to 65535, found " + std::to_string(label));
+      if (label < 1 || label > 65535) {
+        throw UsageError("--labels: expected values from 1 to 65535" +
+                         std::string(label == 0 ? " (0 is the background, which is not scored)" : "") + ", found " +
+                         std::to_string(label));
       }
     }
     if (!arguments->match.empty()) {

@@ -10,9 +10,11 @@
 #include <cstring>
 #include <filesystem>
 #include <iostream>
+#include <limits>
 #include <map>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -21,10 +23,12 @@
 #include "cli/commands.h"
 #include "cli/network_run.h"
 #include "cli/progress.h"
+#include "cli/scores_output.h"
 #include "cli/segmented_case.h"
 #include "cli/text.h"
 #include "cli/tradeoff_plot.h"
 #include "e2enet/error.h"
+#include "evaluate/geometry_match.h"
 #include "evaluate/metrics.h"
 #include "imaging/nifti_reader.h"
 #include "model/flops.h"
@@ -46,7 +50,8 @@ constexpr char kDescription[] =
     "it against LABELS/CASE.nii.gz (docs/metrics.md). Each model runs in a process of its own, so that peak\n"
     "memory is its own. Parameters and FLOPs are those of `e2enet info`. PT is the performance trade-off\n"
     "score of the E2ENet paper among the models compared: A * Dice / largest Dice + B * (fewest parameters /\n"
-    "parameters + fewest FLOPs / FLOPs), with executed FLOPs.";
+    "parameters + fewest FLOPs / FLOPs), with executed FLOPs. Labels that differ from their image in\n"
+    "orientation are refused before any work, and where they differ in place or spacing a warning says so.";
 
 constexpr char kFooter[] =
     "Examples:\n"
@@ -61,6 +66,7 @@ struct Arguments {
   double step = 0.5;
   bool mirror = false;
   double tolerance = 1.0;
+  bool ignore_geometry = false;
   std::vector<double> weights{1.0, 1.0};
   std::string csv;
   std::string markdown;
@@ -72,7 +78,28 @@ struct TestCase {
   std::string name;
   std::vector<std::string> images;
   std::string reference;
+  evaluate::GeometryComparison geometry;  // of the image with the reference
 };
+
+// Reads the headers of the image and its reference. Throws Error where they cannot be compared.
+evaluate::GeometryComparison compare_places(const Arguments& arguments, const TestCase& one) {
+  const ImageFiles image(one.images);
+  const imaging::ImageReader reference(one.reference);
+  if (reference.geometry().shape != image.geometry().shape) {
+    const auto text = [](const Shape& shape) { return shape_text({shape[2], shape[1], shape[0]}); };
+    throw Error(ErrorCode::invalid_image, one.reference + ": expected the shape of " + one.images[0] + ", " +
+                                              text(image.geometry().shape) + ", found " +
+                                              text(reference.geometry().shape));
+  }
+  const evaluate::GeometryComparison comparison = evaluate::compare_geometry(image.geometry(), reference.geometry());
+  if (comparison.match == evaluate::GeometryMatch::other_orientation && !arguments.ignore_geometry) {
+    throw Error(ErrorCode::invalid_image, one.reference + ": expected the orientation of " + one.images[0] +
+                                              ", found another (the image's " + comparison.difference +
+                                              "); bring both to one orientation, or compare voxels of the same index "
+                                              "all the same with --ignore-geometry");
+  }
+  return comparison;
+}
 
 std::vector<TestCase> find_test_cases(const Arguments& arguments) {
   const std::vector<Case> images = find_cases(arguments.images);
@@ -86,7 +113,8 @@ std::vector<TestCase> find_test_cases(const Arguments& arguments) {
       throw Error(ErrorCode::cannot_read,
                   arguments.references + ": expected labels for case '" + image.name + "', found none");
     }
-    cases.push_back({image.name, image.channels, reference->channels[0]});
+    cases.push_back({image.name, image.channels, reference->channels[0], {}});
+    cases.back().geometry = compare_places(arguments, cases.back());
   }
   if (cases.empty()) throw Error(ErrorCode::cannot_read, arguments.images + ": expected images, found none");
   return cases;
@@ -124,6 +152,7 @@ ordered_json measure(const Arguments& arguments, const std::string& path, const 
   ProgressDisplay display(ProgressDisplay::style_for(arguments.common.quiet));
   double seconds = 0, network_seconds = 0;
   std::vector<evaluate::CaseScores> scores;
+  std::set<int> left_out;  // of the references' labels
   const auto started = Clock::now();
   for (std::size_t i = 0; i < cases.size(); ++i) {
     const TestCase& one = cases[i];
@@ -140,19 +169,14 @@ ordered_json measure(const Arguments& arguments, const std::string& path, const 
     seconds += std::chrono::duration<double>(Clock::now() - start).count();
     network_seconds += result.network_seconds;
     const imaging::LabelImage reference = imaging::read_labels(one.reference);
-    if (reference.geometry.shape != geometry.shape) {
-      throw Error(ErrorCode::invalid_image,
-                  one.reference + ": expected the shape of " + one.images[0] + ", found another");
+    const evaluate::LabelView expected{reference.labels.data(), reference.geometry.shape, reference.geometry.spacing};
+    for (const int label : evaluate::labels_present(expected)) {
+      if (network.configuration().labels.count(label) == 0) left_out.insert(label);
     }
-    scores.push_back(evaluate::score_case({sink.labels().data(), geometry.shape, geometry.spacing},
-                                          {reference.labels.data(), geometry.shape, reference.geometry.spacing}, labels,
+    scores.push_back(evaluate::score_case({sink.labels().data(), geometry.shape, geometry.spacing}, expected, labels,
                                           arguments.tolerance));
   }
   const evaluate::Summary summary = evaluate::summarize(scores);
-  const auto number = [](const std::optional<double>& value) -> ordered_json {
-    if (!value) return nullptr;
-    return *value;
-  };
   const auto count = static_cast<double>(cases.size());
   ordered_json json;
   json["model"] = path;
@@ -163,18 +187,13 @@ ordered_json measure(const Arguments& arguments, const std::string& path, const 
   json["cases"] = cases.size();
   json["seconds_per_case"] = seconds / count;
   json["network_seconds_per_case"] = network_seconds / count;
-  json["mean_dice"] = number(summary.mean_dice);
-  json["mean_nsd"] = number(summary.mean_nsd);
-  json["mean_hd95"] = number(summary.mean_hd95);
+  json.update(means_json(summary));
+  json["labels_left_out"] = left_out;
   json["labels"] = ordered_json::object();
   for (const auto& [label, of_label] : summary.labels) {
     ordered_json& entry = json["labels"][std::to_string(label)];
     entry["name"] = network.configuration().labels.at(label);
-    entry["dice"] = of_label.dice.count ? ordered_json(of_label.dice.mean) : ordered_json(nullptr);
-    entry["dice_sd"] = of_label.dice.sd;
-    entry["nsd"] = of_label.nsd.count ? ordered_json(of_label.nsd.mean) : ordered_json(nullptr);
-    entry["hd95"] = of_label.hd95.count ? ordered_json(of_label.hd95.mean) : ordered_json(nullptr);
-    entry["hd95_infinite"] = of_label.hd95.left_out;
+    entry.update(label_summary_json(of_label));
   }
   return json;
 }
@@ -233,21 +252,37 @@ std::string number_text(const ordered_json& value, int decimals) {
   return value.is_number() ? fixed(value.get<double>(), decimals) : "";
 }
 
-std::string csv_of(const std::vector<ordered_json>& models) {
+// JSON has no infinity: a mean that is null is infinite where the values behind it are.
+std::string hd95_text(const ordered_json& scores, const char* key, int decimals) {
+  if (scores["hd95_infinite"].get<int>() > 0) return "inf";
+  return number_text(scores[key], decimals);
+}
+
+// "inf (1 of 60)" pairs of label and case
+std::string mean_hd95_text(const ordered_json& model) {
+  const int infinite = model["hd95_infinite"];
+  std::string text = hd95_text(model, "mean_hd95", 2);
+  if (infinite > 0) text += " (" + std::to_string(infinite) + " of " + model["pairs_scored"].dump() + ")";
+  return text;
+}
+
+std::string csv_of(const std::vector<ordered_json>& models, std::size_t cases_elsewhere) {
   std::string csv =
       "model,parameters,flops_paper,flops_executed,seconds_per_case,network_seconds_per_case,peak_bytes,"
-      "mean_dice,mean_nsd,mean_hd95,pt_score,label,name,dice,dice_sd,nsd,hd95,hd95_infinite\n";
+      "mean_dice,mean_nsd,mean_hd95,pt_score,label,name,dice,dice_sd,nsd,hd95,hd95_infinite,"
+      "cases_scored,cases_not_scored,pairs_scored,geometry_differs\n";
   for (const ordered_json& one : models) {
     for (const auto& [label, scores] : one["labels"].items()) {
       csv += csv_field(one["model"]) + "," + std::to_string(one["parameters"].get<std::int64_t>()) + "," +
              number_text(one["flops_paper"], 0) + "," + number_text(one["flops_executed"], 0) + "," +
              number_text(one["seconds_per_case"], 4) + "," + number_text(one["network_seconds_per_case"], 4) + "," +
              std::to_string(one["peak_bytes"].get<std::int64_t>()) + "," + number_text(one["mean_dice"], 6) + "," +
-             number_text(one["mean_nsd"], 6) + "," + number_text(one["mean_hd95"], 4) + "," +
+             number_text(one["mean_nsd"], 6) + "," + hd95_text(one, "mean_hd95", 4) + "," +
              number_text(one["pt_score"], 4) + "," + label + "," + csv_field(scores["name"]) + "," +
              number_text(scores["dice"], 6) + "," + number_text(scores["dice_sd"], 6) + "," +
-             number_text(scores["nsd"], 6) + "," + number_text(scores["hd95"], 4) + "," +
-             scores["hd95_infinite"].dump() + "\n";
+             number_text(scores["nsd"], 6) + "," + hd95_text(scores, "hd95", 4) + "," + scores["hd95_infinite"].dump() +
+             "," + scores["cases_scored"].dump() + "," + scores["cases_not_scored"].dump() + "," +
+             one["pairs_scored"].dump() + "," + std::to_string(cases_elsewhere) + "\n";
     }
   }
   return csv;
@@ -286,6 +321,7 @@ int run(const Arguments& arguments) {
                {"Dice"},
                {"NSD"},
                {"HD95 mm"},
+               {"pairs"},
                {"parameters"},
                {"executed GFLOP"},
                {"paper GFLOP"},
@@ -296,27 +332,58 @@ int run(const Arguments& arguments) {
     ordered_json& one = models[i];
     one["pt_score"] = scores[i];
     const std::string name = fs::path(arguments.models[i]).stem().string();
-    table.add({name, number_text(one["mean_dice"], 4), number_text(one["mean_nsd"], 4),
-               number_text(one["mean_hd95"], 2), count_text(costs[i].parameters), fixed(costs[i].flops * 1e-9, 3),
+    table.add({name, number_text(one["mean_dice"], 4), number_text(one["mean_nsd"], 4), mean_hd95_text(one),
+               one["pairs_scored"].dump(), count_text(costs[i].parameters), fixed(costs[i].flops * 1e-9, 3),
                fixed(one["flops_paper"].get<double>() * 1e-9, 3), number_text(one["seconds_per_case"], 3),
                bytes_text(one["peak_bytes"]), fixed(scores[i], 3)});
     const auto number = [&](const char* key) { return one[key].is_number() ? one[key].get<double>() : std::nan(""); };
-    points.push_back({name, number("mean_dice"), number("mean_nsd"), number("mean_hd95"), costs[i].parameters,
+    const bool infinite = one["hd95_infinite"].get<int>() > 0;
+    points.push_back({name, number("mean_dice"), number("mean_nsd"),
+                      infinite ? std::numeric_limits<double>::infinity() : number("mean_hd95"), costs[i].parameters,
                       costs[i].flops, number("seconds_per_case"), number("peak_bytes"),
                       name + ": Dice " + number_text(one["mean_dice"], 4) + ", surface Dice " +
-                          number_text(one["mean_nsd"], 4) + ", HD95 " + number_text(one["mean_hd95"], 2) + " mm, " +
+                          number_text(one["mean_nsd"], 4) + ", HD95 " + mean_hd95_text(one) + " mm, " +
                           count_text(costs[i].parameters) + " parameters, " + count_text(costs[i].flops) + "FLOP, " +
                           duration_text(one["seconds_per_case"]) + " a case, " + bytes_text(one["peak_bytes"]) +
                           ", PT " + fixed(scores[i], 3)});
   }
-  if (!arguments.csv.empty()) write_text(arguments.csv, csv_of(models));
-  if (!arguments.markdown.empty()) write_text(arguments.markdown, table.markdown());
-  if (!arguments.svg.empty()) write_text(arguments.svg, tradeoff_svg(points, arguments.title));
+  std::vector<ScoredCase> places;
+  for (const TestCase& one : cases) places.push_back({one.name, {}, one.geometry});
+  std::vector<std::string> warnings = geometry_warnings(places, "image", "reference");
+  const std::size_t cases_elsewhere = warnings.size();
+  std::vector<std::string> notes;  // below plots and Markdown, which have no room for more
+  if (cases_elsewhere > 0) {
+    notes.push_back("warning: " + std::to_string(cases_elsewhere) + " of " + std::to_string(cases.size()) +
+                    " cases: image and reference differ in where they lie in space");
+  }
+  for (std::size_t i = 0; i < models.size(); ++i) {
+    if (models[i]["labels_left_out"].empty()) continue;
+    std::string values;
+    for (const ordered_json& label : models[i]["labels_left_out"])
+      values += (values.empty() ? "" : ", ") + label.dump();
+    warnings.push_back("warning: " + points[i].name + ": not scored, since the model has no such labels: " + values);
+    notes.push_back(warnings.back());
+  }
+  if (!arguments.csv.empty()) write_text(arguments.csv, csv_of(models, cases_elsewhere));
+  if (!arguments.markdown.empty()) {
+    std::string markdown = table.markdown();
+    for (const std::string& note : notes) markdown += "\n" + note + "\n";
+    write_text(arguments.markdown, markdown);
+  }
+  if (!arguments.svg.empty()) write_text(arguments.svg, tradeoff_svg(points, arguments.title, notes));
   if (arguments.common.json) {
-    std::cout << ordered_json{{"models", models}}.dump(2) << "\n";
+    ordered_json differing = ordered_json::array();
+    for (const TestCase& one : cases) {
+      if (one.geometry.match == evaluate::GeometryMatch::same) continue;
+      differing.push_back({{"case", one.name}, {"geometry_difference", one.geometry.difference}});
+    }
+    const ordered_json json{
+        {"models", models}, {"geometry_differs", cases_elsewhere > 0}, {"cases_elsewhere", differing}};
+    std::cout << json.dump(2) << "\n";
   } else {
     std::cout << table.text() << cases.size() << " cases; FLOPs of a patch; "
               << "time from files to labels\n";
+    for (const std::string& line : warnings) std::cout << line << "\n";
   }
   return kDone;
 }
@@ -348,6 +415,11 @@ void add_tradeoff(CLI::App& program, Invocation& invocation) {
   command.add_option("--tolerance", arguments->tolerance, "Deviation of the surface that NSD accepts, in mm")
       ->type_name("MM")
       ->capture_default_str()
+      ->group("How to compare");
+  command
+      .add_flag("--ignore-geometry", arguments->ignore_geometry,
+                "Compare voxels of the same index also where the axes of image and reference run differently in space; "
+                "without it that is refused")
       ->group("How to compare");
   command.add_option("--weights", arguments->weights, "Weights A and B of the PT score")
       ->type_name("A,B")

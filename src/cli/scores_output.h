@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "evaluate/geometry_match.h"
 #include "evaluate/metrics.h"
 
 namespace e2enet::cli {
@@ -13,9 +14,21 @@ namespace e2enet::cli {
 struct ScoredCase {
   std::string name;
   evaluate::CaseScores scores;
+  evaluate::GeometryComparison geometry;  // of the prediction with the reference
 };
 
-// Rows: labels (mean over cases with standard deviation), then the mean over labels.
+// Mean, standard deviation and counts of one label, for `evaluate` and `tradeoff`.
+nlohmann::ordered_json label_summary_json(const evaluate::LabelSummary& summary);
+
+// The means over labels, and the number of pairs behind them.
+nlohmann::ordered_json means_json(const evaluate::Summary& summary);
+
+// For each case whose volumes do not lie on the same voxels a line that says so. `volume` and `reference` name the two.
+std::vector<std::string> geometry_warnings(const std::vector<ScoredCase>& cases, const std::string& volume,
+                                           const std::string& reference);
+
+// Rows: labels (mean over cases with standard deviation), then the mean over labels. The last column counts the cases
+// behind a label's means, and in the last row all pairs of label and case.
 std::string scores_table(const std::vector<ScoredCase>& cases, const std::map<int, std::string>& names);
 
 // One line per case and label.

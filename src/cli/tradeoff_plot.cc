@@ -184,7 +184,16 @@ std::string models_in(const Panel& panel, const std::vector<TradeoffPoint>& poin
   }
   std::string svg = "<path d=\"" + line + "\" fill=\"none\" stroke=\"#999\" stroke-dasharray=\"5 4\"/>\n";
   for (std::size_t i = 0; i < points.size(); ++i) {
-    if (!std::isfinite(points[i].*accuracy.value)) continue;
+    const double value = points[i].*accuracy.value;
+    if (std::isnan(value)) continue;
+    if (std::isinf(value)) {  // a structure was missed: worse than any number, so not to be left out
+      const double x = panel.x_of(points[i].*cost.value / cost.unit), y = panel.top;
+      svg += "<path d=\"M" + fixed(x, 1) + " " + fixed(y - 6, 1) + "L" + fixed(x + 6, 1) + " " + fixed(y + 5, 1) + "L" +
+             fixed(x - 6, 1) + " " + fixed(y + 5, 1) + "Z\" fill=\"" + kPalette[i % std::size(kPalette)] +
+             "\" stroke=\"#fff\" stroke-width=\"1.5\"><title>" + escaped(points[i].details) + "</title></path>\n" +
+             text_at(x + 8, y + 13, "start", kSmall, "inf");
+      continue;
+    }
     const auto [x, y] = place(points[i]);
     svg += "<circle" + attribute("cx", x) + attribute("cy", y) + " r=\"5\" fill=\"" +
            kPalette[i % std::size(kPalette)] + "\" stroke=\"#fff\" stroke-width=\"1.5\"><title>" +
@@ -213,7 +222,8 @@ std::vector<double> tradeoff_scores(const std::vector<TradeoffCost>& models, dou
   return scores;
 }
 
-std::string tradeoff_svg(const std::vector<TradeoffPoint>& points, const std::string& title) {
+std::string tradeoff_svg(const std::vector<TradeoffPoint>& points, const std::string& title,
+                         const std::vector<std::string>& notes) {
   const double columns = double(std::size(kCosts)), rows = double(std::size(kAccuracies));
   const double width = kLeft + columns * (kPanelWidth + kGap) - kGap + kRight;
   // The legend: as many names a line as fit.
@@ -231,7 +241,9 @@ std::string tradeoff_svg(const std::vector<TradeoffPoint>& points, const std::st
     at += needed;
   }
   const double top = line + 20;
-  const double height = top + rows * (kPanelHeight + kGap) - kGap + kBottom;
+  constexpr double kNoteLine = 18;
+  const double notes_top = top + rows * (kPanelHeight + kGap) - kGap + kBottom;
+  const double height = notes_top + kNoteLine * double(notes.size());
 
   std::string svg = "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 " + fixed(width, 0) + " " +
                     fixed(height, 0) + "\" width=\"" + fixed(width, 0) + "\" height=\"" + fixed(height, 0) +
@@ -268,6 +280,9 @@ std::string tradeoff_svg(const std::vector<TradeoffPoint>& points, const std::st
         svg += text_at(panel.left + kPanelWidth / 2, below + 42, "middle", kStrong, cost.name);
       }
     }
+  }
+  for (std::size_t i = 0; i < notes.size(); ++i) {
+    svg += text_at(kLeft, notes_top + kNoteLine * double(i), "start", kSmall, notes[i]);
   }
   return svg + "</svg>\n";
 }

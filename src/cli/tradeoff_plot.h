@@ -6,7 +6,8 @@
 
 namespace e2enet::cli {
 
-// One model. Scores that it did not get (no case had the label) are NaN and are not drawn.
+// One model. Scores that it did not get (no case had the label) are NaN and are not drawn. An infinite Hausdorff
+// distance is drawn above all others, as a triangle at the upper border with "inf" beside it.
 struct TradeoffPoint {
   std::string name;
   // Accuracy.
@@ -22,8 +23,9 @@ struct TradeoffPoint {
 };
 
 // Each measure of accuracy over each of cost, in a plot of its own. Costs have logarithmic axes; a line joins the
-// models that no other beats in both.
-std::string tradeoff_svg(const std::vector<TradeoffPoint>& points, const std::string& title);
+// models that no other beats in both. `notes` stand below the plots, a line each.
+std::string tradeoff_svg(const std::vector<TradeoffPoint>& points, const std::string& title,
+                         const std::vector<std::string>& notes = {});
 
 // The paper's performance trade-off score (Wu et al., NeurIPS 2024, equation 7) of each model within its group:
 // weight_accuracy * dice / largest dice + weight_cost * (fewest parameters / parameters + fewest FLOPs / FLOPs).

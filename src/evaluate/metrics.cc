@@ -127,21 +127,22 @@ double percentile(std::vector<double> values, double fraction) {
 
 Average average(const std::vector<double>& values) {
   Average result;
+  result.count = static_cast<int>(values.size());
   for (const double value : values) {
-    if (!std::isfinite(value)) {
-      ++result.left_out;
-      continue;
+    if (std::isfinite(value)) {
+      result.finite_mean += value;
+    } else {
+      ++result.infinite;
     }
-    result.mean += value;
-    ++result.count;
   }
-  if (result.count == 0) return result;
-  result.mean /= result.count;
+  const int finite = result.count - result.infinite;
+  if (finite > 0) result.finite_mean /= finite;
   double squares = 0;
   for (const double value : values) {
-    if (std::isfinite(value)) squares += (value - result.mean) * (value - result.mean);
+    if (std::isfinite(value)) squares += (value - result.finite_mean) * (value - result.finite_mean);
   }
-  result.sd = result.count > 1 ? std::sqrt(squares / (result.count - 1)) : 0;
+  result.finite_sd = finite > 1 ? std::sqrt(squares / (finite - 1)) : 0;
+  result.mean = result.infinite > 0 ? kInfinity : result.finite_mean;
   return result;
 }
 
@@ -204,9 +205,11 @@ Summary summarize(const std::vector<CaseScores>& cases) {
     std::vector<double> dice, nsd, hd95, prediction_ml, reference_ml;
   };
   std::map<int, Values> gathered;
+  Summary summary;
   for (const CaseScores& scores : cases) {
     for (const auto& [label, score] : scores) {
       Values& values = gathered[label];
+      if (!score.dice) ++summary.labels[label].not_scored;
       if (score.dice) values.dice.push_back(*score.dice);
       if (score.nsd) values.nsd.push_back(*score.nsd);
       if (score.hd95) values.hd95.push_back(*score.hd95);
@@ -214,7 +217,6 @@ Summary summarize(const std::vector<CaseScores>& cases) {
       values.reference_ml.push_back(score.reference_ml);
     }
   }
-  Summary summary;
   std::vector<double> dice, nsd, hd95;
   for (const auto& [label, values] : gathered) {
     LabelSummary& of_label = summary.labels[label];
@@ -226,6 +228,9 @@ Summary summarize(const std::vector<CaseScores>& cases) {
     if (of_label.dice.count) dice.push_back(of_label.dice.mean);
     if (of_label.nsd.count) nsd.push_back(of_label.nsd.mean);
     if (of_label.hd95.count) hd95.push_back(of_label.hd95.mean);
+    summary.pairs += of_label.dice.count;
+    summary.hd95_infinite += of_label.hd95.infinite;
+    summary.not_scored += of_label.not_scored;
   }
   if (!dice.empty()) summary.mean_dice = average(dice).mean;
   if (!nsd.empty()) summary.mean_nsd = average(nsd).mean;

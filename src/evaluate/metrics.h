@@ -49,23 +49,29 @@ LabelScore score_label(const LabelView& prediction, const LabelView& reference, 
 CaseScores score_case(const LabelView& prediction, const LabelView& reference, const std::vector<int>& labels,
                       double tolerance_mm);
 
-// Mean, standard deviation (n - 1; 0 for one case) and number of the values that entered; `left_out` counts infinite
-// ones.
+// Of the values of several cases. An infinite value makes the mean infinite: a mean over the others would reward a
+// model that misses a structure altogether.
 struct Average {
-  double mean = 0;
-  double sd = 0;
-  int count = 0;
-  int left_out = 0;
+  double mean = 0;         // infinite where one of the values is; 0 where there are none
+  double finite_mean = 0;  // of the finite values alone; 0 where there are none
+  double finite_sd = 0;    // of these (n - 1; 0 for one)
+  int count = 0;           // of values, the infinite ones among them
+  int infinite = 0;
 };
 
 struct LabelSummary {
   Average dice, nsd, hd95, prediction_ml, reference_ml;
+  int not_scored = 0;  // cases in which neither volume has the label
 };
 
 struct Summary {
   std::map<int, LabelSummary> labels;
-  // Means over the labels' means; empty if no label has the score.
+  // Means over the labels' means; empty if no label has the score. mean_hd95 is infinite where a label's mean is.
   std::optional<double> mean_dice, mean_nsd, mean_hd95;
+  // Pairs of a label and a case: behind the means; of these with an infinite HD95; without a score.
+  int pairs = 0;
+  int hd95_infinite = 0;
+  int not_scored = 0;
 };
 
 Summary summarize(const std::vector<CaseScores>& cases);

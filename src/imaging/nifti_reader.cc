@@ -340,6 +340,9 @@ Image read_image(const std::string& path) {
   return image;
 }
 
+// Labels that other programs saved with a scale factor come back as 0.99998 or 2.0003: still these labels.
+constexpr float kLabelRounding = 0.01F;
+
 LabelImage read_labels(const std::string& path) {
   ImageReader reader(path);
   LabelImage image;
@@ -352,14 +355,15 @@ LabelImage read_labels(const std::string& path) {
     reader.read(d, d + 1, slice);
     for (std::int64_t i = 0; i < size; ++i) {
       const float value = slice[i];
-      if (!(value >= 0 && value <= 65535 && value == std::floor(value))) {
+      const float whole = std::round(value);
+      if (!(std::fabs(value - whole) <= kLabelRounding && whole >= 0 && whole <= 65535)) {
         throw Error(ErrorCode::invalid_image, path + ": voxel (" + std::to_string(i % reader.shape()[2]) + ", " +
                                                   std::to_string(i / reader.shape()[2]) + ", " + std::to_string(d) +
                                                   "): expected a label (a whole number from 0 to 65535), found " +
                                                   std::to_string(value));
       }
+      image.labels.push_back(static_cast<std::uint16_t>(whole));
     }
-    image.labels.insert(image.labels.end(), slice, slice + size);
   }
   return image;
 }

@@ -77,7 +77,8 @@ struct LabelImage {
   std::vector<std::uint16_t> labels;
 };
 
-// A label image: every value must be a whole number from 0 to 65535.
+// A label image: every value must be a whole number from 0 to 65535, or within 0.01 of one, which it then becomes.
+// Throws Error (invalid_image) naming file and voxel of any other value.
 LabelImage read_labels(const std::string& path);
 
 }  // namespace e2enet::imaging

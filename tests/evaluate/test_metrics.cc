@@ -191,7 +191,7 @@ TEST_CASE("what cannot be compared is refused") {
   CHECK_THROWS_AS(score(volume, volume, std::nan("")), e2enet::Error);
 }
 
-TEST_CASE("the summary averages over cases, then over labels, and counts what it left out") {
+TEST_CASE("the summary averages over cases, then over labels; a missed label makes the mean distance infinite") {
   const auto made = [](double dice, double hd95) {
     LabelScore result;
     result.dice = dice;
@@ -210,15 +210,23 @@ TEST_CASE("the summary averages over cases, then over labels, and counts what it
   const LabelSummary& first = summary.labels.at(1);
   CHECK(first.dice.mean == doctest::Approx(1.4 / 3));
   CHECK(first.dice.count == 3);
-  CHECK(first.dice.sd == doctest::Approx(std::sqrt((0.64 + 0.36 - 3 * std::pow(1.4 / 3, 2)) / 2)));
-  CHECK(first.hd95.mean == doctest::Approx(3.0));
-  CHECK(first.hd95.count == 2);
-  CHECK(first.hd95.left_out == 1);
+  CHECK(first.dice.finite_sd == doctest::Approx(std::sqrt((0.64 + 0.36 - 3 * std::pow(1.4 / 3, 2)) / 2)));
+  CHECK(std::isinf(first.hd95.mean));
+  CHECK(first.hd95.finite_mean == doctest::Approx(3.0));
+  CHECK(first.hd95.count == 3);
+  CHECK(first.hd95.infinite == 1);
+  CHECK(first.not_scored == 0);
+  CHECK(summary.labels.at(2).not_scored == 2);
   CHECK(summary.labels.at(2).dice.count == 1);
-  CHECK(summary.labels.at(2).dice.sd == 0.0);
+  CHECK(summary.labels.at(2).dice.finite_sd == 0.0);
   CHECK(*summary.mean_dice == doctest::Approx((1.4 / 3 + 1.0) / 2));
   CHECK(*summary.mean_nsd == doctest::Approx((1.4 / 3 + 1.0) / 4));
-  CHECK(*summary.mean_hd95 == doctest::Approx((3.0 + 1.0) / 2));
+  CHECK(std::isinf(*summary.mean_hd95));
+  CHECK(summary.pairs == 4);
+  CHECK(summary.hd95_infinite == 1);
+  CHECK(summary.not_scored == 2);
+  cases.pop_back();  // without the missed one
+  CHECK(*summarize(cases).mean_hd95 == doctest::Approx((3.0 + 1.0) / 2));
   CHECK_FALSE(summarize({}).mean_dice.has_value());
 }
 

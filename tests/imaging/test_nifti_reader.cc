@@ -469,10 +469,34 @@ TEST_CASE("labels must be whole numbers") {
     return folder / "x.nii";
   };
   CHECK(read_labels(file({0, 300})).labels == std::vector<std::uint16_t>{0, 300});
+  CHECK(read_labels(file({0.99998f, 299.991f})).labels == std::vector<std::uint16_t>{1, 300});
+  CHECK(read_labels(file({-0.004f, 65535.004f})).labels == std::vector<std::uint16_t>{0, 65535});
   CHECK_THROWS_AS(read_labels(file({0, 0.5f})), Error);
+  CHECK_THROWS_AS(read_labels(file({0, 1.02f})), Error);
+  CHECK_THROWS_AS(read_labels(file({0, -0.02f})), Error);
+  CHECK_THROWS_AS(read_labels(file({0, 65536})), Error);
   CHECK_THROWS_AS(read_labels(file({-1, 0})), Error);
   CHECK_THROWS_AS(read_labels(file({0, std::nanf("")})), Error);
   CHECK_THROWS_AS(read_labels(file({0, 70000})), Error);
+  try {
+    read_labels(file({1, 1.98f}));
+    FAIL("accepted");
+  } catch (const Error& error) {
+    CAPTURE(error.what());
+    CHECK(contains(error.what(), "x.nii"));
+    CHECK(contains(error.what(), "voxel (1, 0, 0)"));
+  }
+}
+
+TEST_CASE("labels stored with a scale factor are the nearest whole numbers") {
+  TemporaryFolder folder;
+  // As nibabel stores 0, 1, 7 given as floats: 7 becomes 32767, and 1 comes back as 0.99998.
+  write_bytes(folder / "x.nii", HeaderBytes(1, false)
+                                    .shape(3, 1, 1)
+                                    .type(4, 16)
+                                    .set("scl_slope", 7.0 / 32767)
+                                    .file(stored(std::vector<std::int16_t>{0, 4681, 32767})));
+  CHECK(read_labels(folder / "x.nii").labels == std::vector<std::uint16_t>{0, 1, 7});
 }
 
 TEST_CASE("an image that is kept is read from its file once") {

@@ -54,7 +54,7 @@ def differences(e2enet, predictions, references, tolerance_mm=1.0):
     command = [e2enet, "evaluate", "-p", predictions, "-r", references, "--json", "--tolerance", str(tolerance_mm)]
     report = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
     wrong, compared = [], 0
-    means = {}
+    means, distances = {}, {}
     for case in report["cases"]:
         volumes = []
         for folder in (predictions, references):
@@ -70,9 +70,17 @@ def differences(e2enet, predictions, references, tolerance_mm=1.0):
                     wrong.append(f"{case['case']}, label {label}: {key}: expected {expected[key]}, found {found[key]}")
             if expected["dice"] is not None:
                 means.setdefault(label, []).append(expected["dice"])
+                distances.setdefault(label, []).append(expected["hd95"])
     mean = np.mean([np.mean(values) for values in means.values()]) if means else None
     if not same(report["mean_dice"], mean, 1e-12):
         wrong.append(f"mean_dice: expected {mean}, found {report['mean_dice']}")
+    mean = np.mean([np.mean(values) for values in distances.values()]) if distances else None
+    if not same(report["mean_hd95"], mean, 1e-9):  # infinite where one label was missed once
+        wrong.append(f"mean_hd95: expected {mean}, found {report['mean_hd95']}")
+    counts = (sum(len(values) for values in distances.values()),
+              sum(int(math.isinf(value)) for values in distances.values() for value in values))
+    if counts != (report["pairs_scored"], report["hd95_infinite"]):
+        wrong.append(f"pairs, infinite: expected {counts}, found {report['pairs_scored']}, {report['hd95_infinite']}")
     return wrong, compared
 
 

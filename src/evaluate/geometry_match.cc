@@ -1,0 +1,94 @@
+#include "evaluate/geometry_match.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+
+#include "imaging/orientation.h"
+
+namespace e2enet::evaluate {
+namespace {
+
+std::string number(double value, const char* format) {
+  char text[64];
+  std::snprintf(text, sizeof text, format, value);
+  return text;
+}
+
+// In file order: i, j, k.
+std::string spacing_text(const Spacing& spacing) {
+  return number(spacing[2], "%.6g") + " x " + number(spacing[1], "%.6g") + " x " + number(spacing[0], "%.6g") + " mm";
+}
+
+// The largest distance in mm between voxels of the same index. The difference of two affine maps is affine, so its
+// length is largest at a corner.
+double farthest_apart(const Geometry& a, const Geometry& b) {
+  double farthest = 0;
+  for (unsigned corner = 0; corner < 8; ++corner) {
+    double squared = 0;
+    for (std::size_t row = 0; row < 3; ++row) {
+      double apart = a.affine[4 * row + 3] - b.affine[4 * row + 3];
+      for (std::size_t axis = 0; axis < 3; ++axis) {
+        if ((corner >> axis & 1U) == 0) continue;
+        apart += (a.affine[4 * row + axis] - b.affine[4 * row + axis]) * static_cast<double>(b.shape[2 - axis] - 1);
+      }
+      squared += apart * apart;
+    }
+    farthest = std::max(farthest, std::sqrt(squared));
+  }
+  return farthest;
+}
+
+// How the axes of `a` run along those of `b`: element (row, column) is the cosine between b's axis `row` and a's axis
+// `column`. Seen from b's axes, a volume that runs the same way is "RAS", whatever way b lies in space.
+Affine along_axes_of(const Affine& b, const Affine& a) {
+  const auto length = [](const Affine& affine, std::size_t column) {
+    return std::hypot(affine[column], affine[4 + column], affine[8 + column]);
+  };
+  Affine result{};
+  result[15] = 1;
+  for (std::size_t row = 0; row < 3; ++row) {
+    for (std::size_t column = 0; column < 3; ++column) {
+      double product = 0;
+      for (std::size_t world = 0; world < 3; ++world) product += b[4 * world + row] * a[4 * world + column];
+      const double lengths = length(b, row) * length(a, column);
+      result[4 * row + column] = lengths > 0 ? product / lengths : 0;
+    }
+  }
+  return result;
+}
+
+}  // namespace
+
+GeometryComparison compare_geometry(const Geometry& volume, const Geometry& reference) {
+  GeometryComparison result;
+  const double smallest = std::min({reference.spacing[0], reference.spacing[1], reference.spacing[2]});
+  const double apart = farthest_apart(volume, reference);
+  bool spacing_differs = false;
+  for (std::size_t axis = 0; axis < 3; ++axis) {
+    const double mm = reference.spacing[axis];
+    spacing_differs = spacing_differs || !(std::fabs(volume.spacing[axis] - mm) <= 1e-3 * mm);
+  }
+  const bool place_differs = !(apart <= 0.1 * smallest);
+  if (!spacing_differs && !place_differs) return result;
+  const std::string letters = imaging::orientation_code(volume.affine);
+  const std::string expected = imaging::orientation_code(reference.affine);
+  // The letters alone do not decide: axes near 45 degrees get other letters with the least rotation.
+  if (place_differs && imaging::orientation_code(along_axes_of(reference.affine, volume.affine)) != "RAS") {
+    result.match = GeometryMatch::other_orientation;
+    result.difference = "orientation: axes run along " + letters + " instead of " + expected +
+                        (letters == expected ? ", more than 45 degrees apart" : "");
+    return result;
+  }
+  result.match = GeometryMatch::elsewhere;
+  if (spacing_differs) {
+    result.difference = "spacing: " + spacing_text(volume.spacing) + " instead of " + spacing_text(reference.spacing);
+  }
+  if (place_differs) {
+    if (spacing_differs) result.difference += ", ";
+    result.difference += "place: voxels up to " + number(apart, "%.2f") + " mm apart";
+  }
+  return result;
+}
+
+}  // namespace e2enet::evaluate
