@@ -56,6 +56,15 @@ def checkpoint_prefixes(levels):
     return prefixes
 
 
+def name_without_wrappers(name):
+    """A tensor's name without what DataParallel ("module.", in front) and torch.compile ("_orig_mod.", wherever a part of
+    the network was compiled) put into it; neither is a name in an E2ENet."""
+    parts = [part for part in name.split(".") if part != "_orig_mod"]
+    while len(parts) > 1 and parts[0] == "module":
+        parts = parts[1:]
+    return ".".join(parts)
+
+
 class Weights:
     """The tensors of a checkpoint by their names; remembers which were used, so that none is left out in silence."""
 
@@ -69,10 +78,13 @@ class Weights:
             if not isinstance(name, str) or not isinstance(tensor, Tensor):
                 raise ConversionError(f"{checkpoint.path}: state_dict.{name}: expected a tensor, "
                                       f"found {type(tensor).__name__}")
-        # torch's DataParallel puts this before every name.
-        if all(name.startswith("module.") for name in state):
-            state = {name[len("module."):]: tensor for name, tensor in state.items()}
-        self.tensors = state
+        self.tensors = {}
+        for name, tensor in state.items():
+            own = name_without_wrappers(name)
+            if own in self.tensors:
+                raise ConversionError(f"{checkpoint.path}: state_dict.{name}: expected one tensor for {own}, found two")
+            self.tensors[own] = tensor
+        state = self.tensors
         self.unused = set(state)
 
     def shape(self, name):

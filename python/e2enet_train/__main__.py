@@ -11,7 +11,7 @@ os.environ.setdefault("GOMP_SPINCOUNT", "20000")
 
 import torch  # noqa: E402
 
-from . import dataset, evaluate, files, planning, threads, trainer  # noqa: E402
+from . import dataset, evaluate, files, planning, threads, trainer, volumes  # noqa: E402
 
 
 def add_data(parser):
@@ -24,6 +24,7 @@ def add_data(parser):
     parser.add_argument("--patch", help="D,H,W; default: planned from the data")
     parser.add_argument("--poolings", type=int, help="at most so many pooling steps; default: planned")
     parser.add_argument("--max-patch-voxels", type=int, default=planning.DEFAULT_PATCH_VOXELS)
+    parser.add_argument("--force", action="store_true", help="take spacings that are not plausible")
 
 
 def triple(text: str):
@@ -77,13 +78,20 @@ def parse(arguments):
 
 def plan_of(options, description):
     path = options.output / "plan.json"
+    cases = dataset.find_cases(options.data, len(description.channels))
     if path.exists():
         print(f"using {path}")
-        return json.loads(path.read_text(encoding="utf-8"))
-    cases = dataset.find_cases(options.data, len(description.channels))
+        plan = json.loads(path.read_text(encoding="utf-8"))
+        if not options.force:
+            volumes.require_plausible_spacings(cases, plan["preprocessing"])
+        return plan
+    if not options.force:
+        volumes.require_plausible_spacings(cases)
     plan = planning.make_plan(cases, description, options.base_features, options.groups, options.max_features,
                               triple(options.patch) if options.patch else None, options.poolings,
                               options.max_patch_voxels)
+    if not options.force:
+        volumes.require_plausible_spacings(cases, plan["preprocessing"])
     files.write_json(path, plan)
     return plan
 
@@ -151,6 +159,9 @@ def train(options) -> int:
 
 
 def main(arguments=None) -> int:
+    # Names that are not UTF-8 are written as far as they are, not refused.
+    if hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(errors="backslashreplace")
     options = parse(arguments)
     try:
         if options.command == "evaluate":

@@ -14,5 +14,10 @@ def write_atomically(path: Path, write) -> None:
     os.replace(temporary, path)
 
 
+def readable(name: str) -> str:
+    """A file's name as text that any program can read: bytes that are not UTF-8 become \\xfc and the like."""
+    return os.fsencode(name).decode("utf-8", "backslashreplace")
+
+
 def write_json(path: Path, values: dict) -> None:
-    write_atomically(path, lambda file: file.write((json.dumps(values, indent=2) + "\n").encode()))
+    write_atomically(path, lambda file: file.write((json.dumps(values, indent=2, allow_nan=False) + "\n").encode()))

@@ -14,14 +14,14 @@ The rules are nnU-Net's, without its memory model; a limit on the patch's voxels
    standardised with its mean and deviation; any other is z-scored by case, inside the nonzero region only where
    cropping to it takes away a quarter of the volume or more (median).
 """
-from collections import Counter
 from typing import List, Optional
 
 import numpy
 
 from .dataset import Case, Description
 from .network import Architecture
-from .preprocess import ANISOTROPY_THRESHOLD, bounding_box, new_shape, nonzero_mask, orientation_of, read_volume
+from .preprocess import ANISOTROPY_THRESHOLD, bounding_box, new_shape, nonzero_mask
+from .volumes import LOG, Remarks, read_case
 
 MOST_POOLINGS = 5
 FEWEST_VOXELS_AN_AXIS = 4
@@ -79,28 +79,31 @@ def make_plan(cases: List[Case], description: Description, base_features: int, g
               patch: Optional[list] = None, poolings: Optional[int] = None,
               most_patch_voxels: int = DEFAULT_PATCH_VOXELS, report=print) -> dict:
     """The architecture and `preprocessing` keys of the model file, from the training cases alone."""
-    orientations = Counter(orientation_of(path) for case in cases for path in case.images)
-    orientation = next(iter(orientations)) if len(orientations) == 1 else None
+    orientations, seen, remarks = set(), set(), Remarks()
     spacings, shapes, kept = [], [], []
     foreground = [[] for _ in description.channels]
     ct = [name.upper() == "CT" for name in description.channels]
     generator = numpy.random.default_rng(0)
     for case in cases:
-        volume = read_volume(case.images)
+        volume, labels = read_case(case.images, case.label, values=list(description.labels), remarks=remarks)
+        orientations.add(volume.orientation)
+        seen.update(numpy.unique(labels).tolist())
         box = bounding_box(nonzero_mask(volume.data))
         spacings.append(volume.spacing)
         shapes.append([part.stop - part.start for part in box])
         kept.append(_percentage_kept(volume, box))
-        labels = read_volume([case.label]).data[0]
-        found = numpy.unique(labels)
-        if not numpy.isin(found, list(description.labels)).all():
-            raise ValueError(f"{case.label}: expected labels {sorted(description.labels)}, found {found.tolist()}")
         for channel in range(len(ct)):
             if ct[channel]:
-                values = volume.data[channel][labels > 0]
+                # NaN is 0 to the network, so it is 0 here.
+                values = numpy.nan_to_num(volume.data[channel][labels > 0])
                 if values.size > FOREGROUND_SAMPLES_A_CASE:
                     values = generator.choice(values, FOREGROUND_SAMPLES_A_CASE, replace=False)
                 foreground[channel].append(values)
+    remarks.say()
+    absent = [f"{value} ({name})" for value, name in description.labels.items() if value not in seen]
+    if absent:
+        LOG.warning("warning: labels that no case has, so that none is learnt: %s", ", ".join(absent))
+    orientation = next(iter(orientations)) if len(orientations) == 1 else None
     spacings, shapes = numpy.array(spacings), numpy.array(shapes)
     target = target_spacing(spacings, shapes)
     order = [0, 1, 2]
@@ -121,6 +124,9 @@ def make_plan(cases: List[Case], description: Description, base_features: int, g
     for channel, is_ct in enumerate(ct):
         if is_ct:
             values = numpy.concatenate(foreground[channel]).astype(numpy.float64)
+            if values.size == 0 or values.std() == 0:
+                raise ValueError(f"channel {channel} ({description.channels[channel]}): expected labelled voxels of different "
+                                 f"values to take the range of a CT from, found {'one value' if values.size else 'none'}")
             low, high = numpy.percentile(values, [0.5, 99.5])
             normalization.append({"scheme": "CT", "clip": [float(low), float(high)], "mean": float(values.mean()),
                                   "sd": float(values.std()), "use_mask": False})

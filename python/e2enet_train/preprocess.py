@@ -1,29 +1,17 @@
-"""From NIfTI files to what the network sees, and back.
+"""From a volume to what the network sees, and back.
 
-The order is nnU-Net's: read, bring to the plan's orientation, crop to what is not zero, transpose, NaN to 0, resample,
-normalise. Arrays are (channel, depth, height, width) with depth the file's third axis.
+The order is nnU-Net's: read and bring to the plan's orientation (volumes.py), crop to what is not zero, transpose, NaN
+to 0, resample, normalise. Arrays are (channel, depth, height, width) with depth the file's third axis.
 """
 from dataclasses import dataclass
-from typing import List, Optional, Tuple
+from typing import Optional, Tuple
 
-import nibabel
 import numpy
 from scipy import ndimage
 
+from .volumes import Volume, read_volume  # noqa: F401
+
 ANISOTROPY_THRESHOLD = 3.0
-
-
-class ImageError(ValueError):
-    """An image is not what its case needs."""
-
-
-@dataclass
-class Volume:
-    """data (C, D, H, W) as read and oriented, spacing in the same order."""
-
-    data: numpy.ndarray
-    spacing: Tuple[float, float, float]
-    orientation: str
 
 
 @dataclass
@@ -34,27 +22,6 @@ class Geometry:
     box: Tuple[slice, slice, slice]
     spacing: Tuple[float, float, float]
     cropped_shape: Tuple[int, int, int]
-
-
-def orientation_of(path) -> str:
-    return "".join(nibabel.aff2axcodes(nibabel.load(str(path)).affine))
-
-
-def read_volume(paths: List, orientation: Optional[str] = None) -> Volume:
-    """Reads one file per channel, all of one shape, brought to `orientation` (losslessly) if there is one."""
-    channels = []
-    for path in paths:
-        image = nibabel.load(str(path))
-        if len(image.shape) != 3:
-            raise ImageError(f"{path}: expected three axes, found {len(image.shape)}")
-        if orientation is not None:
-            image = image.as_reoriented(nibabel.orientations.ornt_transform(
-                nibabel.io_orientation(image.affine), nibabel.orientations.axcodes2ornt(orientation)))
-        channels.append(numpy.asarray(image.dataobj, dtype=numpy.float32).transpose(2, 1, 0))
-        if channels[-1].shape != channels[0].shape:
-            raise ImageError(f"{path}: expected shape {channels[0].shape}, found {channels[-1].shape}")
-    spacing = tuple(float(value) for value in image.header.get_zooms()[:3][::-1])
-    return Volume(numpy.stack(channels), spacing, "".join(nibabel.aff2axcodes(image.affine)))
 
 
 def nonzero_mask(data: numpy.ndarray) -> numpy.ndarray:
@@ -157,12 +124,13 @@ def preprocess(volume: Volume, preprocessing: dict, labels: Optional[numpy.ndarr
 
 
 def labels_to_volume(probabilities: numpy.ndarray, geometry: Geometry, preprocessing: dict) -> numpy.ndarray:
-    """Probabilities (K, D, H, W) on the network's grid -> labels (uint8) on the oriented volume's grid."""
+    """Probabilities (K, D, H, W) on the network's grid -> labels on the oriented volume's grid."""
     target = preprocessing.get("spacing") or geometry.spacing
     axis = separate_axis(geometry.spacing, target)
     resampled = numpy.stack([resample(p, geometry.cropped_shape, 1, axis) for p in probabilities])
     order = preprocessing["transpose_forward"]
-    labels = resampled.argmax(0).astype(numpy.uint8).transpose(numpy.argsort(order))
-    result = numpy.zeros(geometry.shape, numpy.uint8)
+    kind = numpy.min_scalar_type(len(probabilities) - 1)
+    labels = resampled.argmax(0).astype(kind).transpose(numpy.argsort(order))
+    result = numpy.zeros(geometry.shape, kind)
     result[geometry.box] = labels
     return result

@@ -29,9 +29,9 @@ import torch
 from e2enet_model_file import read_model
 from torch.utils.data import DataLoader
 
-from . import dataset, dsff, export, inference, loss as losses
+from . import dataset, dsff, export, inference, loss as losses, scores as means
 from .augment import TrainingBatches
-from .files import write_atomically
+from .files import readable, write_atomically
 from .network import Architecture, E2ENet, sparse_parameter_names
 from .prepared import foreground_voxels, preprocess_cases
 
@@ -222,8 +222,8 @@ class Log:
             csv.DictWriter(file, LOG_COLUMNS).writerow(values)
 
 
-def validate(network: E2ENet, pairs, classes: int, device) -> List[float]:
-    """Mean Dice of each label over preprocessed cases, without mirroring."""
+def validate(network: E2ENet, pairs, classes: int, device) -> List[Optional[float]]:
+    """Mean Dice of each label over the preprocessed cases that have it (None: no case does), without mirroring."""
     network.eval()
     scores = []
     for image_path, label_path in pairs:
@@ -233,7 +233,7 @@ def validate(network: E2ENet, pairs, classes: int, device) -> List[float]:
         prediction = probabilities.argmax(0).numpy()
         scores.append([inference.dice(prediction, reference, label) for label in range(1, classes)])
     network.train()
-    return numpy.nanmean(numpy.array(scores), axis=0).tolist()
+    return [means.mean(column) for column in zip(*scores)]
 
 
 def leave_signals_to_the_trainer(_worker: int) -> None:
@@ -257,14 +257,19 @@ class Run:
         self.stop_requested = False
         cases = dataset.find_cases(data, len(description.channels))
         training, validation = dataset.split_cases(cases, settings.validation_cases, settings.seed)
-        self.training_names = [case.name for case in training]
-        self.validation_names = [case.name for case in validation]
-        self.training_pairs = preprocess_cases(training, plan, self.folder / "preprocessed", report)
-        self.validation_pairs = preprocess_cases(validation, plan, self.folder / "preprocessed", report)
+        self.training_names = [readable(case.name) for case in training]
+        self.validation_names = [readable(case.name) for case in validation]
+        prepared = self.folder / "preprocessed"
+        self.training_pairs = preprocess_cases(training, plan, description.labels, prepared, report)
+        self.validation_pairs = preprocess_cases(validation, plan, description.labels, prepared, report)
         architecture = Architecture(**{f.name: plan[f.name] for f in fields(Architecture)})
         self.training = Training(architecture, settings, device)
         if self.checkpoint.exists():
-            self.training.load_state(torch.load(self.checkpoint, map_location=device))
+            state = torch.load(self.checkpoint, map_location=device)
+            if state.get("plan", plan) != plan:
+                raise ValueError(f"{self.folder / 'plan.json'}: expected the plan that the run began with, found another; "
+                                 "undo the change or use another folder")
+            self.training.load_state(state)
             report(f"continuing at iteration {self.training.iteration}, "
                    f"{self.training.seconds / 3600:.2f} hours trained")
         elif settings.initial_model:
@@ -277,7 +282,7 @@ class Run:
         return self.folder / "checkpoint.pt"
 
     def save(self) -> None:
-        write_atomically(self.checkpoint, lambda file: torch.save(self.training.state(), file))
+        write_atomically(self.checkpoint, lambda file: torch.save({**self.training.state(), "plan": self.plan}, file))
 
     def request_stop(self, *_):
         self.stop_requested = True
@@ -293,10 +298,10 @@ class Run:
                             prefetch_factor=4, worker_init_fn=leave_signals_to_the_trainer)
         return iter(loader)
 
-    def validate(self) -> List[float]:
+    def validate(self) -> List[Optional[float]]:
         scores = validate(self.training.network, self.validation_pairs, self.description.classes, self.training.device)
-        mean = float(numpy.mean(scores))
-        if mean > self.training.best_dice:
+        mean = means.mean(scores)
+        if mean is not None and mean > self.training.best_dice:
             self.training.best_dice = mean
             write_atomically(self.folder / "best.pt", lambda file: torch.save(
                 {"network": self.training.network.state_dict(), "masks": self.training.masks,
@@ -322,14 +327,14 @@ class Run:
                 clock = now
                 if training.iteration % log_every == 0 or validating:
                     mean_loss = loss_sum / loss_count
-                    dice_text = "" if scores is None else f"{numpy.mean(scores):.4f}"
+                    dice_text = "" if scores is None else means.text(means.mean(scores))
                     self.log.add(iteration=training.iteration, seconds=f"{training.seconds:.1f}",
                                  progress=f"{training.progress:.5f}", learning_rate=f"{rate:.6g}",
                                  loss=f"{mean_loss:.5f}", kernels_moved=moved_sum, validation_dice=dice_text)
                     if scores is not None:
                         self.report(f"iteration {training.iteration}  {100 * training.progress:.1f}%  "
                                     f"{training.seconds / 60:.1f} min  loss {mean_loss:.4f}  validation Dice "
-                                    f"{dice_text} (" + ", ".join(f"{score:.3f}" for score in scores) + ")")
+                                    f"{dice_text} (" + ", ".join(means.text(score, 3) for score in scores) + ")")
                     loss_sum, loss_count, moved_sum = 0.0, 0, 0
                 if now - last_save >= 60 * checkpoint_minutes:
                     self.save()
@@ -352,7 +357,7 @@ class Run:
         names = [self.description.labels[label] for label in range(1, self.description.classes)]
         measured = {}
         if scores:
-            measured["validation_dice"] = {"mean": float(numpy.mean(scores)), **dict(zip(names, scores))}
+            measured["validation_dice"] = {"mean": means.mean(scores), **dict(zip(names, scores))}
         total = sum(mask.numel() for mask in training.masks.values())
         kept = sum(int(mask.sum()) for mask in training.masks.values())
         initial = self.settings.initial_model

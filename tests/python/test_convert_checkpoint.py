@@ -185,15 +185,29 @@ class Conversion(unittest.TestCase):
         self.assertEqual(convert(self.checkpoint, self.output, [4, 8, 8], override).configuration["pool_strides"],
                          [[1, 2, 2], [2, 2, 2]])
 
-    def test_names_of_a_parallel_model_are_understood(self):
+    def test_names_of_a_parallel_or_compiled_model_are_understood(self):
         model = support.random_model()
+        renamed = {"parallel": lambda name: "module." + name,
+                   "compiled": lambda name: "_orig_mod." + name,
+                   "compiled, then parallel": lambda name: "module._orig_mod." + name,
+                   "parallel, then compiled": lambda name: "_orig_mod.module." + name,
+                   "a part compiled": lambda name: name.replace("conv_blocks_context.", "conv_blocks_context._orig_mod.")}
+        for kind, new_name in renamed.items():
+            def change(state, new_name=new_name):
+                for name in list(state):
+                    state[new_name(name)] = state.pop(name)
 
-        def change(state):
-            for name in list(state):
-                state["module." + name] = state.pop(name)
+            with self.subTest(kind):
+                self.save(model, change=change)
+                self.assert_same(convert(self.checkpoint, self.output), model)
+                os.remove(self.output)
 
-        self.save(model, change=change)
-        self.assert_same(convert(self.checkpoint, self.output), model)
+        def twice(state):
+            name = next(iter(state))
+            state["_orig_mod." + name] = state[name]
+
+        self.save(model, change=twice)
+        self.refused("_orig_mod.", "expected one tensor", "found two")
 
     def test_half_precision_double_and_strided_tensors_are_read(self):
         model = support.random_model()
