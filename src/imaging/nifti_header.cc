@@ -258,6 +258,15 @@ NiftiHeader checked(const Header& raw, int version, bool swapped, bool separate_
       fail(path, "srow_x, srow_y, srow_z", "three independent axes", "a determinant of " + text(determinant));
     }
   }
+  // What NIfTI-2 stores in metres or micrometres can leave the numbers that there are when it is brought to
+  // millimetres.
+  const Geometry geometry = header.geometry();
+  for (const double spacing : geometry.spacing) {
+    if (!(spacing > 0 && std::isfinite(spacing))) fail(path, "pixdim", "a spacing above 0 mm", text(spacing) + " mm");
+  }
+  for (const double value : geometry.affine) {
+    if (!std::isfinite(value)) fail(path, "the affine", "finite numbers of mm", text(value));
+  }
   return header;
 }
 

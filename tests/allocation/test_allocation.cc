@@ -103,7 +103,9 @@ TEST_CASE("the second and later patches allocate nothing") {
 
   const std::pair<const char*, std::optional<Algorithm> > choices[] = {
       {"automatic", std::nullopt}, {"winograd", Algorithm::winograd}, {"direct", Algorithm::direct}};
-  for (const auto& [name, algorithm] : choices) {
+  for (const auto& choice : choices) {
+    const char* name = choice.first;
+    const std::optional<Algorithm> algorithm = choice.second;
     for (const int threads : {1, 2, 3, 4}) {
       for (const auto storage : {e2enet::kernels::Element::f32, e2enet::kernels::Element::bf16}) {
         for (const bool small_memory : {false, true}) {

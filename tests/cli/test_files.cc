@@ -189,7 +189,9 @@ TEST_CASE("an array file that is not what it should be is refused") {
       {"{'descr': '<f4", 24},
       {"", 24},
   };
-  for (const auto& [header, bytes] : bad) {
+  for (const auto& one : bad) {
+    const auto header = one.first;
+    const auto bytes = one.second;
     CAPTURE(header);
     CHECK_THROWS_AS(read_npy(written(header, bytes)), e2enet::Error);
   }

@@ -90,7 +90,8 @@ TEST_CASE("values that make no sense are refused with what was expected and foun
       {"--memory", "lots"},     {"--memory", "-1G"},      {"--roi", "1:2,3:4"}, {"--roi", "5:5,0:1,0:1"},
       {"--roi", "9:2,0:1,0:1"}, {"--roi", "a:b,0:1,0:1"}, {"--part", "0/3"},    {"--part", "4/3"},
       {"--part", "1"},          {"--threads", "-1"},      {"--threads", "many"}};
-  for (const auto& [option, value] : bad) {
+  for (const auto& call_with : bad) {
+    const std::string &option = call_with.first, &value = call_with.second;
     CAPTURE(option);
     CAPTURE(value);
     std::vector<std::string> call = segment;

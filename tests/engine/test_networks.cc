@@ -97,7 +97,9 @@ TEST_CASE("logits equal the original implementation's, whatever algorithm comput
   for (const GoldenNetwork& golden : kNetworks) {
     const auto input = e2enet::test::read_npy<float>(network_path(golden.name) + "_input.npy.gz");
     const auto expected = e2enet::test::read_npy<float>(network_path(golden.name) + "_logits_from_f64.npy.gz");
-    for (const auto& [name, algorithm] : choices) {
+    for (const auto& choice : choices) {
+      const std::string& name = choice.first;
+      const std::optional<Algorithm> algorithm = choice.second;
       if (algorithm == Algorithm::reference && golden.name != "A") continue;  // slow, and the same everywhere
       CAPTURE(golden.name);
       CAPTURE(name);

@@ -3,6 +3,8 @@
 #include <filesystem>
 #include <fstream>
 #include <iostream>
+#include <iterator>
+#include <stdexcept>
 #include <string>
 #include <vector>
 
@@ -23,6 +25,17 @@ const char* const kConfigurations[] = {
         "postprocessing": {"largest_component": [1, 2]}, "provenance": {"licence": "CC0-1.0"}})",
 };
 
+std::string read(const std::filesystem::path& path) {
+  std::ifstream file(path, std::ios::binary);
+  return {std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
+}
+
+void write(const std::filesystem::path& path, const std::string& bytes) {
+  std::ofstream file(path, std::ios::binary);
+  file << bytes;
+  if (!file.flush()) throw std::runtime_error("cannot write " + path.string());
+}
+
 }  // namespace
 
 int main(int count, char** arguments) try {
@@ -31,7 +44,8 @@ int main(int count, char** arguments) try {
     return 2;
   }
   const std::filesystem::path folder = arguments[1];
-  for (const char* name : {"model_file", "configuration", "nifti"}) std::filesystem::create_directories(folder / name);
+  for (const char* name : {"model_file", "configuration", "nifti", "nifti_header", "gzip", "npy", "c_functions"})
+    std::filesystem::create_directories(folder / name);
 
   int number = 0;
   for (const char* configuration : kConfigurations) {
@@ -53,6 +67,32 @@ int main(int count, char** arguments) try {
       e2enet::imaging::write_labels(name + "many" + suffix, header, labels.data(), 300, 1);
       e2enet::imaging::write_volumes(name + "floats" + suffix, header, values.data(), 2, 1);
     }
+    // A header alone; and the plain files as gzip members, sound and damaged (the layout is told in fuzz_gzip.cc).
+    const std::string version_name = "v" + std::to_string(version);
+    for (const char* kind : {"labels", "many", "floats"}) {
+      const std::string file = read(folder / "nifti" / (version_name + kind + ".nii"));
+      write(folder / "nifti_header" / (version_name + kind), file.substr(0, version == 1 ? 352 : 544));
+      for (const char damage : {0, 1, 2}) {
+        const std::string cut = {damage, 90, 1, 77, 2, 9, 100, 0, 0, 50, 1, 16, 0, 0};
+        write(folder / "gzip" / (version_name + kind + std::to_string(damage)), cut + file);
+      }
+    }
+  }
+
+  for (const char* shape : {"(2, 3)", "(6,)", "()", "(1, 2, 1, 3)", "(0, 3)"}) {
+    std::string dictionary = "{'descr': '<f4', 'fortran_order': False, 'shape': " + std::string(shape) + ", }";
+    dictionary.resize(117, ' ');
+    dictionary += '\n';
+    const std::size_t bytes = shape == std::string("()") ? 4 : shape == std::string("(0, 3)") ? 0 : 24;
+    write(folder / "npy" / shape,
+          "\x93NUMPY\x01" + std::string(1, 0) + "v" + std::string(1, 0) + dictionary + std::string(bytes, '?'));
+  }
+  // Bytes that mean sensible numbers (fuzz_c_functions.cc), for each of the options' flags.
+  for (int flags = 0; flags < 128; flags = 2 * flags + 1) {
+    std::string bytes(600, char(60));
+    for (std::size_t i = 40; i < bytes.size(); ++i) bytes[i] = char(i * 37 % 150);
+    bytes[4] = char(flags);
+    write(folder / "c_functions" / std::to_string(flags), bytes);
   }
   return 0;
 } catch (const std::exception& error) {

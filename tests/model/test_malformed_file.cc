@@ -332,7 +332,8 @@ TEST_CASE("byte ranges that overlap, leave gaps or leave the file are refused") 
       {~std::uint64_t(0) - 3, end},
       {begin, ~std::uint64_t(0)},
   };
-  for (const auto& [first, last] : ranges) {
+  for (const auto& range : ranges) {
+    const auto first = range.first, last = range.second;
     CAPTURE(first);
     CAPTURE(last);
     RawModel raw = whole;
@@ -431,7 +432,8 @@ TEST_CASE("an architecture that its tensors are not of is refused") {
       {"pool_strides",
        "[[1,2,2],[2,2,2],[1,1,1],[1,1,1],[1,1,1],[1,1,1],[1,1,1],[1,1,1],[1,1,1],[1,1,1],[1,1,1],[1,1,1]]"},
   };
-  for (const auto& [key, text] : changes) {
+  for (const auto& change : changes) {
+    const auto key = change.first, text = change.second;
     CAPTURE(key);
     RawModel raw = small();
     Json configuration = raw.configuration();

@@ -46,6 +46,66 @@ struct GoldenRun {
   int saved_every;
 };
 
+// `folder` has the inputs, and for each run NAME_prob and NAME_seg.
+void check_runs(const std::string& model, const std::string& folder, const std::vector<GoldenRun>& runs) {
+  const auto network = e2enet::model::load_model_file(model);
+  Engine engine(*network, {});
+  for (const GoldenRun& golden : runs) {
+    CAPTURE(std::string(golden.name));
+    const auto input = e2enet::test::read_npy<float>(folder + golden.input);
+    const auto expected = e2enet::test::read_npy<float>(folder + golden.name + "_prob.npy.gz");
+    const auto labels = e2enet::test::read_npy<std::uint8_t>(folder + golden.name + "_seg.npy.gz");
+    REQUIRE(input.shape.size() == 4);
+    const Extent3 volume{int(input.shape[1]), int(input.shape[2]), int(input.shape[3])};
+    const int classes = network->architecture().classes;
+    SlidingWindow window(engine, golden.options, volume);
+    KeepAll all(classes, volume);
+    window.run(input.values.data(), all);
+
+    const auto index = [&](int c, int d, int h, int w) {
+      return ((std::size_t(c) * std::size_t(volume[0]) + std::size_t(d)) * std::size_t(volume[1]) + std::size_t(h)) *
+                 std::size_t(volume[2]) +
+             std::size_t(w);
+    };
+    std::size_t at = 0;
+    double largest = 0;
+    const int every = golden.saved_every;
+    REQUIRE(expected.shape.size() == 4);
+    for (int c = 0; c < expected.shape[0]; ++c)
+      for (int d = 0; d < volume[0]; d += every)
+        for (int h = 0; h < volume[1]; h += every)
+          for (int w = 0; w < volume[2]; w += every)
+            largest =
+                std::max(largest, std::abs(double(all.values[index(c, d, h, w)]) - double(expected.values[at++])));
+    REQUIRE(at == expected.values.size());
+    MESSAGE("largest difference of a probability: " << largest);
+    CHECK(largest < 1e-4);
+
+    std::size_t wrong = 0;
+    for (std::size_t i = 0; i < labels.values.size(); ++i) {
+      const std::size_t voxels = labels.values.size();
+      int best = 0;
+      for (int c = 1; c < classes; ++c) {
+        if (all.values[std::size_t(c) * voxels + i] > all.values[std::size_t(best) * voxels + i]) best = c;
+      }
+      const float margin =
+          all.values[std::size_t(best) * voxels + i] - all.values[std::size_t(labels.values[i]) * voxels + i];
+      if (best != labels.values[i] && margin > 1e-4f) ++wrong;
+    }
+    CHECK(wrong == 0);
+  }
+}
+
+struct Tilings {
+  Tilings() {
+    mirrored.mirror_axes = {0, 1, 2};
+    mirrored02.mirror_axes = {0, 2};
+    flat.step = 0.75;
+    flat.gaussian = false;
+  }
+  TilingOptions plain, mirrored, mirrored02, flat;
+};
+
 }  // namespace
 
 TEST_CASE("tiles start where nnU-Net starts them") {
@@ -82,68 +142,30 @@ TEST_CASE("a tile's weights are the original's Gaussian, value by value" * docte
   CHECK(largest < 2e-7);
 }
 
+TEST_CASE(
+    "probabilities and labels over a volume equal the reference's: axes shorter and longer than the patch, mirrored") {
+  const Tilings tiling;
+  const std::string folder = e2enet::test::source_path("tests/data/golden/slide/");
+  check_runs(folder + "model.safetensors", folder,
+             {{"long_input.npy.gz", "long_plain", tiling.plain, 1},
+              {"long_input.npy.gz", "long_mirror", tiling.mirrored, 1},
+              {"short_input.npy.gz", "short_mirror", tiling.mirrored, 1},
+              {"short_input.npy.gz", "short_step075_flat", tiling.flat, 1},
+              {"one_input.npy.gz", "one_plain", tiling.plain, 1},
+              {"one_input.npy.gz", "one_mirror02", tiling.mirrored02, 1}});
+}
+
 TEST_CASE("probabilities and labels over a volume equal the original's" * doctest::test_suite("shared")) {
   E2ENET_NEEDS_SHARED("golden/slide");
-  TilingOptions plain;
-  TilingOptions mirrored;
-  mirrored.mirror_axes = {0, 1, 2};
-  TilingOptions mirrored02;
-  mirrored02.mirror_axes = {0, 2};
-  TilingOptions flat;
-  flat.step = 0.75;
-  flat.gaussian = false;
-  const std::vector<GoldenRun> runs = {
-      {"big_input.npy.gz", "big_nomirror", plain, 2},   {"big_input.npy.gz", "big_mirror", mirrored, 1},
-      {"small_input.npy", "small_mirror", mirrored, 1}, {"small_input.npy", "small_step075_nogauss", flat, 1},
-      {"one_input.npy", "one_nomirror", plain, 1},      {"one_input.npy", "one_mirror02", mirrored02, 1},
-  };
-  const auto network =
-      e2enet::model::load_model_file(e2enet::test::source_path("tests/data/networks/net_A.safetensors"));
-  Engine engine(*network, {});
-  for (const GoldenRun& golden : runs) {
-    CAPTURE(std::string(golden.name));
-    const std::string folder = e2enet::test::shared_path("golden/slide/");
-    const auto input = e2enet::test::read_npy<float>(folder + golden.input);
-    const auto expected = e2enet::test::read_npy<float>(folder + golden.name + "_prob.npy.gz");
-    const auto labels = e2enet::test::read_npy<std::uint8_t>(folder + golden.name + "_seg.npy.gz");
-    REQUIRE(input.shape.size() == 4);
-    const Extent3 volume{int(input.shape[1]), int(input.shape[2]), int(input.shape[3])};
-    const int classes = network->architecture().classes;
-    SlidingWindow window(engine, golden.options, volume);
-    KeepAll all(classes, volume);
-    window.run(input.values.data(), all);
-
-    const auto index = [&](int c, int d, int h, int w) {
-      return ((std::size_t(c) * std::size_t(volume[0]) + std::size_t(d)) * std::size_t(volume[1]) + std::size_t(h)) *
-                 std::size_t(volume[2]) +
-             std::size_t(w);
-    };
-    std::size_t at = 0;
-    double largest = 0;
-    const int every = golden.saved_every;
-    for (int c = 0; c < classes; ++c)
-      for (int d = 0; d < volume[0]; d += every)
-        for (int h = 0; h < volume[1]; h += every)
-          for (int w = 0; w < volume[2]; w += every)
-            largest =
-                std::max(largest, std::abs(double(all.values[index(c, d, h, w)]) - double(expected.values[at++])));
-    REQUIRE(at == expected.values.size());
-    MESSAGE("largest difference of a probability: " << largest);
-    CHECK(largest < 1e-4);
-
-    std::size_t wrong = 0;
-    for (std::size_t i = 0; i < labels.values.size(); ++i) {
-      const std::size_t voxels = labels.values.size();
-      int best = 0;
-      for (int c = 1; c < classes; ++c) {
-        if (all.values[std::size_t(c) * voxels + i] > all.values[std::size_t(best) * voxels + i]) best = c;
-      }
-      const float margin =
-          all.values[std::size_t(best) * voxels + i] - all.values[std::size_t(labels.values[i]) * voxels + i];
-      if (best != labels.values[i] && margin > 1e-4f) ++wrong;
-    }
-    CHECK(wrong == 0);
-  }
+  const Tilings tiling;
+  check_runs(e2enet::test::source_path("tests/data/networks/net_A.safetensors"),
+             e2enet::test::shared_path("golden/slide/"),
+             {{"big_input.npy.gz", "big_nomirror", tiling.plain, 2},
+              {"big_input.npy.gz", "big_mirror", tiling.mirrored, 1},
+              {"small_input.npy", "small_mirror", tiling.mirrored, 1},
+              {"small_input.npy", "small_step075_nogauss", tiling.flat, 1},
+              {"one_input.npy", "one_nomirror", tiling.plain, 1},
+              {"one_input.npy", "one_mirror02", tiling.mirrored02, 1}});
 }
 
 TEST_CASE("a callback that says stop stops the work within one run of the network") {
