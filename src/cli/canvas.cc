@@ -83,11 +83,9 @@ void Canvas::text(const std::string& text, double x, double base, double size, c
   for (const bool rim : {true, false}) {
     if (rim && !halo) continue;
     double at = start;
-    for (const char c : text) {
-      if ((static_cast<unsigned char>(c) & 0xC0) == 0x80) continue;
-      const Glyph& glyph = glyph_of(c);
+    for (const Glyph* glyph : glyphs_of(text)) {
       std::vector<Segment> segments;
-      for (const auto& points : glyph.strokes) {
+      for (const auto& points : glyph->strokes) {
         for (std::size_t i = points.size() > 1 ? 1 : 0; i < points.size(); ++i) {
           const Point& a = points[i > 0 ? i - 1 : 0];
           const Point& b = points[i];
@@ -99,7 +97,7 @@ void Canvas::text(const std::string& text, double x, double base, double size, c
         }
       }
       stroke(segments, rim ? thickness + 3 : thickness, rim ? Color{0, 0, 0} : color, rim ? 0.65 : 1);
-      at += glyph.advance * scale;
+      at += glyph->advance * scale;
     }
   }
 }

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "cli/canvas.h"
+#include "cli/label_colors.h"
 #include "cli/stroke_font.h"
 #include "cli/text.h"
 #include "imaging/orientation.h"
@@ -16,13 +17,6 @@ namespace {
 constexpr Color kBackground{17, 19, 23};
 constexpr Color kText{232, 234, 237};
 constexpr Color kFaint{150, 156, 166};
-
-// Distinguishable with every form of colour blindness: the palette of Okabe and Ito (2008) without black, then hues of
-// Paul Tol's "muted" scheme, in the order in which neighbours differ most.
-constexpr Color kPalette[] = {{230, 159, 0},   {86, 180, 233}, {0, 158, 115},  {240, 228, 66},
-                              {204, 121, 167}, {213, 94, 0},   {0, 114, 178},  {136, 204, 238},
-                              {204, 102, 119}, {153, 153, 51}, {170, 68, 153}, {68, 170, 153},
-                              {221, 204, 119}, {136, 34, 85},  {17, 119, 51},  {110, 100, 200}};
 
 // The volume seen along anatomical axes: 0 runs to the right, 1 to the front, 2 upwards, as in NIfTI's space.
 struct AnatomicalView {
@@ -64,6 +58,7 @@ struct Panel {
   char left, right, top, bottom;
   std::int64_t slice = 0;
   int x = 0, y = 0, width = 0, height = 0;  // on the canvas
+  int head_x = 0, head_room = 0;            // where the name begins; what lies between it and the panel
   std::vector<float> image;                 // of the slice, (down, across)
   std::vector<std::uint16_t> labels;
 };
@@ -250,15 +245,28 @@ void draw_panel(Canvas& canvas, const AnatomicalView& view, const Window& window
   }
 }
 
-void draw_letters(Canvas& canvas, const Panel& panel) {
+// Below that many pixels two letters would stand on one another within a panel; they stand outside of it then.
+constexpr int kLettersInside = 48;
+constexpr int kLetterRoom = 22;
+
+std::array<PreviewLayout::Letter, 4> place_letters(const Panel& panel) {
   constexpr double size = 13;
   const double middle_x = panel.x + panel.width / 2.0, middle_y = panel.y + panel.height / 2.0 + size / 2;
-  canvas.text(std::string(1, panel.left), panel.x + 9, middle_y, size, kText, Canvas::Anchor::left, true);
-  canvas.text(std::string(1, panel.right), panel.x + panel.width - 9, middle_y, size, kText, Canvas::Anchor::right,
-              true);
-  canvas.text(std::string(1, panel.top), middle_x, panel.y + 9 + size, size, kText, Canvas::Anchor::center, true);
-  canvas.text(std::string(1, panel.bottom), middle_x, panel.y + panel.height - 10, size, kText, Canvas::Anchor::center,
-              true);
+  const auto half = [](char letter) { return text_width(std::string(1, letter)) * size / kCapitalHeight / 2; };
+  // From a side of the panel to the letter beside it, inwards or outwards.
+  const double across = panel.width < kLettersInside ? -9 : 9;
+  const auto beside = [&](char letter) { return across > 0 ? across + half(letter) : across - half(letter); };
+  const bool within = panel.height >= kLettersInside;
+  return {{{panel.left, panel.x + beside(panel.left), middle_y, size},
+           {panel.right, panel.x + panel.width - beside(panel.right), middle_y, size},
+           {panel.top, middle_x, within ? panel.y + 9 + size : panel.y - 7.0, size},
+           {panel.bottom, middle_x, within ? panel.y + panel.height - 10.0 : panel.y + panel.height + 7 + size, size}}};
+}
+
+void draw_letters(Canvas& canvas, const std::array<PreviewLayout::Letter, 4>& letters) {
+  for (const PreviewLayout::Letter& one : letters) {
+    canvas.text(std::string(1, one.letter), one.center, one.base, one.size, kText, Canvas::Anchor::center, true);
+  }
 }
 
 // A round length of about a fifth of the panel.
@@ -276,15 +284,9 @@ void draw_scale_bar(Canvas& canvas, const Panel& panel, double pixels_per_mm) {
   canvas.text(fixed(length, 0) + " mm", (x0 + x1) / 2, y - 8, 10, kText, Canvas::Anchor::center, true);
 }
 
-struct LegendEntry {
-  Color color;
-  std::string name;
-  std::string volume;
-};
-
 }  // namespace
 
-void write_preview(const std::string& path, const PreviewInput& input) {
+PreviewLayout write_preview(const std::string& path, const PreviewInput& input) {
   const AnatomicalView view(input.geometry);
   bool any = false;
   const std::array<std::int64_t, 3> slices = largest_sections(input, view, any);
@@ -295,8 +297,12 @@ void write_preview(const std::string& path, const PreviewInput& input) {
   for (std::int64_t i = 0, count = input.geometry.voxels(); i < count; ++i) {
     if (input.labels[i] != 0) ++voxels[input.labels[i]];
   }
-  std::map<int, Color> colors;
-  for (const auto& [value, count] : voxels) colors[value] = kPalette[colors.size() % std::size(kPalette)];
+  std::map<int, std::string> names;
+  for (const auto& [value, count] : voxels) {
+    const auto name = input.names.find(value);
+    names[value] = name != input.names.end() ? name->second : "label " + std::to_string(value);
+  }
+  const std::map<int, Color> colors = label_colors(names);
 
   // One scale for the three panels, so that lengths compare.
   constexpr int kMargin = 22, kHead = 64, kTitle = 30, kLargestWidth = 1500, kLargestHeight = 560;
@@ -304,86 +310,109 @@ void write_preview(const std::string& path, const PreviewInput& input) {
   for (std::size_t axis = 0; axis < 3; ++axis) size[axis] = static_cast<double>(view.extent[axis]) * view.spacing[axis];
   const double scale =
       std::min((kLargestWidth - 4.0 * kMargin) / (2 * size[0] + size[1]), kLargestHeight / std::max(size[1], size[2]));
-  std::array<Panel, 3> panels{{{"Axial", 0, 1, 2, 'R', 'L', 'A', 'P', 0, 0, 0, 0, 0, {}, {}},
-                               {"Coronal", 0, 2, 1, 'R', 'L', 'S', 'I', 0, 0, 0, 0, 0, {}, {}},
-                               {"Sagittal", 1, 2, 0, 'A', 'P', 'S', 'I', 0, 0, 0, 0, 0, {}, {}}}};
+  std::array<Panel, 3> panels{{{"Axial", 0, 1, 2, 'R', 'L', 'A', 'P', 0, 0, 0, 0, 0, 0, 0, {}, {}},
+                               {"Coronal", 0, 2, 1, 'R', 'L', 'S', 'I', 0, 0, 0, 0, 0, 0, 0, {}, {}},
+                               {"Sagittal", 1, 2, 0, 'A', 'P', 'S', 'I', 0, 0, 0, 0, 0, 0, 0, {}, {}}}};
   int x = kMargin, tallest = 0;
   for (Panel& panel : panels) {
     panel.slice = slices[panel.through];
     panel.width = std::max(2, static_cast<int>(std::lround(size[panel.across] * scale)));
     panel.height = std::max(2, static_cast<int>(std::lround(size[panel.down] * scale)));
-    panel.x = x;
-    x += panel.width + kMargin;
-    tallest = std::max(tallest, panel.height);
+    // Room for letters that stand outside, and for the name above.
+    const int outer = panel.width + (panel.width < kLettersInside ? 2 * kLetterRoom : 0);
+    const int cell = std::max(outer, static_cast<int>(std::ceil(text_width(panel.name) * 1.2)));
+    panel.head_x = x;
+    panel.head_room = panel.height < kLettersInside ? kLetterRoom : 0;
+    panel.x = x + (cell - panel.width) / 2;
+    x += cell + kMargin;
+    tallest = std::max(tallest, panel.height + 2 * panel.head_room);
   }
   const int width = std::max(x, 760);
   const int shift = (width - x) / 2;  // few and small panels stand in the middle
   for (Panel& panel : panels) {
     panel.x += shift;
+    panel.head_x += shift;
     panel.y = kHead + kTitle + (tallest - panel.height) / 2;
   }
 
   const Window window = read_panels(input, view, panels);
 
-  std::vector<LegendEntry> legend;
+  PreviewLayout layout;
   double widest = 0;
   constexpr double kLegendSize = 12;
+  constexpr double kLongestName = 300;  // pixels
   const double voxel_ml = input.geometry.spacing[0] * input.geometry.spacing[1] * input.geometry.spacing[2] / 1000.0;
   for (const auto& [value, count] : voxels) {
-    const auto name = input.names.find(value);
     const double ml = static_cast<double>(count) * voxel_ml;
-    legend.push_back({colors[value], name != input.names.end() ? name->second : "label " + std::to_string(value),
-                      fixed(ml, ml < 10    ? 2
-                                : ml < 100 ? 1
-                                           : 0) +
-                          " mL"});
-    widest = std::max(widest, text_width(legend.back().name + "   " + legend.back().volume));
+    PreviewLayout::LegendEntry entry;
+    entry.label = value;
+    entry.color = colors.at(value);
+    entry.name = shortened(names[value], kLongestName / kLegendSize * kCapitalHeight);
+    entry.volume = fixed(ml, ml < 10 ? 2 : ml < 100 ? 1 : 0) + " mL";
+    widest = std::max(widest, text_width(entry.name + "   " + entry.volume));
+    layout.legend.push_back(std::move(entry));
   }
   const double cell = widest * kLegendSize / kCapitalHeight + 22 + 40;
   const int columns = std::max(1, static_cast<int>((width - 2 * kMargin) / cell));
-  const int rows = (static_cast<int>(legend.size()) + columns - 1) / columns;
+  const int rows = (static_cast<int>(layout.legend.size()) + columns - 1) / columns;
   constexpr int kRow = 26;
   const int legend_y = kHead + kTitle + tallest + 20;
   const int height = legend_y + std::max(rows, 1) * kRow + 14;
+  layout.width = width;
+  layout.height = height;
+  for (std::size_t i = 0; i < layout.legend.size(); ++i) {
+    PreviewLayout::LegendEntry& entry = layout.legend[i];
+    const int column = static_cast<int>(i) % columns, row = static_cast<int>(i) / columns;
+    const double left = kMargin + column * cell;
+    entry.swatch = static_cast<int>(left);
+    entry.base = legend_y + row * kRow + 14;
+    entry.name_left = left + 22;
+    entry.volume_left = left + 22 + (text_width(entry.name) + 5) * kLegendSize / kCapitalHeight + 4;
+    entry.volume_right = entry.volume_left + text_width(entry.volume) * kLegendSize / kCapitalHeight;
+  }
 
   Canvas canvas(width, height, kBackground);
-  canvas.text(input.title, kMargin, 36, 15, kText);
+  const std::string title = shortened(input.title, (width - 2 * kMargin) / 1.5);
+  canvas.text(title, kMargin, 36, 15, kText);
   const std::string convention = "radiological view: the patient's right is on the left";
-  const double title_end = kMargin + text_width(input.title) * 1.5;
+  const double title_end = kMargin + text_width(title) * 1.5;
   const double convention_width = text_width(convention) * 1.05;
   if (title_end + convention_width + 3 * kMargin < width) {
     canvas.text(convention, width - kMargin, 36, 10.5, kFaint, Canvas::Anchor::right);
   } else {
     canvas.text(convention, kMargin, 58, 10.5, kFaint);
   }
-  for (const Panel& panel : panels) {
+  for (std::size_t i = 0; i < panels.size(); ++i) {
+    const Panel& panel = panels[i];
     const char file_axis = "ijk"[view.file_axis[panel.through]];
     const std::string where =
         std::string("slice ") + file_axis + " = " + std::to_string(view.file_index(panel.through, panel.slice));
-    canvas.text(panel.name, panel.x, kHead + kTitle + (tallest - panel.height) / 2 - 10, 12, kText);
+    const int head = panel.y - 10 - panel.head_room;
+    canvas.text(panel.name, panel.head_x, head, 12, kText);
     if (panel.width > 190) {
-      canvas.text(where, panel.x + panel.width, kHead + kTitle + (tallest - panel.height) / 2 - 10, 10.5, kFaint,
-                  Canvas::Anchor::right);
+      canvas.text(where, panel.x + panel.width, head, 10.5, kFaint, Canvas::Anchor::right);
     }
     draw_panel(canvas, view, window, panel, colors);
-    draw_letters(canvas, panel);
+    layout.views[i] = {panel.name, panel.x, panel.y, panel.width, panel.height, place_letters(panel)};
+    draw_letters(canvas, layout.views[i].letters);
   }
-  draw_scale_bar(canvas, panels[0], scale);
+  for (const Panel& panel : panels) {
+    if (panel.width < kLettersInside || panel.height < kLettersInside) continue;  // it would not stand within
+    draw_scale_bar(canvas, panel, scale);
+    break;
+  }
 
   if (!any) {
+    layout.legend.clear();
     canvas.text("no label found", kMargin, legend_y + 14, kLegendSize, kFaint);
-  } else {
-    for (std::size_t i = 0; i < legend.size(); ++i) {
-      const int column = static_cast<int>(i) % columns, row = static_cast<int>(i) / columns;
-      const double left = kMargin + column * cell;
-      const int base = legend_y + row * kRow + 14;
-      canvas.fill(static_cast<int>(left), base - 12, 13, 13, legend[i].color);
-      canvas.text(legend[i].name, left + 22, base, kLegendSize, kText);
-      canvas.text(legend[i].volume, left + 22 + (text_width(legend[i].name) + 5) * kLegendSize / kCapitalHeight + 4,
-                  base, kLegendSize, kFaint);
-    }
+  }
+  for (const PreviewLayout::LegendEntry& entry : layout.legend) {
+    canvas.fill(entry.swatch, entry.base - 12, 13, 13, entry.color);
+    canvas.text(entry.name, entry.name_left, entry.base, kLegendSize, kText);
+    canvas.text(entry.volume, entry.volume_left, entry.base, kLegendSize, kFaint);
   }
   canvas.save_png(path);
+  return layout;
 }
 
 }  // namespace e2enet::cli

@@ -174,20 +174,59 @@ std::array<Glyph, 128> trace_all() {
   return glyphs;
 }
 
+constexpr char kEllipsis[] = "\xe2\x80\xa6";
+
+// Bytes of the UTF-8 character that begins at `at`; 1 for a byte that begins none.
+std::size_t character_length(const std::string& text, std::size_t at) {
+  const auto byte = [&](std::size_t i) { return static_cast<unsigned char>(text[i]); };
+  const std::size_t length = byte(at) >= 0xF0 && byte(at) < 0xF8   ? 4
+                             : byte(at) >= 0xE0 && byte(at) < 0xF0 ? 3
+                             : byte(at) >= 0xC2 && byte(at) < 0xE0 ? 2
+                                                                   : 1;
+  if (at + length > text.size()) return 1;
+  for (std::size_t i = at + 1; i < at + length; ++i) {
+    if ((byte(i) & 0xC0) != 0x80) return 1;
+  }
+  return length;
+}
+
 }  // namespace
 
-const Glyph& glyph_of(char character) {
+std::vector<const Glyph*> glyphs_of(const std::string& text) {
   static const std::array<Glyph, 128> glyphs = trace_all();
-  const auto index = static_cast<unsigned char>(character);
-  return glyphs[index < ' ' || index > '~' ? std::size_t{'?'} : index];
+  static const Glyph box = trace({' ', 6, "M 0 0 L 0 10 6 10 6 0 0 0"});
+  static const Glyph ellipsis = trace({' ', 6.4, "D 0.5 0 D 3.2 0 D 5.9 0"});
+  std::vector<const Glyph*> result;
+  for (std::size_t at = 0; at < text.size();) {
+    const std::size_t length = character_length(text, at);
+    const auto first = static_cast<unsigned char>(text[at]);
+    if (text.compare(at, length, kEllipsis) == 0) {
+      result.push_back(&ellipsis);
+    } else {
+      result.push_back(first < ' ' || first > '~' ? &box : &glyphs[first]);
+    }
+    at += length;
+  }
+  return result;
 }
 
 double text_width(const std::string& text) {
   double width = 0;
-  for (const char c : text) {
-    if ((static_cast<unsigned char>(c) & 0xC0) != 0x80) width += glyph_of(c).advance;
-  }
+  for (const Glyph* glyph : glyphs_of(text)) width += glyph->advance;
   return width > 0 ? width - kGap : 0;
+}
+
+std::string shortened(const std::string& text, double width) {
+  if (text_width(text) <= width) return text;
+  std::string result;
+  for (std::size_t at = 0; at < text.size();) {
+    const std::size_t length = character_length(text, at);
+    if (text_width(result + text.substr(at, length) + kEllipsis) > width) break;
+    result += text.substr(at, length);
+    at += length;
+  }
+  while (!result.empty() && result.back() == ' ') result.pop_back();
+  return result + kEllipsis;
 }
 
 }  // namespace e2enet::cli

@@ -20,10 +20,14 @@ struct Glyph {
   std::vector<std::vector<Point>> strokes;  // polylines; a single point is a dot
 };
 
-// Characters outside printable ASCII come back as a question mark.
-const Glyph& glyph_of(char character);
+// A glyph for each character of a UTF-8 text. Characters that the typeface lacks - whatever is not printable ASCII, but
+// for the ellipsis - and bytes that are not UTF-8 are empty boxes, so that nothing vanishes.
+std::vector<const Glyph*> glyphs_of(const std::string& text);
 
-// Width of a text in the units above. Bytes that continue a UTF-8 character are skipped.
+// Width of a text in the units above.
 double text_width(const std::string& text);
+
+// The text, or where it is wider than `width` units its beginning and an ellipsis.
+std::string shortened(const std::string& text, double width);
 
 }  // namespace e2enet::cli
