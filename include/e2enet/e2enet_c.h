@@ -59,9 +59,13 @@ typedef struct e2enet_options {
   int mirror;            /* nonzero: average over mirrored copies of each tile */
   int largest_component; /* nonzero: keep only the largest component of each label */
   int probabilities;     /* nonzero: e2enet_segment() can also give probabilities */
+  /* nonzero: take an image whose spacing is implausible (a field of view along an axis above 3 m, or below 5 mm with
+   * voxels below 0.1 mm, or more than ten times the model's spacing or less than a tenth of it), which is refused
+   * otherwise */
+  int allow_implausible_spacing;
 } e2enet_options;
 
-/* Fills in the defaults: 0, 0, 0.5, 0, 0, 0. Call it before setting single fields: later versions may add some. */
+/* Fills in the defaults: 0, 0, 0.5, 0, 0, 0, 0. Call it before setting single fields: later versions may add some. */
 void e2enet_options_default(e2enet_options* options);
 
 /* A plan and its working memory. One thread at a time; several segmenters may share a model. */
@@ -77,7 +81,10 @@ void e2enet_segmenter_free(e2enet_segmenter* segmenter);
 typedef struct e2enet_image {
   int64_t shape[3];  /* depth, height, width; voxel (d, h, w) is element (d * height + h) * width + w */
   double spacing[3]; /* mm, in the same order */
-  double affine[16]; /* row-major, (w, h, d, 1) to mm: to the right, to the front, upwards */
+  /* row-major, (w, h, d, 1) to mm: to the right, to the front, upwards. It must be there: E2ENET_INVALID_ARGUMENT where
+   * its columns are zero or not independent. Where it contradicts the spacing, e2enet_segmenter_remarks() says so;
+   * distances go by the spacing, directions by the affine. */
+  double affine[16];
   int channels;
   const float* const* voxels; /* one pointer a channel */
 } e2enet_image;
@@ -91,6 +98,10 @@ typedef int (*e2enet_progress)(void* context, int stage, int64_t done, int64_t t
  * is in `labels` and `probabilities` is as before. */
 e2enet_status e2enet_segment(e2enet_segmenter* segmenter, const e2enet_image* image, uint16_t* labels,
                              float* probabilities, e2enet_progress progress, void* context);
+
+/* What the last e2enet_segment() of this segmenter that succeeded found peculiar about the image's geometry, one line
+ * each; "" where nothing. Valid until the next call with this segmenter. */
+const char* e2enet_segmenter_remarks(const e2enet_segmenter* segmenter);
 
 #ifdef __cplusplus
 }

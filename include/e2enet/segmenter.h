@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "e2enet/model.h"
@@ -23,6 +24,10 @@ struct Options {
   bool mirror = false;  // average over mirrored copies of each tile (the model's mirror axes): better, 2-8 times slower
   bool largest_component = false;  // keep only the largest component (face-connected) of each label
   bool probabilities = false;      // also return probabilities
+  // A spacing with which the image's field of view along an axis is above 3 m, or below 5 mm with voxels below 0.1 mm,
+  // or which is more than ten times the model's or less than a tenth of it, is most likely a mistaken unit: refused
+  // unless this is set.
+  bool allow_implausible_spacing = false;
 };
 
 struct Progress {
@@ -42,6 +47,9 @@ struct Segmentation {
   std::vector<std::uint16_t> labels;  // one per voxel, D,H,W order
   std::vector<float> probabilities;   // (classes, D, H, W) at the image's resolution, if asked for; else empty
   bool empty_image = false;           // the image had no nonzero voxel: everything is background
+  // One line each: where spacing and affine contradict each other by more than 1%, or axes are not at right angles. The
+  // spacing is what was used for distances; the affine for directions (and Geometry::voxel_ml() for volumes).
+  std::vector<std::string> remarks;
 };
 
 // Holds a plan and its working memory for one model. One Segmenter serves one thread at a time; several may share a
@@ -62,8 +70,9 @@ class Segmenter {
   Segmenter(Segmenter&&) noexcept;
   Segmenter& operator=(Segmenter&&) noexcept;
 
-  // The image must have the model's number of channels; NaN counts as 0. Throws Error: invalid_image, cancelled,
-  // out_of_memory.
+  // The image must have the model's number of channels; NaN counts as 0. The affine tells which way the axes run, so
+  // one that does not (zero, or with dependent columns, such as that of a zeroed structure) is refused. Throws Error:
+  // invalid_argument (affine), invalid_image, cancelled, out_of_memory.
   Segmentation segment(const ImageView& image, const ProgressCallback& progress = {});
 
   // The bare network on one patch: `patch` is (channels, D, H, W) of the model's patch size, already normalised; writes

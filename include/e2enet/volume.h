@@ -2,6 +2,7 @@
 #pragma once
 
 #include <array>
+#include <cmath>
 #include <cstdint>
 #include <vector>
 
@@ -18,12 +19,22 @@ using Spacing = std::array<double, 3>;
 // space: x to the right, y to the front, z upwards.
 using Affine = std::array<double, 16>;
 
+// The affine says where voxels lie, and with it what is left and right and how large a voxel is; the spacing is what
+// resampling goes by. The two should agree (docs/volumes.md, "Orientation").
 struct Geometry {
   Shape shape{0, 0, 0};
   Spacing spacing{1, 1, 1};
   Affine affine{1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1};
 
   std::int64_t voxels() const { return shape[0] * shape[1] * shape[2]; }
+
+  // Of one voxel, by the affine's determinant.
+  double voxel_ml() const {
+    const Affine& m = affine;
+    return std::abs(m[0] * (m[5] * m[10] - m[6] * m[9]) - m[1] * (m[4] * m[10] - m[6] * m[8]) +
+                    m[2] * (m[4] * m[9] - m[5] * m[8])) /
+           1000.0;
+  }
 };
 
 // An image of one or more channels in the caller's memory. Each channel is a contiguous float32 volume of

@@ -13,6 +13,7 @@ struct e2enet_model {
 struct e2enet_segmenter {
   e2enet::Segmenter segmenter;
   bool probabilities;
+  std::string remarks;
 };
 
 namespace {
@@ -112,6 +113,7 @@ void e2enet_options_default(e2enet_options* options) {
   options->mirror = defaults.mirror;
   options->largest_component = defaults.largest_component;
   options->probabilities = defaults.probabilities;
+  options->allow_implausible_spacing = defaults.allow_implausible_spacing;
 }
 
 e2enet_status e2enet_segmenter_create(const e2enet_model* model, const e2enet_options* options,
@@ -128,8 +130,9 @@ e2enet_status e2enet_segmenter_create(const e2enet_model* model, const e2enet_op
       wanted.mirror = options->mirror != 0;
       wanted.largest_component = options->largest_component != 0;
       wanted.probabilities = options->probabilities != 0;
+      wanted.allow_implausible_spacing = options->allow_implausible_spacing != 0;
     }
-    *segmenter = new e2enet_segmenter{e2enet::Segmenter(model->model, wanted), wanted.probabilities};
+    *segmenter = new e2enet_segmenter{e2enet::Segmenter(model->model, wanted), wanted.probabilities, ""};
   });
 }
 
@@ -159,9 +162,14 @@ e2enet_status e2enet_segment(e2enet_segmenter* segmenter, const e2enet_image* im
       };
     }
     const e2enet::Segmentation result = segmenter->segmenter.segment(view, callback);
+    std::string remarks;
+    for (const std::string& remark : result.remarks) remarks += remark + "\n";
+    segmenter->remarks = std::move(remarks);
     std::copy(result.labels.begin(), result.labels.end(), labels);
     if (probabilities) std::copy(result.probabilities.begin(), result.probabilities.end(), probabilities);
   });
 }
+
+const char* e2enet_segmenter_remarks(const e2enet_segmenter* segmenter) { return segmenter->remarks.c_str(); }
 
 }  // extern "C"

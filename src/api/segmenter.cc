@@ -8,7 +8,9 @@
 #include "base/parallel.h"
 #include "e2enet/error.h"
 #include "engine/engine.h"
+#include "imaging/geometry.h"
 #include "imaging/slice_source.h"
+#include "streaming/memory_estimate.h"
 #include "streaming/volume_pipeline.h"
 
 namespace e2enet {
@@ -45,6 +47,13 @@ void check_geometry(const Geometry& geometry) {
     if (!std::isfinite(value))
       throw Error(ErrorCode::invalid_image, "geometry, affine: expected finite numbers, found another");
   }
+  if (!imaging::usable(geometry.affine)) {
+    throw Error(
+        ErrorCode::invalid_argument,
+        "geometry, affine: expected a matrix from voxels to mm with three independent columns, found a determinant "
+        "of " +
+            std::to_string(geometry.voxel_ml() * 1000));
+  }
 }
 
 class KeepLabels : public streaming::LabelSink {
@@ -80,6 +89,10 @@ Segmentation Segmenter::segment(const ImageView& image, const ProgressCallback& 
   const Options& options = implementation_->options;
   const model::Configuration& configuration = implementation_->engine.network().configuration();
   check_geometry(image.geometry);
+  if (!options.allow_implausible_spacing) {
+    imaging::require_plausible_spacing("image", image.geometry, streaming::network_frame(configuration, image.geometry),
+                                       configuration.preprocessing.spacing);
+  }
   std::vector<imaging::MemorySource> sources;
   for (const float* channel : image.channels) {
     if (!channel) throw Error(ErrorCode::invalid_image, "the image's channels: expected voxels, found a null pointer");
@@ -102,6 +115,9 @@ Segmentation Segmenter::segment(const ImageView& image, const ProgressCallback& 
   }
   Segmentation segmentation;
   segmentation.geometry = image.geometry;
+  for (const imaging::Remark& remark : imaging::contradictions(image.geometry, "affine", "spacing")) {
+    segmentation.remarks.push_back("warning: " + remark.text);
+  }
   KeepLabels keep(segmentation.labels, image.geometry.shape);
   streaming::PipelineResult result =
       streaming::segment_volume(implementation_->engine, image.geometry, channels, pipeline, keep, progress);

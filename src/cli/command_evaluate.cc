@@ -11,6 +11,7 @@
 #include "base/atomic_file.h"
 #include "cli/cases.h"
 #include "cli/commands.h"
+#include "cli/image_remarks.h"
 #include "cli/progress.h"
 #include "cli/scores_output.h"
 #include "e2enet/error.h"
@@ -96,7 +97,7 @@ std::vector<Pair> find_pairs(const Arguments& arguments, ProgressDisplay& displa
 }
 
 evaluate::LabelView view_of(const imaging::LabelImage& image) {
-  return {image.labels.data(), image.geometry.shape, image.geometry.spacing};
+  return {image.labels.data(), image.geometry.shape, image.geometry.spacing, image.geometry.voxel_ml()};
 }
 
 void require_same_shape(const Pair& pair, const Geometry& prediction, const Geometry& reference) {
@@ -146,12 +147,18 @@ int run(const Arguments& arguments) {
   }
   std::set<int> seen = asked, left_out;
   std::vector<ScoredCase> cases;
+  std::vector<FileRemark> remarks;
   for (std::size_t i = 0; i < pairs.size(); ++i) {
     if (interrupted()) throw Error(ErrorCode::cancelled, "interrupted");
     const Pair& pair = pairs[i];
     display.update("comparing " + pair.name, static_cast<std::int64_t>(i), static_cast<std::int64_t>(pairs.size()), -1);
     imaging::LabelImage prediction = imaging::read_labels(pair.prediction);
     imaging::LabelImage reference = imaging::read_labels(pair.reference);
+    std::vector<FileRemark> of_pair;
+    add_remarks(of_pair, pair.prediction, prediction.header);
+    add_remarks(of_pair, pair.reference, reference.header);
+    show_remarks(display, "evaluate", of_pair);
+    remarks.insert(remarks.end(), of_pair.begin(), of_pair.end());
     if (!arguments.matches.empty()) {
       evaluate::renumber_prediction(arguments.matches, prediction.labels);
       evaluate::renumber_reference(arguments.matches, reference.labels);
@@ -198,6 +205,7 @@ int run(const Arguments& arguments) {
     json["tolerance_mm"] = arguments.tolerance;
     json["labels_left_out"] = left_out;
     for (const std::string& line : warnings) display.remark(line);
+    json["remarks"] = remarks_json(remarks);
     std::cout << json.dump(2) << "\n";
   } else {
     // With the table, not on stderr: a warning that --quiet or a pipe drops would leave scores that look sound.

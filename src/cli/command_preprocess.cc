@@ -6,7 +6,9 @@
 
 #include "base/parallel.h"
 #include "cli/commands.h"
+#include "cli/network_run.h"
 #include "cli/npy.h"
+#include "cli/progress.h"
 #include "cli/segmented_case.h"
 #include "cli/text.h"
 #include "e2enet/error.h"
@@ -35,6 +37,7 @@ struct Arguments {
   std::string model;
   std::vector<std::string> images;
   std::string output;
+  bool force = false;
 };
 
 int run(const Arguments& arguments) {
@@ -54,6 +57,9 @@ int run(const Arguments& arguments) {
   const imaging::PreprocessingConfiguration configuration =
       streaming::preprocessing_configuration(network->configuration());
   const ImageFiles image(arguments.images);
+  ProgressDisplay display(ProgressDisplay::style_for(arguments.common.quiet));
+  show_remarks(display, "preprocess", image.remarks());
+  require_plausible_spacing(image, network->configuration(), arguments.force);
   imaging::SurveyOptions options = imaging::PreprocessPlan::survey_options(image.geometry(), configuration);
   options.threads = threads;
   imaging::Survey survey = imaging::survey_image(image.sources(), options);
@@ -87,6 +93,7 @@ void add_preprocess(CLI::App& program, Invocation& invocation) {
       ->type_name("X.npy")
       ->required()
       ->group("Options");
+  add_force_option(command, arguments->force, "Options");
   add_common_options(command, arguments->common, Json::no);
   command.final_callback([arguments, &invocation] { invocation.run = [arguments] { return run(*arguments); }; });
 }

@@ -65,6 +65,7 @@ struct Arguments {
   double step = 0.5;
   bool mirror = false;
   bool largest_component = false;
+  bool force = false;
   std::string memory;
   std::string box;
   std::string probabilities;
@@ -393,6 +394,7 @@ class SegmentCommand {
     options.step = arguments_.step;
     options.mirror = arguments_.mirror;
     options.largest_component = arguments_.largest_component;
+    options.allow_implausible_spacing = arguments_.force;
     options.bf16_if_needed = arguments_.precision == "auto";
     segmenter_ = std::make_unique<CaseSegmenter>(model::load_model_file(arguments_.model), options);
   }
@@ -405,6 +407,7 @@ class SegmentCommand {
     display_.update(head + "reading", 0, 0, -1);
     const ImageFiles image(job.images);
     const Geometry& geometry = image.geometry();
+    show_remarks(display_, "segment", image.remarks());
     const int threads = segmenter_->engine().plan().threads;
     CaseWishes wishes;
     wishes.box = box_;
@@ -413,7 +416,7 @@ class SegmentCommand {
     wishes.intensities = !job.statistics.empty();
     const CasePlan plan = segmenter_->choose(image, wishes, memory_limit_);
     require_memory(plan, job.images[0]);
-    if (arguments_.dry_run) return dry_run(job, plan);
+    if (arguments_.dry_run) return dry_run(job, image, plan);
     const std::string way = way_text(plan);
     imaging::ImageWriter writer(job.labels, image.header(),
                                 imaging::label_type(streaming::largest_label(configuration)), 1, threads);
@@ -435,12 +438,14 @@ class SegmentCommand {
     ordered_json result;
     result["case"] = job.name;
     result["images"] = job.images;
+    result["geometry"] = geometry_json(image.header());
+    result["remarks"] = remarks_json(image.remarks());
     result["labels_file"] = job.labels;
     result["model"] = arguments_.model;
     result["plan"] = streaming::holding_name(plan.chosen.holding);
     result["precision"] = precision_name(plan.precision);
     result["planned_peak_bytes"] = plan.chosen.memory.peak();
-    result["voxel_ml"] = geometry.spacing[0] * geometry.spacing[1] * geometry.spacing[2] / 1000.0;
+    result["voxel_ml"] = geometry.voxel_ml();
     if (!job.probabilities.empty()) {
       imaging::write_volumes(job.probabilities, image.header(), segmented.probabilities.data(),
                              static_cast<std::int64_t>(segmented.probabilities.size()) / geometry.voxels(), threads);
@@ -493,13 +498,15 @@ class SegmentCommand {
   }
 
   // What would be done, instead of doing it.
-  ordered_json dry_run(const Job& job, const CasePlan& plan) {
+  ordered_json dry_run(const Job& job, const ImageFiles& image, const CasePlan& plan) {
     if (seconds_of_a_run_[plan.precision] == 0) seconds_of_a_run_[plan.precision] = segmenter_->seconds_of_a_run();
     const double seconds_a_run = seconds_of_a_run_[plan.precision];
     const streaming::MemoryEstimate& memory = plan.chosen.memory;
     ordered_json result;
     result["case"] = job.name;
     result["images"] = job.images;
+    result["geometry"] = geometry_json(image.header());
+    result["remarks"] = remarks_json(image.remarks());
     result["network_shape"] = plan.network_extent;
     result["runs"] = plan.runs;
     result["seconds_a_run"] = seconds_a_run;
@@ -623,6 +630,8 @@ void add_segment(CLI::App& program, Invocation& invocation) {
       ->group(how);
   command.add_flag("--largest-component", arguments->largest_component, "Keep only the largest piece of each label")
       ->group(how);
+
+  add_force_option(command, arguments->force, how);
 
   const char* const many = "Folders of cases";
   command.add_flag("--continue", arguments->keep_finished, "Skip cases whose labels are there already")->group(many);

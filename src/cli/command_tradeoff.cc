@@ -67,6 +67,7 @@ struct Arguments {
   bool mirror = false;
   double tolerance = 1.0;
   bool ignore_geometry = false;
+  bool force = false;
   std::vector<double> weights{1.0, 1.0};
   std::string csv;
   std::string markdown;
@@ -133,14 +134,15 @@ class KeepLabels : public streaming::LabelSink {
   std::vector<std::uint16_t> labels_;
 };
 
-// All cases with one model. Runs in the model's own process.
+// All cases with one model. Runs in the model's own process. What is to be said of the images is said with the first.
 ordered_json measure(const Arguments& arguments, const std::string& path, const std::vector<TestCase>& cases,
-                     const std::string& progress_head) {
+                     const std::string& progress_head, bool first) {
   use_threads(arguments.common.threads);
   SegmentOptions options;
   options.plan = plan_options(NetworkOptions{}, arguments.common.threads);
   options.step = arguments.step;
   options.mirror = arguments.mirror;
+  options.allow_implausible_spacing = arguments.force;
   CaseSegmenter segmenter(model::load_model_file(path), options);
   const model::Network& network = segmenter.engine().network();
   const model::Flops flops = model::count_flops(network, segmenter.engine().plan().patch);
@@ -153,6 +155,7 @@ ordered_json measure(const Arguments& arguments, const std::string& path, const 
   double seconds = 0, network_seconds = 0;
   std::vector<evaluate::CaseScores> scores;
   std::set<int> left_out;  // of the references' labels
+  std::vector<FileRemark> remarks;
   const auto started = Clock::now();
   for (std::size_t i = 0; i < cases.size(); ++i) {
     const TestCase& one = cases[i];
@@ -169,12 +172,17 @@ ordered_json measure(const Arguments& arguments, const std::string& path, const 
     seconds += std::chrono::duration<double>(Clock::now() - start).count();
     network_seconds += result.network_seconds;
     const imaging::LabelImage reference = imaging::read_labels(one.reference);
-    const evaluate::LabelView expected{reference.labels.data(), reference.geometry.shape, reference.geometry.spacing};
+    std::vector<FileRemark> of_case = image.remarks();
+    add_remarks(of_case, one.reference, reference.header);
+    if (first) show_remarks(display, "tradeoff", of_case);
+    remarks.insert(remarks.end(), of_case.begin(), of_case.end());
+    const evaluate::LabelView expected{reference.labels.data(), reference.geometry.shape, reference.geometry.spacing,
+                                       reference.geometry.voxel_ml()};
     for (const int label : evaluate::labels_present(expected)) {
       if (network.configuration().labels.count(label) == 0) left_out.insert(label);
     }
-    scores.push_back(evaluate::score_case({sink.labels().data(), geometry.shape, geometry.spacing}, expected, labels,
-                                          arguments.tolerance));
+    scores.push_back(evaluate::score_case({sink.labels().data(), geometry.shape, geometry.spacing, geometry.voxel_ml()},
+                                          expected, labels, arguments.tolerance));
   }
   const evaluate::Summary summary = evaluate::summarize(scores);
   const auto count = static_cast<double>(cases.size());
@@ -189,6 +197,7 @@ ordered_json measure(const Arguments& arguments, const std::string& path, const 
   json["network_seconds_per_case"] = network_seconds / count;
   json.update(means_json(summary));
   json["labels_left_out"] = left_out;
+  json["remarks"] = remarks_json(remarks);
   json["labels"] = ordered_json::object();
   for (const auto& [label, of_label] : summary.labels) {
     ordered_json& entry = json["labels"][std::to_string(label)];
@@ -201,7 +210,7 @@ ordered_json measure(const Arguments& arguments, const std::string& path, const 
 // Runs measure() in a child, whose resident memory is the model's alone, and takes its answer through a pipe. The
 // child's errors come back as text. The parent must not have used OpenMP before: its threads do not survive a fork.
 ordered_json measure_apart(const Arguments& arguments, const std::string& path, const std::vector<TestCase>& cases,
-                           const std::string& progress_head) {
+                           const std::string& progress_head, bool first) {
   int ends[2];
   if (pipe(ends) != 0) throw Error(ErrorCode::internal, std::string("pipe: ") + std::strerror(errno));
   std::cout.flush();
@@ -211,7 +220,7 @@ ordered_json measure_apart(const Arguments& arguments, const std::string& path, 
     close(ends[0]);
     ordered_json answer;
     try {
-      answer = measure(arguments, path, cases, progress_head);
+      answer = measure(arguments, path, cases, progress_head, first);
     } catch (const std::exception& error) {
       answer = {{"error", error.what()}};
     }
@@ -308,9 +317,9 @@ int run(const Arguments& arguments) {
   std::vector<TradeoffCost> costs;
   for (std::size_t i = 0; i < arguments.models.size(); ++i) {
     const std::string name = fs::path(arguments.models[i]).stem().string();
-    models.push_back(
-        measure_apart(arguments, arguments.models[i], cases,
-                      "[" + std::to_string(i + 1) + "/" + std::to_string(arguments.models.size()) + "] " + name));
+    models.push_back(measure_apart(
+        arguments, arguments.models[i], cases,
+        "[" + std::to_string(i + 1) + "/" + std::to_string(arguments.models.size()) + "] " + name, i == 0));
     const ordered_json& one = models.back();
     costs.push_back({one["mean_dice"].is_number() ? one["mean_dice"].get<double>() : 0.0, one["parameters"],
                      one["flops_executed"]});
@@ -421,6 +430,7 @@ void add_tradeoff(CLI::App& program, Invocation& invocation) {
                 "Compare voxels of the same index also where the axes of image and reference run differently in space; "
                 "without it that is refused")
       ->group("How to compare");
+  add_force_option(command, arguments->force, "How to compare");
   command.add_option("--weights", arguments->weights, "Weights A and B of the PT score")
       ->type_name("A,B")
       ->delimiter(',')

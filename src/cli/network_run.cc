@@ -56,6 +56,15 @@ void add_patch_option(CLI::App& command, std::string& patch, const std::string& 
       ->group(group);
 }
 
+void add_force_option(CLI::App& command, bool& force, const std::string& group) {
+  command
+      .add_flag("--force", force,
+                "Take an image whose spacing is implausible: a field of view above 3 m, or below 5 mm with voxels "
+                "below 0.1 mm, or a spacing more "
+                "than 10 times the model's or less than a tenth of it")
+      ->group(group);
+}
+
 plan::PlanOptions plan_options(const NetworkOptions& options, int threads) {
   plan::PlanOptions result;
   if (!options.patch.empty()) result.patch = parse_triple(options.patch, "--patch");

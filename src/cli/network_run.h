@@ -28,6 +28,8 @@ void add_precision_option(CLI::App& command, std::string& precision, const std::
 const char* precision_name(kernels::Element precision);
 // --algorithm auto|winograd|direct|onednn|reference
 void add_algorithm_option(CLI::App& command, std::string& algorithm, const std::string& group);
+// --force
+void add_force_option(CLI::App& command, bool& force, const std::string& group);
 // --patch D,H,W
 void add_patch_option(CLI::App& command, std::string& patch, const std::string& group);
 

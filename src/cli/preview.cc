@@ -5,11 +5,11 @@
 #include <cmath>
 #include <vector>
 
+#include "cli/anatomical_view.h"
 #include "cli/canvas.h"
 #include "cli/label_colors.h"
 #include "cli/stroke_font.h"
 #include "cli/text.h"
-#include "imaging/orientation.h"
 
 namespace e2enet::cli {
 namespace {
@@ -17,38 +17,6 @@ namespace {
 constexpr Color kBackground{17, 19, 23};
 constexpr Color kText{232, 234, 237};
 constexpr Color kFaint{150, 156, 166};
-
-// The volume seen along anatomical axes: 0 runs to the right, 1 to the front, 2 upwards, as in NIfTI's space.
-struct AnatomicalView {
-  std::array<int, 3> file_axis{0, 1, 2};  // i, j or k
-  std::array<bool, 3> flipped{false, false, false};
-  std::array<std::int64_t, 3> extent{0, 0, 0};
-  std::array<double, 3> spacing{1, 1, 1};
-  std::array<std::int64_t, 3> stride{0, 0, 0};
-  std::int64_t origin = 0;
-
-  explicit AnatomicalView(const Geometry& geometry) {
-    // As everywhere else: letters that came from a rule of their own could contradict the labels.
-    const imaging::AxisMap map = imaging::map_to_orientation(geometry.affine, "RAS");
-    for (std::size_t axis = 0; axis < 3; ++axis) {  // x, y, z are axes 2, 1, 0 of arrays, as are i, j, k
-      file_axis[axis] = 2 - map.source[2 - axis];
-      flipped[axis] = map.flip[2 - axis];
-    }
-    const std::array<std::int64_t, 3> strides{1, geometry.shape[2], geometry.shape[1] * geometry.shape[2]};
-    for (std::size_t axis = 0; axis < 3; ++axis) {
-      const auto file = static_cast<std::size_t>(file_axis[axis]);
-      extent[axis] = geometry.shape[2 - file];
-      spacing[axis] = geometry.spacing[2 - file];
-      stride[axis] = flipped[axis] ? -strides[file] : strides[file];
-      if (flipped[axis]) origin += strides[file] * (extent[axis] - 1);
-    }
-  }
-
-  // Index along the file's axis of position `at` along the anatomical one.
-  std::int64_t file_index(std::size_t axis, std::int64_t at) const {
-    return flipped[axis] ? extent[axis] - 1 - at : at;
-  }
-};
 
 // What one panel shows: across and down are anatomical axes, both run against their anatomical direction on the screen
 // (to the patient's left or back, and down).
@@ -341,7 +309,7 @@ PreviewLayout write_preview(const std::string& path, const PreviewInput& input) 
   double widest = 0;
   constexpr double kLegendSize = 12;
   constexpr double kLongestName = 300;  // pixels
-  const double voxel_ml = input.geometry.spacing[0] * input.geometry.spacing[1] * input.geometry.spacing[2] / 1000.0;
+  const double voxel_ml = input.geometry.voxel_ml();
   for (const auto& [value, count] : voxels) {
     const double ml = static_cast<double>(count) * voxel_ml;
     PreviewLayout::LegendEntry entry;

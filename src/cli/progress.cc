@@ -90,7 +90,10 @@ void ProgressDisplay::clear() {
 }
 
 void ProgressDisplay::remark(const std::string& line) {
-  if (style_ == Style::silent) return;
+  if (style_ != Style::silent) warning(line);
+}
+
+void ProgressDisplay::warning(const std::string& line) {
   clear();
   std::fprintf(stderr, "%s\n", line.c_str());
 }

@@ -25,6 +25,8 @@ class ProgressDisplay {
 
   // A remark that stays on the screen; nothing with --quiet.
   void remark(const std::string& line);
+  // The same, with --quiet too: results may not mean what they seem to.
+  void warning(const std::string& line);
 
  private:
   using Clock = std::chrono::steady_clock;

@@ -44,6 +44,19 @@ std::vector<imaging::SliceSource*> ImageFiles::sources() const {
   return sources;
 }
 
+std::vector<FileRemark> ImageFiles::remarks() const {
+  std::vector<FileRemark> remarks;
+  for (const auto& reader : readers_) add_remarks(remarks, reader->path(), reader->header());
+  return remarks;
+}
+
+void require_plausible_spacing(const ImageFiles& image, const model::Configuration& configuration, bool allow) {
+  const Geometry& geometry = image.geometry();
+  const imaging::AxisMap frame = streaming::network_frame(configuration, geometry);
+  const std::optional<Spacing>& wanted = configuration.preprocessing.spacing;
+  if (!allow) imaging::require_plausible_spacing(image.name(), geometry, frame, wanted);
+}
+
 std::int64_t ImageFiles::stored_bytes() const {
   std::int64_t bytes = 0;
   for (const auto& reader : readers_) bytes += reader->header().data_bytes();
@@ -86,22 +99,27 @@ streaming::PipelineOptions CaseSegmenter::pipeline_options(const ImageFiles& ima
 
 CasePlan CaseSegmenter::plan_with(kernels::Element precision, const ImageFiles& image, const CaseWishes& wishes,
                                   std::int64_t memory_limit) {
+  require_plausible_spacing(image, configuration_, options_.allow_implausible_spacing);
   make_engine(precision);
   const streaming::PipelineOptions pipeline = pipeline_options(image, wishes);
+  CasePlan plan;
+  try {
+    plan.network_extent = streaming::network_extent(configuration(), image.geometry(), pipeline);
+  } catch (const Error& error) {
+    throw Error(error.code(), image.name() + ": " + error.what());
+  }
   streaming::CallerNeeds needs;
   needs.image_bytes = image.stored_bytes();
   needs.labels = wishes.keep_labels();
   needs.probabilities = wishes.probabilities;
   needs.preview = wishes.preview;
   needs.intensities = wishes.intensities;
-  CasePlan plan;
   plan.precision = precision;
   plan.limit = memory_limit > 0 ? memory_limit : resident_bytes() + available_bytes() / 4 * 3;
   plan.holdings = streaming::possible_holdings(*engine_, process_bytes_, image.geometry(), pipeline, needs);
   const streaming::PlannedHolding* fastest = streaming::fastest_within(plan.holdings, plan.limit);
   plan.fits = fastest != nullptr;
   plan.chosen = fastest ? *fastest : streaming::smallest(plan.holdings);
-  plan.network_extent = streaming::network_extent(configuration(), image.geometry(), pipeline);
   plan.runs = streaming::count_runs(plan.network_extent, engine_->plan().patch, pipeline.tiling);
   return plan;
 }
@@ -131,6 +149,7 @@ streaming::PipelineResult CaseSegmenter::segment(const ImageFiles& image, const 
                                               std::to_string(configuration().architecture.input_channels) +
                                               " channels, found " + std::to_string(sources.size()));
   }
+  require_plausible_spacing(image, configuration_, options_.allow_implausible_spacing);
   streaming::PipelineOptions pipeline = pipeline_options(image, wishes);
   pipeline.holding = holding;
   pipeline.read_ahead = streaming::reads_ahead(holding, pipeline.threads);
@@ -153,8 +172,7 @@ std::map<int, LabelStatistics> LabelCounter::statistics(const Geometry& geometry
     LabelStatistics& of_label = statistics[label];
     if (of_label.name.empty()) of_label.name = "label " + std::to_string(label);
     of_label.voxels = counts_[value];
-    of_label.ml =
-        static_cast<double>(counts_[value]) * geometry.spacing[0] * geometry.spacing[1] * geometry.spacing[2] / 1000.0;
+    of_label.ml = static_cast<double>(counts_[value]) * geometry.voxel_ml();
   }
   return statistics;
 }

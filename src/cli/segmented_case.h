@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "cli/arguments.h"
+#include "cli/image_remarks.h"
 #include "engine/engine.h"
 #include "imaging/nifti_reader.h"
 #include "streaming/volume_pipeline.h"
@@ -25,6 +26,9 @@ class ImageFiles {
 
   const imaging::NiftiHeader& header() const { return readers_.front()->header(); }
   const Geometry& geometry() const { return readers_.front()->geometry(); }
+  // Of the first channel.
+  const std::string& name() const { return readers_.front()->path(); }
+  std::vector<FileRemark> remarks() const;
   std::vector<imaging::SliceSource*> sources() const;
   // Of all channels' voxels, as they are stored in the files but unpacked.
   std::int64_t stored_bytes() const;
@@ -38,8 +42,13 @@ struct SegmentOptions {
   double step = 0.5;
   bool mirror = false;
   bool largest_component = false;
+  bool allow_implausible_spacing = false;
   bool bf16_if_needed = false;  // plan.storage, but bf16 for a case that does not fit otherwise
 };
+
+// Throws Error (invalid_image), naming the image, where its spacing is implausible in itself or for the model, unless
+// that is allowed.
+void require_plausible_spacing(const ImageFiles& image, const model::Configuration& configuration, bool allow);
 
 // What is wanted of a case besides its labels.
 struct CaseWishes {
@@ -73,7 +82,8 @@ class CaseSegmenter {
   const engine::Engine& engine() const { return *engine_; }
 
   // The fastest way within `memory_limit` bytes for the whole process; 0: what it has and three quarters of what is
-  // free. No voxel is read. With bf16_if_needed this may make the engine anew. Throws Error, and UsageError for a box
+  // free. No voxel is read. With bf16_if_needed this may make the engine anew. Refuses implausible spacings before
+  // anything is computed from them. Throws Error, and UsageError for a box
   // that is not inside the image.
   CasePlan choose(const ImageFiles& image, const CaseWishes& wishes, std::int64_t memory_limit);
 

@@ -162,7 +162,8 @@ std::vector<int> labels_present(const LabelView& volume) {
 LabelScore score_label(const LabelView& prediction, const LabelView& reference, int label, double tolerance_mm) {
   require_comparable(prediction, reference, tolerance_mm);
   const Overlap overlap = count_overlap(prediction, reference, label);
-  const double voxel_ml = reference.spacing[0] * reference.spacing[1] * reference.spacing[2] / 1000.0;
+  const double voxel_ml =
+      reference.voxel_ml.value_or(reference.spacing[0] * reference.spacing[1] * reference.spacing[2] / 1000.0);
   LabelScore score;
   score.prediction_voxels = overlap.prediction;
   score.reference_voxels = overlap.reference;

@@ -17,6 +17,8 @@ struct LabelView {
   const std::uint16_t* voxels = nullptr;
   Shape shape{0, 0, 0};
   Spacing spacing{1, 1, 1};
+  // Of one voxel: |determinant| of the image's matrix. Without it, the spacings' product.
+  std::optional<double> voxel_ml = std::nullopt;
 
   std::int64_t size() const { return shape[0] * shape[1] * shape[2]; }
 };
@@ -39,7 +41,7 @@ using CaseScores = std::map<int, LabelScore>;  // by label value
 std::vector<int> labels_present(const LabelView& volume);
 
 // Scores one label. Throws Error (invalid_argument) if the shapes differ, the tolerance is negative or not finite, or a
-// spacing is not a positive number. The reference's spacing is used.
+// spacing is not a positive number. The reference's spacing and voxel volume are used.
 //
 //   LabelScore score = score_label(prediction, reference, 1, 1.0);
 //   if (score.dice) std::printf("%.4f\n", *score.dice);

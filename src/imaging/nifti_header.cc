@@ -10,6 +10,7 @@
 #include <limits>
 #include <sstream>
 #include <type_traits>
+#include <utility>
 
 #include "e2enet/error.h"
 
@@ -121,8 +122,15 @@ bool is_known_type(int type) {
   return false;
 }
 
-// (i, j, k) -> position without the offset. From the definition in nifti1.h, METHOD 2.
-void qform_matrix(const NiftiHeader& header, double matrix[9]) {
+Affine sform_matrix(const NiftiHeader& header) {
+  Affine affine{};
+  std::copy(header.s_rows.begin(), header.s_rows.end(), affine.begin());
+  affine[15] = 1;
+  return affine;
+}
+
+// From the definition in nifti1.h, METHOD 2.
+Affine qform_matrix(const NiftiHeader& header) {
   double b = header.quaternion[0], c = header.quaternion[1], d = header.quaternion[2];
   const double rest = 1.0 - (b * b + c * c + d * d);
   double a = 0;
@@ -135,16 +143,94 @@ void qform_matrix(const NiftiHeader& header, double matrix[9]) {
     a = std::sqrt(rest);
   }
   const double sign = header.pixdim[0] < 0 ? -1 : 1;
-  const double x = header.pixdim[1], y = header.pixdim[2], z = sign * header.pixdim[3];
-  matrix[0] = (a * a + b * b - c * c - d * d) * x;
-  matrix[1] = 2 * (b * c - a * d) * y;
-  matrix[2] = 2 * (b * d + a * c) * z;
-  matrix[3] = 2 * (b * c + a * d) * x;
-  matrix[4] = (a * a + c * c - b * b - d * d) * y;
-  matrix[5] = 2 * (c * d - a * b) * z;
-  matrix[6] = 2 * (b * d - a * c) * x;
-  matrix[7] = 2 * (c * d + a * b) * y;
-  matrix[8] = (a * a + d * d - c * c - b * b) * z;
+  const double x = std::abs(header.pixdim[1]), y = std::abs(header.pixdim[2]), z = sign * std::abs(header.pixdim[3]);
+  return {(a * a + b * b - c * c - d * d) * x,
+          2 * (b * c - a * d) * y,
+          2 * (b * d + a * c) * z,
+          header.q_offset[0],
+          2 * (b * c + a * d) * x,
+          (a * a + c * c - b * b - d * d) * y,
+          2 * (c * d - a * b) * z,
+          header.q_offset[1],
+          2 * (b * d - a * c) * x,
+          2 * (c * d + a * b) * y,
+          (a * a + d * d - c * c - b * b) * z,
+          header.q_offset[2],
+          0,
+          0,
+          0,
+          1};
+}
+
+// Why the sform cannot be used; empty where it can.
+std::string fault_of_sform(const NiftiHeader& header) {
+  for (std::size_t i = 0; i < 12; ++i) {
+    if (std::isfinite(header.s_rows[i])) continue;
+    return std::string("srow_") + "xyz"[i / 4] + "[" + std::to_string(i % 4) + "] " + text(header.s_rows[i]);
+  }
+  const Affine affine = sform_matrix(header);
+  if (usable(affine)) return "";
+  Geometry geometry;
+  geometry.affine = affine;
+  return "srow_x, srow_y, srow_z with a determinant of " + text(geometry.voxel_ml() * 1000) +
+         ", which are not three independent axes";
+}
+
+// Why the qform cannot be used; empty where it can.
+std::string fault_of_qform(const NiftiHeader& header) {
+  // Files round a half turn's quaternion; a longer one is no rotation at all.
+  constexpr double kLongest = 1.001;
+  double squares = 0;
+  for (std::size_t i = 0; i < 3; ++i) {
+    if (!std::isfinite(header.quaternion[i])) {
+      return std::string("quatern_") + "bcd"[i] + " " + text(header.quaternion[i]);
+    }
+    if (!std::isfinite(header.q_offset[i])) {
+      return std::string("qoffset_") + "xyz"[i] + " " + text(header.q_offset[i]);
+    }
+    squares += header.quaternion[i] * header.quaternion[i];
+  }
+  if (squares <= kLongest) return "";
+  return "quatern_b, quatern_c, quatern_d with squares that add up to " + text(squares) + ", where 1 is the most";
+}
+
+// Decides between the two matrices and says so where that needs an explanation.
+void check_matrices(NiftiHeader& header, const std::string& path) {
+  constexpr int kLastCode = 5;  // NIFTI_XFORM_TEMPLATE_OTHER
+  const std::pair<const char*, int> codes[] = {{"sform_code", header.sform_code}, {"qform_code", header.qform_code}};
+  for (const auto& [field, code] : codes) {
+    // Some programs take the matrix of an unknown code, others take it for 0.
+    if (code > kLastCode) fail(path, field, "0 to " + std::to_string(kLastCode), std::to_string(code));
+  }
+  const auto remark = [&](const std::string& what) { header.remarks.push_back({Remark::Weight::remark, what}); };
+  if (header.sform_code <= 0 && header.qform_code <= 0) {
+    remark(
+        "it does not tell how it lies (sform_code and qform_code are 0): i, j, k are taken to run to the right, to the "
+        "front and upwards (RAS)");
+    return;
+  }
+  const std::string sform = header.sform_code > 0 ? fault_of_sform(header) : "";
+  const std::string qform = header.qform_code > 0 ? fault_of_qform(header) : "";
+  switch (header.matrix_source()) {
+    case MatrixSource::sform:
+      if (!qform.empty())
+        remark("its qform cannot be used (" + qform + "): the sform is used, as always where it is good");
+      if (header.qform_code > 0 && qform.empty()) {
+        const std::string differs = difference(sform_matrix(header), qform_matrix(header));
+        if (!differs.empty()) remark("its sform and qform differ (" + differs + "): the sform is used");
+      }
+      break;
+    case MatrixSource::qform:
+      if (header.pixdim[0] < 0 && header.pixdim[0] != -1) {
+        // Some programs look at the sign, others take what is not -1 for 1: k runs one way or the other.
+        fail(path, "pixdim[0]", "1 or -1, as the qform is used", text(header.pixdim[0]));
+      }
+      if (!sform.empty()) remark("its sform cannot be used (" + sform + "): the qform is used");
+      break;
+    case MatrixSource::spacing:
+      fail(path, header.sform_code > 0 ? header.qform_code > 0 ? "sform and qform" : "sform" : "qform",
+           "a usable matrix, as its code is above 0", sform + (sform.empty() || qform.empty() ? "" : ", and ") + qform);
+  }
 }
 
 double millimetres_per_unit(int units) {
@@ -159,8 +245,10 @@ double millimetres_per_unit(int units) {
 }
 
 template <typename Header>
-NiftiHeader checked(const Header& raw, int version, bool swapped, bool separate_data, const std::string& path) {
+NiftiHeader checked(const Header& raw, int version, bool swapped, bool separate_data, bool extensions,
+                    const std::string& path) {
   NiftiHeader header;
+  const auto remark = [&](const std::string& what) { header.remarks.push_back({Remark::Weight::remark, what}); };
   header.version = version;
   header.swapped = swapped;
   header.separate_data = separate_data;
@@ -172,8 +260,9 @@ NiftiHeader checked(const Header& raw, int version, bool swapped, bool separate_
   }
   header.type = static_cast<StoredType>(type);
   const int bits = static_cast<int>(8 * bytes_of(header.type));
-  if (raw.bitpix != 0 && raw.bitpix != bits) {
-    fail(path, "bitpix", std::to_string(bits) + " for datatype " + std::to_string(type), std::to_string(raw.bitpix));
+  if (raw.bitpix != bits) {
+    remark("its bitpix is " + std::to_string(raw.bitpix) + ", where datatype " + std::to_string(type) + " has " +
+           std::to_string(bits) + ": the datatype counts");
   }
 
   const std::int64_t dimensions = raw.dim[0];
@@ -184,6 +273,10 @@ NiftiHeader checked(const Header& raw, int version, bool swapped, bool separate_
   for (int axis = 1; axis <= dimensions; ++axis) {
     const std::int64_t size = raw.dim[axis];
     const std::string field = "dim[" + std::to_string(axis) + "]";
+    if (axis > 3 && size == 0) {
+      remark("its " + field + " is 0: taken as 1");
+      continue;
+    }
     if (size < 1 || size > kLongestAxis) fail(path, field, "a size from 1 to 2^31", std::to_string(size));
     if (axis > 3 && size != 1) {
       fail(path, field, "a single volume (1)", std::to_string(size) + (axis == 4 ? " volumes" : ""));
@@ -197,12 +290,17 @@ NiftiHeader checked(const Header& raw, int version, bool swapped, bool separate_
              " voxels");
   }
 
-  const double offset = static_cast<double>(raw.vox_offset);
+  double offset = static_cast<double>(raw.vox_offset);
   const double smallest = separate_data ? 0 : (version == 1 ? kNifti1HeaderBytes : kNifti2HeaderBytes) + 4.0;
+  // Without extensions there is only one place for the voxels.
+  if (!separate_data && offset == 0 && !extensions) {
+    offset = smallest;
+    remark("its vox_offset is 0: the voxels are taken to follow the header, from byte " + text(smallest));
+  }
   if (!(offset >= smallest && offset <= static_cast<double>(kMostBytes)) || offset != std::floor(offset)) {
     fail(path, "vox_offset", "a whole number of bytes, at least " + text(smallest), text(offset));
   }
-  header.voxel_offset = static_cast<std::int64_t>(raw.vox_offset);
+  header.voxel_offset = static_cast<std::int64_t>(offset);
 
   const double slope = raw.scl_slope, intercept = raw.scl_inter;
   if (std::isinf(slope)) fail(path, "scl_slope", "a finite number", text(slope));
@@ -216,9 +314,10 @@ NiftiHeader checked(const Header& raw, int version, bool swapped, bool separate_
   for (int i = 0; i < 8; ++i) header.pixdim[static_cast<std::size_t>(i)] = raw.pixdim[i];
   for (int axis = 1; axis <= 3; ++axis) {
     const double spacing = raw.pixdim[axis];
-    if (!(spacing > 0 && std::isfinite(spacing))) {
-      fail(path, "pixdim[" + std::to_string(axis) + "]", "a spacing above 0", text(spacing));
-    }
+    const std::string field = "pixdim[" + std::to_string(axis) + "]";
+    // Of 0, some make 1 and some the matrix's length.
+    if (spacing == 0 || !std::isfinite(spacing)) fail(path, field, "a spacing above 0", text(spacing));
+    if (spacing < 0) remark("its " + field + " is " + text(spacing) + ": taken as " + text(-spacing));
   }
   header.qform_code = raw.qform_code;
   header.sform_code = raw.sform_code;
@@ -231,33 +330,7 @@ NiftiHeader checked(const Header& raw, int version, bool swapped, bool separate_
   }
   header.units = raw.xyzt_units;
 
-  if (header.qform_code > 0) {
-    for (std::size_t i = 0; i < 3; ++i) {
-      const char letter = "bcd"[i], axis = "xyz"[i];
-      if (!std::isfinite(header.quaternion[i]) || std::abs(header.quaternion[i]) > 1e6) {
-        fail(path, std::string("quatern_") + letter, "a number of at most 1", text(header.quaternion[i]));
-      }
-      if (!std::isfinite(header.q_offset[i])) {
-        fail(path, std::string("qoffset_") + axis, "a finite number", text(header.q_offset[i]));
-      }
-    }
-  }
-  if (header.sform_code > 0) {
-    const auto& m = header.s_rows;
-    for (std::size_t i = 0; i < 12; ++i) {
-      if (!std::isfinite(m[i])) {
-        fail(path, std::string("srow_") + "xyz"[i / 4] + "[" + std::to_string(i % 4) + "]", "a finite number",
-             text(m[i]));
-      }
-    }
-    double lengths = 1;
-    for (std::size_t i = 0; i < 3; ++i) lengths *= std::hypot(m[i], m[4 + i], m[8 + i]);
-    const double determinant =
-        m[0] * (m[5] * m[10] - m[6] * m[9]) - m[1] * (m[4] * m[10] - m[6] * m[8]) + m[2] * (m[4] * m[9] - m[5] * m[8]);
-    if (!(std::isfinite(lengths) && std::abs(determinant) > 1e-6 * lengths)) {
-      fail(path, "srow_x, srow_y, srow_z", "three independent axes", "a determinant of " + text(determinant));
-    }
-  }
+  check_matrices(header, path);
   // What NIfTI-2 stores in metres or micrometres can leave the numbers that there are when it is brought to
   // millimetres.
   const Geometry geometry = header.geometry();
@@ -267,6 +340,9 @@ NiftiHeader checked(const Header& raw, int version, bool swapped, bool separate_
   for (const double value : geometry.affine) {
     if (!std::isfinite(value)) fail(path, "the affine", "finite numbers of mm", text(value));
   }
+  if (!usable(geometry.affine)) fail(path, "the affine", "three independent axes in mm", "others");
+  const std::vector<Remark> geometry_remarks = contradictions(geometry, matrix_name(header.matrix_source()), "pixdim");
+  header.remarks.insert(header.remarks.end(), geometry_remarks.begin(), geometry_remarks.end());
   return header;
 }
 
@@ -324,28 +400,42 @@ std::int64_t NiftiHeader::data_bytes() const {
   return shape[0] * shape[1] * shape[2] * static_cast<std::int64_t>(bytes_of(type));
 }
 
+const char* matrix_name(MatrixSource source) {
+  switch (source) {
+    case MatrixSource::sform:
+      return "sform";
+    case MatrixSource::qform:
+      return "qform";
+    case MatrixSource::spacing:
+      return "spacing";
+  }
+  throw Error(ErrorCode::internal, "a matrix without a name");
+}
+
+MatrixSource NiftiHeader::matrix_source() const {
+  if (sform_code > 0 && fault_of_sform(*this).empty()) return MatrixSource::sform;
+  if (qform_code > 0 && fault_of_qform(*this).empty()) return MatrixSource::qform;
+  return MatrixSource::spacing;
+}
+
 Geometry NiftiHeader::geometry() const {
   Geometry geometry;
   geometry.shape = shape;
   const double scale = millimetres_per_unit(units);
-  geometry.spacing = {pixdim[3] * scale, pixdim[2] * scale, pixdim[1] * scale};
-  double matrix[9] = {pixdim[1], 0, 0, 0, pixdim[2], 0, 0, 0, pixdim[3]};
-  double offset[3] = {0, 0, 0};
-  if (sform_code > 0) {
-    for (std::size_t row = 0; row < 3; ++row) {
-      for (std::size_t column = 0; column < 3; ++column) matrix[3 * row + column] = s_rows[4 * row + column];
-      offset[row] = s_rows[4 * row + 3];
-    }
-  } else if (qform_code > 0) {
-    qform_matrix(*this, matrix);
-    std::copy(q_offset.begin(), q_offset.end(), offset);
+  geometry.spacing = {std::abs(pixdim[3]) * scale, std::abs(pixdim[2]) * scale, std::abs(pixdim[1]) * scale};
+  switch (matrix_source()) {
+    case MatrixSource::sform:
+      geometry.affine = sform_matrix(*this);
+      break;
+    case MatrixSource::qform:
+      geometry.affine = qform_matrix(*this);
+      break;
+    case MatrixSource::spacing:
+      geometry.affine = {
+          std::abs(pixdim[1]), 0, 0, 0, 0, std::abs(pixdim[2]), 0, 0, 0, 0, std::abs(pixdim[3]), 0, 0, 0, 0, 1};
+      break;
   }
-  for (std::size_t row = 0; row < 3; ++row) {
-    for (std::size_t column = 0; column < 3; ++column) {
-      geometry.affine[4 * row + column] = matrix[3 * row + column] * scale;
-    }
-    geometry.affine[4 * row + 3] = offset[row] * scale;
-  }
+  for (std::size_t i = 0; i < 12; ++i) geometry.affine[i] *= scale;
   return geometry;
 }
 
@@ -377,6 +467,8 @@ NiftiHeader parse_nifti_header(const unsigned char* bytes, std::size_t size, con
     fail(path, "header", std::to_string(needed) + " bytes", std::to_string(size) + ": the file is cut short");
   }
 
+  // The first of the four bytes after the header says whether extensions follow.
+  const bool extensions = size > needed && bytes[needed] != 0;
   const auto separate_data = [&](const char* magic, const char* single, const char* pair) {
     if (std::memcmp(magic, single, 4) == 0) return false;
     if (std::memcmp(magic, pair, 4) == 0) return true;
@@ -392,7 +484,7 @@ NiftiHeader parse_nifti_header(const unsigned char* bytes, std::size_t size, con
     std::memcpy(&raw, bytes, sizeof raw);
     const bool pair = separate_data(raw.magic, "n+1", "ni1");
     if (swapped) swap_used_fields(raw);
-    return checked(raw, 1, swapped, pair, path);
+    return checked(raw, 1, swapped, pair, extensions, path);
   }
   nifti_2_header raw;
   std::memcpy(&raw, bytes, sizeof raw);
@@ -402,7 +494,7 @@ NiftiHeader parse_nifti_header(const unsigned char* bytes, std::size_t size, con
     fail(path, "magic", "the bytes 0D 0A 1A 0A after the version", "others: the file was changed on its way");
   }
   if (swapped) swap_used_fields(raw);
-  return checked(raw, 2, swapped, pair, path);
+  return checked(raw, 2, swapped, pair, extensions, path);
 }
 
 std::vector<unsigned char> serialise_nifti_header(const NiftiHeader& header, StoredType type, std::int64_t volumes) {

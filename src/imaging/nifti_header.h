@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "e2enet/volume.h"
+#include "imaging/geometry.h"
 
 namespace e2enet::imaging {
 
@@ -26,6 +27,10 @@ enum class StoredType : std::int16_t {
 };
 
 std::size_t bytes_of(StoredType type);
+
+// What says where an image lies.
+enum class MatrixSource { sform, qform, spacing };
+const char* matrix_name(MatrixSource source);  // "sform", "qform", "spacing"
 
 struct NiftiHeader {
   int version = 1;             // 1 or 2
@@ -47,8 +52,12 @@ struct NiftiHeader {
   std::array<double, 12> s_rows{};  // x, y, z rows
   int units = 0;                    // xyzt_units
 
-  // Spacing from pixdim; the affine from the sform if there is one, else the qform, else pixdim alone. In mm: metres
-  // and micrometres are converted.
+  // How what is peculiar about the header was read.
+  std::vector<Remark> remarks;
+
+  // The sform if it is claimed and usable, else the qform if that is, else the spacing alone.
+  MatrixSource matrix_source() const;
+  // Spacing: the magnitude of pixdim; the affine from matrix_source(). In mm: metres and micrometres are converted.
   Geometry geometry() const;
   std::int64_t data_bytes() const;
 
@@ -60,6 +69,7 @@ constexpr std::size_t kNifti1HeaderBytes = 348;
 constexpr std::size_t kNifti2HeaderBytes = 540;
 
 // Checks every field that is used. `size` may be more than the header; fewer bytes than the header needs are an error.
+// Four bytes more tell whether extensions follow. What others read in one way only is read so too, with a remark.
 // Throws Error (invalid_image) naming `path`, the field, what was expected and what was found.
 NiftiHeader parse_nifti_header(const unsigned char* bytes, std::size_t size, const std::string& path);
 

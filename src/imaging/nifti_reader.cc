@@ -217,7 +217,7 @@ ImageReader::ImageReader(const std::string& path) : path_(path) {
   }
   const std::string header_path = ends_with(plain, ".img") ? partner(path, ".hdr") : path;
   data_ = std::make_unique<ByteStream>(header_path);
-  unsigned char bytes[kNifti2HeaderBytes];
+  unsigned char bytes[kNifti2HeaderBytes + 4];  // four more say whether extensions follow
   const std::int64_t got = data_->read(0, bytes, sizeof bytes);
   header_ = parse_nifti_header(bytes, static_cast<std::size_t>(got), header_path);
   if (header_.separate_data != pair) {

@@ -33,6 +33,7 @@ class ImageReader : public SliceSource {
   const NiftiHeader& header() const { return header_; }
   const Geometry& geometry() const { return geometry_; }
   const Shape& shape() const override { return header_.shape; }
+  std::string name() const override { return path_; }
   const float* view(std::int64_t, std::int64_t) override { return nullptr; }
 
   // Reading the last slice also checks what follows it: a gzip stream's checksum. Every call checks that the file's

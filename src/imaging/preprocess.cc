@@ -38,6 +38,27 @@ struct PlaneRanges {
   std::vector<std::int64_t> values;
 };
 
+// Reads the region again to say where the infinite values are that a pass over it has found.
+[[noreturn]] void refuse_infinite(SliceSource& source, std::size_t channel, const Box& region) {
+  const Shape shape = source.shape();
+  std::vector<float> slice(index(source.slice_size()));
+  std::int64_t count = 0;
+  std::string first;
+  for (std::int64_t d = region.begin[0]; d < region.end[0]; ++d) {
+    source.read(d, d + 1, slice.data());
+    for (std::int64_t h = region.begin[1]; h < region.end[1]; ++h) {
+      for (std::int64_t w = region.begin[2]; w < region.end[2]; ++w) {
+        if (!std::isinf(slice[index(h * shape[2] + w)])) continue;
+        if (count++ > 0) continue;
+        first = "(" + std::to_string(w) + ", " + std::to_string(h) + ", " + std::to_string(d) + ")";
+      }
+    }
+  }
+  const std::string where = source.name().empty() ? "channel " + std::to_string(channel) : source.name();
+  throw Error(ErrorCode::invalid_image, where + ": voxels: expected finite values (of float32), found " +
+                                            std::to_string(count) + " infinite, the first at (i, j, k) = " + first);
+}
+
 }  // namespace
 
 Survey survey_image(const std::vector<SliceSource*>& channels, const SurveyOptions& options) {
@@ -156,10 +177,7 @@ Survey survey_image(const std::vector<SliceSource*>& channels, const SurveyOptio
     }
     result.lowest = *std::min_element(result.low[0].begin(), result.low[0].end());
     result.highest = *std::max_element(result.high[0].begin(), result.high[0].end());
-    if (std::isinf(result.lowest) || std::isinf(result.highest)) {
-      throw Error(ErrorCode::invalid_image,
-                  "channel " + std::to_string(c) + ": voxels: expected finite values, found an infinite one");
-    }
+    if (std::isinf(result.lowest) || std::isinf(result.highest)) refuse_infinite(*channels[c], c, region);
   }
   if (options.mask) {
     survey.mask = survey.mask->cropped(in_region);
@@ -202,6 +220,25 @@ void check(const PreprocessingConfiguration& configuration) {
 
 }  // namespace
 
+Shape resampled_shape(const Shape& shape, const Spacing& original, const Spacing& target) {
+  Shape resampled;
+  double voxels = 1;
+  for (std::size_t a = 0; a < 3; ++a) {
+    // Half to even, as numpy rounds. An axis never vanishes.
+    const double exact = original[a] / target[a] * static_cast<double>(shape[a]);
+    const double rounded = std::max(1.0, std::nearbyint(exact));
+    voxels *= rounded;
+    if (!(rounded <= kLongestAxis) || voxels > 0x1p42) {
+      throw Error(ErrorCode::invalid_image, "spacing along network axis " + std::to_string(a) +
+                                                ": expected one near the model's " + std::to_string(target[a]) +
+                                                " mm, found " + std::to_string(original[a]) + " mm (" +
+                                                std::to_string(exact) + " voxels after resampling)");
+    }
+    resampled[a] = static_cast<std::int64_t>(rounded);
+  }
+  return resampled;
+}
+
 SurveyOptions PreprocessPlan::survey_options(const Geometry& geometry,
                                              const PreprocessingConfiguration& configuration) {
   check(configuration);
@@ -227,20 +264,7 @@ PreprocessPlan::PreprocessPlan(const Geometry& geometry, const Survey& survey,
   const Spacing original = frame_.spacing(geometry.spacing);
   target_spacing_ = configuration.spacing.value_or(original);
   cropped_shape_ = frame_.shape(box_.size());
-  double voxels = 1;
-  for (std::size_t a = 0; a < 3; ++a) {
-    // Half to even, as numpy rounds. An axis never vanishes.
-    const double exact = original[a] / target_spacing_[a] * static_cast<double>(cropped_shape_[a]);
-    const double rounded = std::max(1.0, std::nearbyint(exact));
-    voxels *= rounded;
-    if (!(rounded <= kLongestAxis) || voxels > 0x1p42) {
-      throw Error(ErrorCode::invalid_image,
-                  "spacing along network axis " + std::to_string(a) + ": expected one near the model's " +
-                      std::to_string(target_spacing_[a]) + " mm, found " + std::to_string(original[a]) + " mm (" +
-                      std::to_string(exact) + " voxels after resampling)");
-    }
-    shape_[a] = static_cast<std::int64_t>(rounded);
-  }
+  shape_ = resampled_shape(cropped_shape_, original, target_spacing_);
   separate_axis_ = separate_axis(original, target_spacing_);
 }
 

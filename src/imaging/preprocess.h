@@ -70,13 +70,17 @@ struct SurveyOptions {
   PassOptions pass;
 };
 
-// Throws Error (invalid_image) where a value is infinite or the channels' shapes differ.
+// Throws Error (invalid_image) where the channels' shapes differ or values are infinite, naming the file, the first
+// such voxel and their number.
 Survey survey_image(const std::vector<SliceSource*>& channels, const SurveyOptions& options);
 
 // The axis (in the order of `spacing`) along which slices are thick enough to be resampled on their own, or -1: the
 // ratio of the largest and smallest spacing is above 3, first of `original`, and only if it is not there, of `target`;
 // and the largest belongs to one axis only.
 int separate_axis(const Spacing& original, const Spacing& target);
+
+// What a volume becomes, all in one order of axes. Throws Error (invalid_image) where that is beyond reason.
+Shape resampled_shape(const Shape& shape, const Spacing& original, const Spacing& target);
 
 // Everything about an image that preprocessing and export need, decided once.
 class PreprocessPlan {

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <cstring>
+#include <string>
 
 #include "e2enet/volume.h"
 
@@ -13,6 +14,8 @@ class SliceSource {
  public:
   virtual ~SliceSource() = default;
   virtual const Shape& shape() const = 0;
+  // The file's, where there is one; for messages.
+  virtual std::string name() const { return ""; }
 
   // Slices [begin, end) as they lie in memory, or null when they must be read. Any number of threads may call it.
   virtual const float* view(std::int64_t begin, std::int64_t end) = 0;

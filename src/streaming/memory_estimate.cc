@@ -52,13 +52,10 @@ Extent3 network_extent(const model::Configuration& configuration, const Geometry
   const imaging::AxisMap frame = network_frame(configuration, geometry);
   const Shape cropped = frame.shape(options.region ? options.region->size() : geometry.shape);
   const Spacing spacing = frame.spacing(geometry.spacing);
-  Extent3 volume{};
-  for (std::size_t axis = 0; axis < 3; ++axis) {
-    const double target =
-        configuration.preprocessing.spacing ? (*configuration.preprocessing.spacing)[axis] : spacing[axis];
-    volume[axis] = int(std::clamp(std::nearbyint(spacing[axis] / target * double(cropped[axis])), 1.0, 1e9));
-  }
-  return volume;
+  const Spacing target = configuration.preprocessing.spacing.value_or(spacing);
+  // A spacing beyond reason is refused here, before anything is computed from it.
+  const Shape volume = imaging::resampled_shape(cropped, spacing, target);
+  return {int(volume[0]), int(volume[1]), int(volume[2])};
 }
 
 std::int64_t count_runs(const Extent3& volume, const model::Triple& patch, const TilingOptions& options) {

@@ -44,14 +44,15 @@ struct CallerNeeds {
 };
 
 // `process` is what was resident after the engine was made and before it ran. The holding is that of `options`. Throws
-// Error (invalid_argument) for an orientation that the model gets wrong.
+// Error (invalid_argument) for an orientation that the model gets wrong, and what network_extent() throws.
 MemoryEstimate estimate_memory(const engine::Engine& engine, std::int64_t process, const Geometry& geometry,
                                const PipelineOptions& options, const CallerNeeds& needs);
 
 // How the network's axes lie in the file's.
 imaging::AxisMap network_frame(const model::Configuration& configuration, const Geometry& geometry);
 
-// The network's extent for the whole region, and how often the network runs to fill it: tiles times mirrored copies.
+// The network's extent for the whole region (Error (invalid_image) where the spacing makes it larger than any memory),
+// and how often the network runs to fill it: tiles times mirrored copies.
 Extent3 network_extent(const model::Configuration& configuration, const Geometry& geometry,
                        const PipelineOptions& options);
 std::int64_t count_runs(const Extent3& volume, const model::Triple& patch, const TilingOptions& options);

@@ -131,3 +131,36 @@ TEST_CASE("C: errors are values with a message, a message a thread") {
   e2enet_segmenter_free(nullptr);
   e2enet_model_free(nullptr);
 }
+
+TEST_CASE("C: a zeroed affine is refused; remarks and implausible spacings") {
+  const e2enet::test::TestImage image({10, 22, 18});
+  const CModel model;
+  e2enet_options options;
+  e2enet_options_default(&options);
+  CHECK(options.allow_implausible_spacing == 0);
+  e2enet_segmenter* segmenter = nullptr;
+  REQUIRE(e2enet_segmenter_create(model.model, &options, &segmenter) == E2ENET_OK);
+  std::vector<std::uint16_t> labels(image.voxels());
+  e2enet_image input = c_image(image);
+  const auto segment = [&](e2enet_segmenter* with) {
+    return e2enet_segment(with, &input, labels.data(), nullptr, nullptr, nullptr);
+  };
+  CHECK(segment(segmenter) == E2ENET_OK);
+  CHECK(std::string(e2enet_segmenter_remarks(segmenter)).empty());
+  std::fill_n(input.affine, 16, 0.0);
+  CHECK(segment(segmenter) == E2ENET_INVALID_ARGUMENT);
+  CHECK(std::string(e2enet_last_error()).find("affine") != std::string::npos);
+  input = c_image(image);
+  input.affine[10] = 3;
+  CHECK(segment(segmenter) == E2ENET_OK);
+  CHECK(std::string(e2enet_segmenter_remarks(segmenter)).find("3 mm3") != std::string::npos);
+  input = c_image(image);
+  input.spacing[1] = 0.001;
+  CHECK(segment(segmenter) == E2ENET_INVALID_IMAGE);
+  CHECK(std::string(e2enet_last_error()).find("0.001 mm along j") != std::string::npos);
+  e2enet_segmenter_free(segmenter);
+  options.allow_implausible_spacing = 1;
+  REQUIRE(e2enet_segmenter_create(model.model, &options, &segmenter) == E2ENET_OK);
+  CHECK(segment(segmenter) == E2ENET_OK);
+  e2enet_segmenter_free(segmenter);
+}

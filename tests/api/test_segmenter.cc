@@ -256,11 +256,91 @@ TEST_CASE("images that make no sense are refused, and the segmenter still works"
   CHECK(same_bits(segmenter.segment(image.view), expected));
 }
 
+TEST_CASE("an affine that does not tell where voxels lie is refused; one that contradicts the spacing is remarked on") {
+  const TestImage image({8, 16, 12});
+  Segmenter segmenter(small_model(), with_threads(2));
+  const Segmentation expected = segmenter.segment(image.view);
+  CHECK(expected.remarks.empty());
+  const e2enet::Affine unusable[] = {
+      {},                                                            // a zeroed structure
+      {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1},              // the same with a 1 in the corner
+      {1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1},              // a column of zeros
+      {1, 1, 0, 0, 1, 1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1},              // two axes in one direction
+      {1, 2, 3, 0, 4, 5, 6, 0, 7, 8, 9, 0, 0, 0, 0, 1},              // three in a plane
+      {1e300, 0, 0, 0, 0, 1e300, 0, 0, 0, 0, 1e300, 0, 0, 0, 0, 1},  // no number for the volume
+  };
+  for (const e2enet::Affine& affine : unusable) {
+    ImageView view = image.view;
+    view.geometry.affine = affine;
+    refused(segmenter, view, ErrorCode::invalid_argument, "affine");
+  }
+  // Left-handed and turned ones are as good as any.
+  for (const e2enet::Affine& affine : {e2enet::Affine{-1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1},
+                                       e2enet::Affine{0.6, -0.8, 0, 5, 0.8, 0.6, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1}}) {
+    ImageView view = image.view;
+    view.geometry.affine = affine;
+    CHECK(segmenter.segment(view).remarks.empty());
+  }
+  ImageView view = image.view;
+  view.geometry.affine = {1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 2, 0, 0, 0, 0, 1};
+  const Segmentation contradicted = segmenter.segment(view);
+  CHECK(same_bits(contradicted, expected));  // distances go by the spacing
+  REQUIRE(contradicted.remarks.size() == 1);
+  CHECK(contradicted.remarks[0].find("2 mm3") != std::string::npos);
+  CHECK(contradicted.remarks[0].find("1 mm3") != std::string::npos);
+  view.geometry.affine = {1, 0, 0, 0, 0, 1, 0.5, 0, 0, 0, 1, 0, 0, 0, 0, 1};
+  CHECK(segmenter.segment(view).remarks.size() == 2);  // the length, the angle
+}
+
+TEST_CASE("an implausible spacing is refused, unless that is allowed") {
+  const TestImage image({10, 20, 15});
+  for (const bool with_spacing : {false, true}) {
+    CAPTURE(with_spacing);
+    const Model model =
+        small_model(with_spacing ? R"(, "preprocessing": {"spacing": [2, 1, 1], "orientation": "RAS"})" : "");
+    Segmenter segmenter(model, with_threads(2));
+    Options options = with_threads(2);
+    options.allow_implausible_spacing = true;
+    Segmenter allowing(model, options);
+    const auto with = [&](double spacing, std::size_t axis) {
+      ImageView view = image.view;
+      view.geometry.spacing = {1, 1, 1};
+      view.geometry.spacing[axis] = spacing;
+      return view;
+    };
+    for (std::size_t axis = 0; axis < 3; ++axis) {
+      const double extent = double(image.view.geometry.shape[axis]);
+      CHECK_NOTHROW(segmenter.segment(with(0.2, axis)));  // a field of view of 2 to 4 mm
+      refused(segmenter, with(0.09, axis), ErrorCode::invalid_image, "spacing: expected a field of view");
+      refused(segmenter, with(3001 / extent, axis), ErrorCode::invalid_image, "spacing: expected a field of view");
+      CHECK_NOTHROW(allowing.segment(with(0.09, axis)));
+    }
+    if (!with_spacing) {
+      CHECK_NOTHROW(segmenter.segment(with(100, 0)));
+      continue;
+    }
+    CHECK_NOTHROW(segmenter.segment(with(20, 0)));
+    CHECK_NOTHROW(segmenter.segment(with(10, 2)));
+    refused(segmenter, with(20.1, 0), ErrorCode::invalid_image, "of the model's 2 mm");
+    refused(segmenter, with(10.1, 1), ErrorCode::invalid_image, "10.1 mm along j");
+    // The model's axes in the file's order: depth is the file's i.
+    ImageView turned = with(20.1, 2);
+    turned.geometry.affine = {0, 0, 1, 0, 0, 1, 0, 0, 20.1, 0, 0, 0, 0, 0, 0, 1};
+    refused(segmenter, turned, ErrorCode::invalid_image, "20.1 mm along i");
+    turned.geometry.spacing[2] = 19;
+    CHECK_NOTHROW(segmenter.segment(turned));
+    // Beyond any memory, allowed or not.
+    refused(allowing, with(1e30, 0), ErrorCode::invalid_image, "spacing along network axis 0");
+  }
+}
+
 TEST_CASE("an image larger than any memory is refused as such") {
   if (e2enet::test::kAddressSanitizer || e2enet::test::kThreadSanitizer)
     E2ENET_SKIP("the sanitizer ends the process where the system would refuse the memory");
   const TestImage image({8, 16, 12});
-  Segmenter segmenter(small_model(), with_threads(1));
+  Options options = with_threads(1);
+  options.allow_implausible_spacing = true;  // of 32 metres
+  Segmenter segmenter(small_model(), options);
   ImageView view = image.view;
   view.geometry.shape = {32767, 32767, 32767};
   refused(segmenter, view, ErrorCode::out_of_memory, "memory");
@@ -295,7 +375,9 @@ TEST_CASE("degenerate images are segmented: one voxel, lines, planes, constants,
     CAPTURE(image.view.geometry.shape[0]);
     CAPTURE(image.view.geometry.shape[1]);
     CAPTURE(image.view.geometry.shape[2]);
-    const Segmentation result = Segmenter(model, with_threads(2)).segment(image.view);
+    Options options = with_threads(2);
+    options.allow_implausible_spacing = true;  // of one voxel, for example
+    const Segmentation result = Segmenter(model, options).segment(image.view);
     REQUIRE(result.labels.size() == image.voxels());
     CHECK(*std::max_element(result.labels.begin(), result.labels.end()) < 3);
     std::size_t strange = 0;

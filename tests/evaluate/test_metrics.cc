@@ -183,6 +183,21 @@ TEST_CASE("labels do not see each other") {
   CHECK(labels_present(prediction.view()) == std::vector<int>{1, 300});
 }
 
+TEST_CASE("volumes are the reference's voxel volume where it is given, which the spacing need not tell") {
+  Volume prediction({4, 4, 8}, {1, 2, 3}), reference({4, 4, 8}, {1, 2, 3});
+  prediction.box(0, 4, 0, 4, 0, 2);
+  reference.box(0, 4, 0, 4, 0, 4);
+  const auto by_spacing = e2enet::evaluate::score_label(prediction.view(), reference.view(), 1, 1.0);
+  CHECK(by_spacing.prediction_ml == doctest::Approx(32 * 0.006));
+  CHECK(by_spacing.reference_ml == doctest::Approx(64 * 0.006));
+  LabelView sheared = reference.view();
+  sheared.voxel_ml = 0.005;
+  const auto by_matrix = e2enet::evaluate::score_label(prediction.view(), sheared, 1, 1.0);
+  CHECK(by_matrix.prediction_ml == doctest::Approx(32 * 0.005));
+  CHECK(by_matrix.reference_ml == doctest::Approx(64 * 0.005));
+  CHECK(*by_matrix.hd95 == *by_spacing.hd95);
+}
+
 TEST_CASE("what cannot be compared is refused") {
   Volume volume({3, 4, 5}), other({3, 5, 4}), flat({3, 4, 5}, {1, 0, 1});
   CHECK_THROWS_AS(score(volume, other), e2enet::Error);

@@ -1,5 +1,6 @@
 #include <doctest/doctest.h>
 
+#include <array>
 #include <chrono>
 #include <cmath>
 #include <functional>
@@ -11,6 +12,7 @@
 #include "imaging/nifti_bytes.h"
 #include "imaging/nifti_reader.h"
 #include "imaging/nifti_writer.h"
+#include "imaging/orientation.h"
 
 using namespace e2enet;
 using namespace e2enet::imaging;
@@ -250,13 +252,14 @@ TEST_CASE("a lie in any field is refused with the file, the field and what was f
       {"datatype", 2304, 0, "RGBA"},
       {"datatype", 3, 0, "datatype"},
       {"datatype", -4, 0, "datatype"},
-      {"bitpix", 8, 0, "bitpix"},
-      {"bitpix", -16, 0, "bitpix"},
-      {"vox_offset", 0, 0, "vox_offset"},
       {"vox_offset", -352, 0, "vox_offset"},
+      {"vox_offset", 348, 0, "vox_offset"},
+      {"dim", -1, 4, "dim[4]"},
+      {"sform_code", 6, 0, "sform_code"},
+      {"qform_code", 1000, 0, "qform_code"},
+      {"pixdim", -0.5, 0, "pixdim[0]"},
       {"vox_offset", 1e9, 0, "cut short"},
       {"pixdim", 0, 1, "pixdim[1]"},
-      {"pixdim", -1, 2, "pixdim[2]"},
       {"pixdim", nan, 3, "pixdim[3]"},
       {"pixdim", infinity, 3, "pixdim[3]"},
       {"scl_slope", infinity, 0, "scl_slope"},
@@ -279,8 +282,10 @@ TEST_CASE("a lie in any field is refused with the file, the field and what was f
       CAPTURE(lie.value);
       CAPTURE(lie.element);
       HeaderBytes header = small_header(version);
-      header.set("scl_slope", 2).set("qform_code", 1).set("sform_code", 1);
-      header.set("srow_x", 1, 0).set("srow_y", 1, 1).set("srow_z", 1, 2);
+      // Only the matrix that is lied about is there: another good one would be taken.
+      const bool of_sform = contains(lie.field, "srow") || contains(lie.field, "sform");
+      header.set("scl_slope", 2).set(of_sform ? "sform_code" : "qform_code", 1);
+      header.set("srow_x", 1, 0).set("srow_y", 1, 1).set("srow_z", 1, 2).set("dim", 4, 0);
       write_bytes(folder / "good.nii", header.file(small_data()));
       REQUIRE(failure(folder / "good.nii") == "");
       header.set(lie.field, lie.value, lie.element);
@@ -296,6 +301,153 @@ TEST_CASE("a lie in any field is refused with the file, the field and what was f
       }
     }
   }
+}
+
+namespace {
+
+// All remarks of an image, warnings marked, one a line.
+std::string remarks_of(const std::string& path) {
+  std::string lines;
+  const ImageReader reader(path);
+  for (const Remark& remark : reader.header().remarks) {
+    lines += (remark.weight == Remark::Weight::warning ? "warning: " : "") + remark.text + "\n";
+  }
+  return lines;
+}
+
+// small_header() with an sform of `matrix` (row-major 3 x 3) and spacings that fit it.
+HeaderBytes with_sform(const std::array<double, 9>& matrix, int version = 1) {
+  HeaderBytes header = small_header(version);
+  header.set("sform_code", 1);
+  for (int column = 0; column < 3; ++column) {
+    const auto at = static_cast<std::size_t>(column);
+    header.set("srow_x", matrix[at], column)
+        .set("srow_y", matrix[3 + at], column)
+        .set("srow_z", matrix[6 + at], column);
+    header.set("pixdim", std::hypot(matrix[at], matrix[3 + at], matrix[6 + at]), column + 1);
+  }
+  return header;
+}
+
+}  // namespace
+
+TEST_CASE("headers with one meaning are read, and a remark says how") {
+  TemporaryFolder folder;
+  const std::string path = folder / "x.nii", zipped = folder / "x.nii.gz";
+  for (const int version : {1, 2}) {
+    CAPTURE(version);
+    const HeaderBytes good = with_sform({-2, 0, 0, 0, 3, 0, 0, 0, 4}, version);
+    write_bytes(path, good.file(small_data()));
+    CHECK(remarks_of(path) == "");
+    const std::vector<float> voxels = voxels_of(path);
+    const Affine affine = ImageReader(path).geometry().affine;
+    struct Peculiarity {
+      const char* field;
+      double value;
+      int element;
+      const char* remark;
+    };
+    const Peculiarity peculiarities[] = {
+        {"bitpix", 8, 0, "bitpix is 8"},      {"bitpix", -16, 0, "bitpix is -16"},
+        {"bitpix", 0, 0, "bitpix is 0"},      {"vox_offset", 0, 0, "vox_offset is 0"},
+        {"pixdim", -2, 1, "pixdim[1] is -2"}, {"pixdim", -4, 3, "pixdim[3] is -4"},
+        {"dim", 0, 4, "dim[4] is 0"},         {"dim", 0, 7, "dim[7] is 0"},
+    };
+    for (const Peculiarity& one : peculiarities) {
+      CAPTURE(one.remark);
+      HeaderBytes header = good;
+      header.set("dim", 7, 0).set(one.field, one.value, one.element);
+      write_bytes(path, header.file(small_data()));
+      write_bytes(zipped, gzipped(header.file(small_data())));
+      for (const std::string& file : {path, zipped}) {
+        CHECK(voxels_of(file) == voxels);
+        CHECK(ImageReader(file).geometry().affine == affine);
+        CHECK(ImageReader(file).geometry().spacing == Spacing{4, 3, 2});
+        CHECK(ImageReader(file).shape() == Shape{2, 2, 3});
+        CHECK(contains(remarks_of(file), one.remark));
+      }
+    }
+    // Two places for the voxels: after the header, or after the extensions.
+    HeaderBytes header = good;
+    std::string bytes = header.set("vox_offset", 0).file(small_data());
+    bytes[version == 1 ? 348 : 540] = 1;
+    write_bytes(path, bytes);
+    CHECK(contains(failure(path), "vox_offset"));
+    // A file whose voxels follow the header at once is too short to be read otherwise.
+    write_bytes(path, header.bytes() + small_data());
+    CHECK(contains(failure(path), "cut short"));
+  }
+}
+
+TEST_CASE("the matrix in use: a usable sform, else a usable qform, else none where none is claimed") {
+  TemporaryFolder folder;
+  const std::string path = folder / "x.nii";
+  const double nan = std::nan("");
+  const auto source = [&](const HeaderBytes& header) {
+    write_bytes(path, header.file(small_data()));
+    const ImageReader reader(path);
+    return matrix_name(reader.header().matrix_source()) + std::string(" ") + orientation_code(reader.geometry().affine);
+  };
+  // sform LAS; qform, a half turn about x, RPI.
+  HeaderBytes both = with_sform({-1, 0, 0, 0, 1, 0, 0, 0, 1});
+  both.set("qform_code", 1).set("quatern_b", 1);
+  CHECK(source(both) == "sform LAS");
+  CHECK(contains(remarks_of(path), "sform and qform differ (LAS and RPI): the sform is used"));
+  HeaderBytes qform = both;
+  CHECK(source(qform.set("sform_code", 0)) == "qform RPI");
+  CHECK(remarks_of(path) == "");
+  HeaderBytes none = both;
+  CHECK(source(none.set("sform_code", 0).set("qform_code", 0)) == "spacing RAS");
+  CHECK(contains(remarks_of(path), "does not tell how it lies"));
+
+  for (const double bad : {0.0, nan, HUGE_VAL}) {
+    CAPTURE(bad);
+    HeaderBytes header = both;
+    for (int column = 0; column < 4; ++column) header.set("srow_x", bad, column);
+    CHECK(source(header) == "qform RPI");
+    CHECK(contains(remarks_of(path), "its sform cannot be used"));
+    header.set("qform_code", 0);
+    write_bytes(path, header.file(small_data()));
+    CHECK(contains(failure(path), "sform: expected a usable matrix"));
+    header.set("qform_code", 1).set("quatern_b", nan);
+    write_bytes(path, header.file(small_data()));
+    CHECK(contains(failure(path), "sform and qform: expected a usable matrix"));
+  }
+  for (const double bad : {nan, 1.1, HUGE_VAL}) {
+    CAPTURE(bad);
+    HeaderBytes header = both;
+    CHECK(source(header.set("quatern_b", bad)) == "sform LAS");
+    CHECK(contains(remarks_of(path), "its qform cannot be used"));
+    header.set("sform_code", 0);
+    write_bytes(path, header.file(small_data()));
+    CHECK(contains(failure(path), "qform: expected a usable matrix"));
+  }
+  HeaderBytes unused = both;  // a sign of the qform that means two things does not matter where the sform is used
+  CHECK(source(unused.set("pixdim", -2, 0)) == "sform LAS");
+}
+
+TEST_CASE("a matrix that contradicts the spacing, or is sheared, is said; volumes are the matrix's") {
+  TemporaryFolder folder;
+  const std::string path = folder / "x.nii";
+  HeaderBytes longer = with_sform({1, 0, 0, 0, 1, 0, 0, 0, 2});
+  write_bytes(path, longer.set("pixdim", 1, 3).file(small_data()));
+  CHECK(ImageReader(path).geometry().voxel_ml() == doctest::Approx(0.002));
+  CHECK(contains(remarks_of(path), "warning: a voxel has 2 mm3 and sides of 1 x 1 x 2 mm by the sform, 1 mm3"));
+  // Rounding is no contradiction, whatever the angles.
+  write_bytes(path, with_sform({0.8, -0.6, 0, 0.6, 0.8, 0, 0, 0, 1.2}).set("pixdim", 1.201, 3).file(small_data()));
+  CHECK(remarks_of(path) == "");
+  CHECK(ImageReader(path).geometry().voxel_ml() == doctest::Approx(0.0012));
+  // A gantry that is tilted by 30 degrees: the columns have the spacings' lengths, the voxels a smaller volume.
+  write_bytes(path,
+              with_sform({1, 0, 0, 0, 1, std::sin(0.5235987756), 0, 0, std::cos(0.5235987756)}).file(small_data()));
+  CHECK(ImageReader(path).geometry().voxel_ml() == doctest::Approx(0.001 * std::cos(0.5235987756)));
+  CHECK(contains(remarks_of(path), "warning: a voxel has 0.866025 mm3"));
+  CHECK(contains(remarks_of(path), "warning: the axes j and k are at 60 degrees"));
+  // The same lengths on other axes.
+  HeaderBytes exchanged = with_sform({1, 0, 0, 0, 2, 0, 0, 0, 3});
+  write_bytes(path, exchanged.set("pixdim", 3, 1).set("pixdim", 1, 3).file(small_data()));
+  CHECK(contains(remarks_of(path),
+                 "warning: a voxel has 6 mm3 and sides of 1 x 2 x 3 mm by the sform, 6 mm3 and 3 x 2 x 1"));
 }
 
 TEST_CASE("dimensions that no memory holds are refused before any is asked for") {

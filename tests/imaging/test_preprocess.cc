@@ -125,10 +125,28 @@ TEST_CASE("an image without a nonzero voxel is found empty") {
   CHECK(survey_image({&source}, {}).empty());
 }
 
-TEST_CASE("an infinite voxel is refused") {
-  Volume volume({3, 4, 5});
+TEST_CASE("infinite voxels are refused with the channel, the first and their number, of the region only") {
+  Volume good({3, 4, 5}), volume({3, 4, 5});
   volume.at(1, 2, 3) = -HUGE_VALF;
   CHECK_THROWS_AS(run({volume}, plain()), Error);
+  volume.at(2, 0, 1) = HUGE_VALF;
+  MemorySource first(good.voxels.data(), good.geometry.shape), second(volume.voxels.data(), volume.geometry.shape);
+  const auto message = [&](const SurveyOptions& options) -> std::string {
+    try {
+      survey_image({&first, &second}, options);
+    } catch (const Error& error) {
+      return error.what();
+    }
+    return "";
+  };
+  CHECK(message({}).find(
+            "channel 1: voxels: expected finite values (of float32), found 2 infinite, the first at (i, j, k) = "
+            "(3, 2, 1)") == 0);
+  SurveyOptions region;
+  region.region = Box{{2, 0, 0}, {3, 4, 5}};
+  CHECK(message(region).find("found 1 infinite, the first at (i, j, k) = (1, 0, 2)") != std::string::npos);
+  region.region = Box{{0, 0, 0}, {1, 4, 5}};
+  CHECK(message(region) == "");
 }
 
 TEST_CASE("channels of different shapes are refused") {
