@@ -26,7 +26,9 @@ HEADERS = {348: Nifti1Header, 540: Nifti2Header}
 LABEL_TOLERANCE = 0.01
 LARGEST_LABEL = 65535
 SMALLEST_FIELD_OF_VIEW, LARGEST_FIELD_OF_VIEW = 5.0, 3000.0  # mm
+SMALL_SPACING = 0.1  # mm; a few slices of larger voxels are no mistake
 MOST_TIMES_OFF = 10.0
+ROUNDING = 1e-6  # a spacing of exactly ten times the model's, in float32
 NAMES_SHOWN = 3
 
 
@@ -301,7 +303,8 @@ def require_plausible_spacings(cases, preprocessing: Optional[dict] = None) -> N
         grid = read_grid(path)
         for axis, (count, spacing) in enumerate(zip(grid.shape, grid.spacing)):
             view = count * spacing
-            if not SMALLEST_FIELD_OF_VIEW <= view <= LARGEST_FIELD_OF_VIEW:
+            small = view < SMALLEST_FIELD_OF_VIEW and spacing < SMALL_SPACING * (1 - ROUNDING)
+            if small or view > LARGEST_FIELD_OF_VIEW * (1 + ROUNDING):
                 raise ImageError(f"{path}: pixdim[{axis + 1}]: expected a field of view of {SMALLEST_FIELD_OF_VIEW:g} mm to "
                                  f"{LARGEST_FIELD_OF_VIEW / 1000:g} m, found {count} voxels of {spacing:g} mm, {view:g} mm "
                                  "in all (are its units right? --force takes it)")
@@ -312,7 +315,7 @@ def require_plausible_spacings(cases, preprocessing: Optional[dict] = None) -> N
         turn = places.turn_to(grid.affine, code) if code else Turn((0, 1, 2), (False, False, False))
         depth_first = turn.of_axes(grid.spacing)[::-1]
         spacing = [depth_first[axis] for axis in preprocessing.get("transpose_forward", (0, 1, 2))]
-        if any(max(a / b, b / a) > MOST_TIMES_OFF for a, b in zip(spacing, target)):
+        if any(max(a / b, b / a) > MOST_TIMES_OFF * (1 + ROUNDING) for a, b in zip(spacing, target)):
             raise ImageError(f"{path}: pixdim: expected a spacing within {MOST_TIMES_OFF:g} times of the model's "
                              f"{text_of(float(value) for value in target)} mm (d x h x w), found {text_of(spacing)} mm "
                              "(are its units right? --force takes it)")
