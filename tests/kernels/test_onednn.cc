@@ -1,7 +1,8 @@
 // Dense convolutions through oneDNN against the reference.
 #include <doctest/doctest.h>
-#include <omp.h>
 
+#include <atomic>
+#include <thread>
 #include <vector>
 
 #include "layers.h"
@@ -81,14 +82,17 @@ TEST_CASE("oneDNN: items run by several threads at once give the bits of one thr
     arguments.sources = &source;
     arguments.output = output.feature();
     const int items = convolution->items_per_band();
-#pragma omp parallel num_threads(threads)
-    {
-      AlignedBuffer scratch(convolution->scratch_bytes(), "a test's scratch");
-#pragma omp for schedule(dynamic, 1)
-      for (int i = 0; i < convolution->bands() * items; ++i) {
-        convolution->run(arguments, i / items, i % items, scratch.data());
-      }
+    std::atomic<int> next{0};
+    std::vector<std::thread> team;
+    for (int thread = 0; thread < threads; ++thread) {
+      team.emplace_back([&] {
+        AlignedBuffer scratch(convolution->scratch_bytes(), "a test's scratch");
+        for (int i = next++; i < convolution->bands() * items; i = next++) {
+          convolution->run(arguments, i / items, i % items, scratch.data());
+        }
+      });
     }
+    for (std::thread& member : team) member.join();
     return output;
   };
   CHECK(difference(run(4), run(1)).largest == 0);
