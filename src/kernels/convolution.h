@@ -44,7 +44,7 @@ struct Source {
   Activation activation;
 };
 
-// Mean and sum of squared deviations from it, of the values that one work item wrote to one channel.
+// Mean and sum of squared deviations from it, of the values of one channel in the voxels of one slot.
 struct PartialStatistics {
   float mean = 0;
   float squared_deviations = 0;
@@ -69,7 +69,7 @@ struct ConvolutionArguments {
   const float* bias = nullptr;      // per output channel
   Feature output;                   // the bare convolution with bias, before the norm
   PooledOutput pooled;
-  // statistics[slot * outputs + o]; slot = band * items_per_band() + item. nullptr: not wanted.
+  // statistics[slot * outputs + o]; slot = Convolution::slot_of(band, item). nullptr: not wanted.
   PartialStatistics* statistics = nullptr;
 };
 
@@ -85,8 +85,12 @@ class Convolution {
   virtual int rows_per_band() const = 0;
   virtual int items_per_band() const = 0;
 
-  // Voxels (of one channel) that an item writes: the count behind its PartialStatistics.
-  virtual std::int64_t item_voxels(int band, int item) const = 0;
+  // Slots of statistics. Items that write the same voxels of different channels share one, in which each fills the
+  // entries of its own channels; every entry of every slot is filled by exactly one item.
+  virtual int slots_per_band() const { return items_per_band(); }
+  int slot_of(int band, int item) const { return band * slots_per_band() + item % slots_per_band(); }
+  // Voxels (of one channel) of a band's slot: the count behind its PartialStatistics.
+  virtual std::int64_t slot_voxels(int band, int slot) const = 0;
 
   // Whether PooledOutput is supported for this pooling stride.
   virtual bool can_pool(Stride stride) const = 0;

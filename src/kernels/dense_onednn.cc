@@ -64,7 +64,7 @@ class DenseOnednn final : public Convolution {
   int bands() const override { return (output_.height + rows_ - 1) / rows_; }
   int rows_per_band() const override { return rows_; }
   int items_per_band() const override { return depth_blocks_ * segments_; }
-  std::int64_t item_voxels(int band, int item) const override {
+  std::int64_t slot_voxels(int band, int item) const override {
     const Item at = locate(band, item);
     return std::int64_t{at.depths} * at.rows * at.pixels;
   }

@@ -70,7 +70,7 @@ HWY_INLINE void stage_pixel(const T* row, const T* next, std::ptrdiff_t row_elem
       value = load_between(row, at, 0, row_elements);
       upper = two ? load_between(row, at + lanes, 0, row_elements) : value;
     }
-#if HWY_TARGET != HWY_SCALAR
+#if !E2ENET_ONE_LANE
     if (kStep == 2) value = hn::ConcatEven(d, upper, value);
 #endif
     value = channel.activate(value);
@@ -128,7 +128,7 @@ HWY_INLINE void stage_row(const DirectPlan& plan, const T* row, const T* next, i
       const std::ptrdiff_t base = std::ptrdiff_t{pixel} * extent.depth;
       if (step == 1) {
         stage_pixel<1>(row, next, row_elements, base, count, channel, to);
-      } else if (step == 2 && HWY_TARGET != HWY_SCALAR) {
+      } else if (step == 2 && !E2ENET_ONE_LANE) {
         stage_pixel<2>(row, next, row_elements, base, count, channel, to);
       } else {
         stage_pixel_one_by_one(row, base, step, count, channel, to);

@@ -1,12 +1,12 @@
 #include "kernels/dispatch.h"
 
-#include <hwy/highway.h>
-
+#include <atomic>
 #include <cstdint>
 #include <cstdlib>
 #include <mutex>
 
 #include "e2enet/error.h"
+#include "kernels/dispatch_table.h"
 #include "kernels/elementwise.h"
 
 namespace e2enet::kernels {
@@ -17,8 +17,7 @@ struct InstructionSet {
   const char* name;
 };
 
-// What processor and build offer; asked once, before any choice narrows what Highway reports. The lowest bit is the
-// best.
+// What processor and build offer. The lowest bit is the best.
 const std::vector<InstructionSet>& offered() {
   static const std::vector<InstructionSet> all = [] {
     std::vector<InstructionSet> found;
@@ -31,12 +30,17 @@ const std::vector<InstructionSet>& offered() {
   return all;
 }
 
+std::atomic<const char*>& chosen_name() {
+  static std::atomic<const char*> name{nullptr};
+  return name;
+}
+
 void choose(const std::string& name, const char* where) {
   std::string names;
   for (const InstructionSet& one : offered()) {
     if (name == one.name) {
-      hwy::SetSupportedTargetsForTest(one.target);
-      hwy::GetChosenTarget().Update(one.target);
+      chosen_target().Update(one.target);
+      chosen_name().store(one.name);
       return;
     }
     names += (names.empty() ? "" : ", ") + std::string(one.name);
@@ -46,6 +50,11 @@ void choose(const std::string& name, const char* where) {
 }
 
 }  // namespace
+
+hwy::ChosenTarget& chosen_target() {
+  static hwy::ChosenTarget target;
+  return target;
+}
 
 std::vector<std::string> available_instruction_sets() {
   std::vector<std::string> names;
@@ -69,8 +78,7 @@ void use_instruction_set(const std::string& name) {
 
 const char* instruction_set() {
   prepare_dispatch();
-  const std::int64_t chosen = hwy::SupportedTargets() & HWY_TARGETS;
-  return hwy::TargetName(chosen & -chosen);
+  return chosen_name().load();
 }
 
 }  // namespace e2enet::kernels

@@ -13,6 +13,7 @@
 #include <hwy/contrib/math/math-inl.h>
 #include <hwy/highway.h>
 
+#include "kernels/dispatch_table.h"
 #include "kernels/pooling-inl.h"
 #include "kernels/vector-inl.h"
 
@@ -271,10 +272,10 @@ void load_patch_rows(const PatchView& patch, const Feature& feature, int row_beg
       const float* from = patch.data + c * patch.channel_stride + patch.begin[0] * patch.stride[0] +
                           h * patch.stride[1] + patch.begin[2] * patch.stride[2];
       if (feature.element == Element::f32) {
-        HWY_DYNAMIC_DISPATCH(TransposeToF32)
+        E2ENET_DISPATCH(TransposeToF32)
         (from, patch.stride[0], patch.stride[2], depth_count, width_count, static_cast<float*>(row) + first, depth);
       } else {
-        HWY_DYNAMIC_DISPATCH(TransposeToBf16)
+        E2ENET_DISPATCH(TransposeToBf16)
         (from, patch.stride[0], patch.stride[2], depth_count, width_count, static_cast<std::uint16_t*>(row) + first,
          depth);
       }
@@ -296,10 +297,10 @@ void store_activated_rows(const Source& source, float* values, int row_begin, in
       for (std::ptrdiff_t begin = 0; begin < feature.row_elements(); begin += kBuffer) {
         const std::ptrdiff_t count = std::min<std::ptrdiff_t>(kBuffer, feature.row_elements() - begin);
         if (feature.element == Element::f32) {
-          HWY_DYNAMIC_DISPATCH(ActivateRowF32)
+          E2ENET_DISPATCH(ActivateRowF32)
           (static_cast<const float*>(feature.row(c, h)) + begin, source.activation, c, count, buffer);
         } else {
-          HWY_DYNAMIC_DISPATCH(ActivateRowBf16)
+          E2ENET_DISPATCH(ActivateRowBf16)
           (static_cast<const std::uint16_t*>(feature.row(c, h)) + begin, source.activation, c, count, buffer);
         }
         for (std::ptrdiff_t i = 0; i < count; ++i) {
@@ -312,8 +313,7 @@ void store_activated_rows(const Source& source, float* values, int row_begin, in
 
 void max_pool_rows(const Source& source, const Feature& output, Stride stride, int row_begin, int row_end) {
   prepare_dispatch();
-  const auto pool =
-      output.element == Element::f32 ? &HWY_DYNAMIC_DISPATCH(PoolRowF32) : &HWY_DYNAMIC_DISPATCH(PoolRowBf16);
+  const auto pool = output.element == Element::f32 ? E2ENET_DISPATCH(PoolRowF32) : E2ENET_DISPATCH(PoolRowBf16);
   for (int c = 0; c < output.channels; ++c) {
     for (int h = row_begin; h < row_end; ++h) pool(source, output, stride, c, h);
   }
@@ -322,20 +322,20 @@ void max_pool_rows(const Source& source, const Feature& output, Stride stride, i
 void head_row(const Source& source, const float* weight, int classes, int row, float* logits) {
   prepare_dispatch();
   if (source.feature.element == Element::f32) {
-    HWY_DYNAMIC_DISPATCH(HeadRowF32)(source, weight, classes, row, logits);
+    E2ENET_DISPATCH(HeadRowF32)(source, weight, classes, row, logits);
   } else {
-    HWY_DYNAMIC_DISPATCH(HeadRowBf16)(source, weight, classes, row, logits);
+    E2ENET_DISPATCH(HeadRowBf16)(source, weight, classes, row, logits);
   }
 }
 
 void softmax(float* values, int classes, std::ptrdiff_t voxels) {
   prepare_dispatch();
-  HWY_DYNAMIC_DISPATCH(Softmax)(values, classes, voxels);
+  E2ENET_DISPATCH(Softmax)(values, classes, voxels);
 }
 
 void sigmoid(float* values, int classes, std::ptrdiff_t voxels) {
   prepare_dispatch();
-  HWY_DYNAMIC_DISPATCH(Sigmoid)(values, classes * voxels);
+  E2ENET_DISPATCH(Sigmoid)(values, classes * voxels);
 }
 
 void finish_instance_norm(const PartialStatistics* statistics, const std::int64_t* voxels, int slots, int outputs,

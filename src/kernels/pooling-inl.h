@@ -51,7 +51,7 @@ HWY_INLINE void pool_pixels(const FromRow& from_row, int depth, Stride stride, c
         const int count = std::min(lanes, pooled_depth - i);
         store(best_at(pixel, i, count), i, count);
       }
-#if HWY_TARGET != HWY_SCALAR  // which has one lane and nothing to interleave
+#if !E2ENET_ONE_LANE  // which has one lane and nothing to interleave
     } else if (stride.depth == 2) {
       for (int i = 0; i < pooled_depth; i += lanes) {
         const int count = std::min(lanes, pooled_depth - i);

@@ -24,7 +24,7 @@ class ReferenceConvolution final : public Convolution {
   int bands() const override { return (output_.height + kRowsPerBand - 1) / kRowsPerBand; }
   int rows_per_band() const override { return kRowsPerBand; }
   int items_per_band() const override { return 1; }
-  std::int64_t item_voxels(int band, int) const override {
+  std::int64_t slot_voxels(int band, int) const override {
     return std::int64_t{row_end(band) - band * kRowsPerBand} * output_.width * output_.depth;
   }
   bool can_pool(Stride stride) const override { return kRowsPerBand % stride.height == 0; }
@@ -82,7 +82,7 @@ class ReferenceConvolution final : public Convolution {
       }
     };
     each([&](double value) { sum += value; });
-    const double mean = sum / static_cast<double>(item_voxels(band, 0));
+    const double mean = sum / static_cast<double>(slot_voxels(band, 0));
     each([&](double value) { squares += (value - mean) * (value - mean); });
     return {static_cast<float>(mean), static_cast<float>(squares)};
   }

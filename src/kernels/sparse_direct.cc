@@ -19,6 +19,8 @@
 #include <hwy/highway.h>
 
 #include "kernels/direct_staging-inl.h"
+#include "kernels/dispatch_table.h"
+#include "kernels/isa-inl.h"
 #include "kernels/pooling-inl.h"
 #include "kernels/statistics-inl.h"
 #include "kernels/vector-inl.h"
@@ -27,11 +29,7 @@ HWY_BEFORE_NAMESPACE();
 namespace e2enet::kernels {
 namespace HWY_NAMESPACE {
 
-#if HWY_TARGET == HWY_AVX3 || HWY_TARGET == HWY_AVX3_DL || HWY_ARCH_ARM
-constexpr int kBlockVectors = 4;  // 32 registers
-#else
-constexpr int kBlockVectors = 2;  // 16 registers
-#endif
+constexpr int kBlockVectors = kRegisters >= 32 ? 4 : 2;
 constexpr int kRowVectors = 8;  // of a sparse output: enough accumulators for 2 FMA units x 4 cycles
 
 int VectorLanes() { return static_cast<int>(hn::Lanes(Floats())); }
@@ -223,11 +221,10 @@ void RunDirectItem(const DirectPlan& plan, const ConvolutionArguments& arguments
     }
   }
 
-  // All groups of a segment share the slot of its first item: each fills its own outputs.
+  // All groups of a segment share its slot: each fills its own outputs.
   PartialStatistics* statistics = nullptr;
   if (arguments.statistics != nullptr) {
-    statistics = arguments.statistics +
-                 (std::ptrdiff_t{band} * plan.segments * plan.output_groups + segment) * plan.kernels.outputs;
+    statistics = arguments.statistics + (std::ptrdiff_t{band} * plan.segments + segment) * plan.kernels.outputs;
   }
   const auto finish = [&](int o, const float* from) HWY_ATTR {
     if (arguments.output.element == Element::f32) {
@@ -285,9 +282,8 @@ HWY_EXPORT(RunDirectItem);
 class SparseDirect final : public Convolution {
  public:
   SparseDirect(const ConvolutionShape& shape, const SparseKernels& kernels, Element element)
-      : run_item_(&HWY_DYNAMIC_DISPATCH(RunDirectItem)),
-        plan_(plan_direct(shape, kernels, element, HWY_DYNAMIC_DISPATCH(VectorLanes)(),
-                          HWY_DYNAMIC_DISPATCH(BlockVectors)())) {
+      : run_item_(E2ENET_DISPATCH(RunDirectItem)),
+        plan_(plan_direct(shape, kernels, element, E2ENET_DISPATCH(VectorLanes)(), E2ENET_DISPATCH(BlockVectors)())) {
     name_ = std::string(plan_.dense ? "dense_direct_" : "sparse_direct_") +
             (element == Element::f32 ? "f32_" : "bf16_") + instruction_set();
   }
@@ -297,10 +293,10 @@ class SparseDirect final : public Convolution {
   int rows_per_band() const override { return plan_.rows; }
   int items_per_band() const override { return plan_.segments * plan_.output_groups; }
 
-  std::int64_t item_voxels(int band, int item) const override {
-    if (item >= plan_.segments) return 0;  // its statistics are in the slot of the first group's item
+  int slots_per_band() const override { return plan_.segments; }
+  std::int64_t slot_voxels(int band, int segment) const override {
     const std::int64_t rows = std::min(plan_.rows, plan_.output.height - band * plan_.rows);
-    const std::int64_t pixels = std::min(plan_.pixels, plan_.output.width - item * plan_.pixels);
+    const std::int64_t pixels = std::min(plan_.pixels, plan_.output.width - segment * plan_.pixels);
     return rows * pixels * plan_.output.depth;
   }
 

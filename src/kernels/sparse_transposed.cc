@@ -18,6 +18,8 @@
 #include <hwy/cache_control.h>
 #include <hwy/highway.h>
 
+#include "kernels/dispatch_table.h"
+#include "kernels/isa-inl.h"
 #include "kernels/vector-inl.h"
 
 #ifndef E2ENET_KERNELS_SPARSE_TRANSPOSED_ONCE
@@ -53,17 +55,14 @@ namespace HWY_NAMESPACE {
 
 // Vectors that are summed at once for a number of taps: as many accumulators as the registers hold.
 constexpr int vectors_for(int taps) {
-#if HWY_TARGET == HWY_AVX3 || HWY_TARGET == HWY_AVX3_DL || HWY_ARCH_ARM
-  return taps == 8 ? 3 : taps == 4 ? 5 : 8;  // of 32 registers
-#else
-  return taps == 8 ? 1 : taps == 4 ? 2 : taps == 2 ? 4 : 8;  // of 16
-#endif
+  if (kRegisters >= 32) return taps == 8 ? 3 : taps == 4 ? 5 : 8;
+  return taps == 8 ? 1 : taps == 4 ? 2 : taps == 2 ? 4 : 8;  // of 16 registers
 }
 
 int TransposedLanes() { return static_cast<int>(hn::Lanes(Floats())); }
 
 // Lane l of `even` and `odd` become elements 2 * l and 2 * l + 1. kStream: past the caches, to an aligned place.
-#if HWY_TARGET == HWY_SCALAR
+#if E2ENET_ONE_LANE
 
 template <bool kStream, typename T>
 HWY_INLINE void store_interleaved(Floats d, FloatVector even, FloatVector odd, T* to) {
@@ -356,10 +355,10 @@ TransposedPlan plan_transposed(const TransposedConvolutionShape& shape, const Sp
 class SparseTransposed final : public TransposedConvolution {
  public:
   SparseTransposed(const TransposedConvolutionShape& shape, const SparseKernels& kernels, Element element)
-      : run_f32_(&HWY_DYNAMIC_DISPATCH(RunTransposedF32)),
-        run_bf16_(&HWY_DYNAMIC_DISPATCH(RunTransposedBf16)),
+      : run_f32_(E2ENET_DISPATCH(RunTransposedF32)),
+        run_bf16_(E2ENET_DISPATCH(RunTransposedBf16)),
         kernels_(kernels),
-        plan_(plan_transposed(shape, kernels_.view(), HWY_DYNAMIC_DISPATCH(TransposedLanes)())) {
+        plan_(plan_transposed(shape, kernels_.view(), E2ENET_DISPATCH(TransposedLanes)())) {
     const Stride& stride = shape.stride;
     name_ = "sparse_transposed" + std::to_string(stride.depth) + "x" + std::to_string(stride.height) + "x" +
             std::to_string(stride.width) + (element == Element::f32 ? "_f32_" : "_bf16_") + instruction_set();

@@ -22,6 +22,7 @@
 #include <cstdint>
 
 #include "kernels/feature.h"
+#include "kernels/isa-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace e2enet::kernels {
@@ -67,13 +68,9 @@ HWY_INLINE void store_elements(Floats, FloatVector value, std::uint16_t* to) {
   hn::StoreU(rounded_to_bf16(value), du16, to);
 }
 
-// Whether masked loads and stores of every element are fast and touch only the lanes that their mask names.
-#undef E2ENET_MASKS
-#define E2ENET_MASKS (HWY_TARGET == HWY_AVX3 || HWY_TARGET == HWY_AVX3_DL)
-
 // Lanes [first, last) from memory, lane i from from[i], and 0 elsewhere; nothing else is read. AVX2 can do that for
 // floats.
-#if HWY_TARGET <= HWY_AVX2
+#if E2ENET_FLOAT_MASKS
 
 HWY_INLINE FloatVector load_between(Floats d, const float* from, std::size_t first, std::size_t last) {
   return hn::MaskedLoad(hn::AndNot(hn::FirstN(d, first), hn::FirstN(d, last)), d, from);

@@ -24,7 +24,9 @@
 #include "kernels/bf16.h"
 #include "kernels/convolution.h"
 #include "kernels/dispatch.h"
+#include "kernels/dispatch_table.h"
 #include "kernels/elementwise.h"
+#include "kernels/isa-inl.h"
 #include "kernels/winograd_input-inl.h"
 #include "kernels/winograd_output-inl.h"
 #include "kernels/winograd_plan.h"
@@ -34,9 +36,7 @@ HWY_BEFORE_NAMESPACE();
 namespace e2enet::kernels {
 namespace HWY_NAMESPACE {
 
-winograd::VectorUnit winograd_vector_unit() {
-  return {static_cast<int>(hn::Lanes(Floats())), winograd_kernels::kRegisters};
-}
+winograd::VectorUnit winograd_vector_unit() { return {static_cast<int>(hn::Lanes(Floats())), kRegisters}; }
 
 const char* winograd_target() { return hwy::TargetName(HWY_TARGET); }
 
@@ -73,16 +73,16 @@ HWY_EXPORT(run_winograd_item);
 class SparseWinograd final : public Convolution {
  public:
   SparseWinograd(const ConvolutionShape& shape, const SparseKernels& kernels, Element element)
-      : plan_(shape, kernels, HWY_DYNAMIC_DISPATCH(winograd_vector_unit)()),
-        run_(&HWY_DYNAMIC_DISPATCH(run_winograd_item)),
+      : plan_(shape, kernels, E2ENET_DISPATCH(winograd_vector_unit)()),
+        run_(E2ENET_DISPATCH(run_winograd_item)),
         name_(std::string(plan_.dense ? "dense" : "sparse") + "_winograd4x4_" + (plan_.strided ? "stride2_" : "") +
-              (element == Element::f32 ? "f32" : "bf16") + "_" + HWY_DYNAMIC_DISPATCH(winograd_target)()) {}
+              (element == Element::f32 ? "f32" : "bf16") + "_" + E2ENET_DISPATCH(winograd_target)()) {}
 
   std::string name() const override { return name_; }
   int bands() const override { return plan_.bands; }
   int rows_per_band() const override { return winograd::kTile * plan_.tiling.tile_rows; }
   int items_per_band() const override { return plan_.items_per_band(); }
-  std::int64_t item_voxels(int band, int item) const override { return item_region(plan_, band, item).voxels(); }
+  std::int64_t slot_voxels(int band, int item) const override { return item_region(plan_, band, item).voxels(); }
 
   // A pooled voxel must come from one item, and its pixels from one tile.
   bool can_pool(Stride stride) const override {

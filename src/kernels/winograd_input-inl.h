@@ -91,7 +91,7 @@ HWY_INLINE FloatVector load_lanes(Floats d, const T* from, int first, int last) 
 }
 
 // Where load_between() exists for the element.
-#if HWY_TARGET <= HWY_AVX2
+#if E2ENET_FLOAT_MASKS
 template <int kEvery, typename T>
 HWY_INLINE FloatVector load_masked(Floats d, const T* from, int first, int last) {
   if constexpr (kEvery == 1) return load_between(d, from, first, last);
@@ -121,7 +121,7 @@ template <int kEvery, typename T>
 HWY_INLINE FloatVector load_vector(Floats d, const T* from) {
   const FloatVector low = load_elements(d, from);
   if constexpr (kEvery == 1) return low;
-#if HWY_TARGET == HWY_SCALAR
+#if E2ENET_ONE_LANE
   return low;
 #else
   return hn::ConcatEven(d, load_elements(d, from + hn::Lanes(d)), low);

@@ -12,6 +12,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "kernels/isa-inl.h"
 #include "kernels/vector-inl.h"
 #include "kernels/winograd_plan.h"
 
@@ -23,15 +24,9 @@ namespace winograd_kernels {
 using winograd::dense_block_outputs;
 using winograd::Plan;
 
-#if HWY_TARGET == HWY_AVX3 || HWY_TARGET == HWY_AVX3_DL || HWY_TARGET == HWY_NEON
-constexpr int kRegisters = 32;
-#else
-constexpr int kRegisters = 16;
-#endif
-
 // Four weights in each block of four lanes, and the choice of one of them for all lanes. A load broadcasts a single
 // weight just as well, but loads are what the sparse product is short of; the shuffle is free.
-#if HWY_TARGET == HWY_SCALAR
+#if E2ENET_ONE_LANE
 struct FourWeights {
   const float* weights;
 };

@@ -94,7 +94,7 @@ const char* algorithm_name(Algorithm algorithm) {
 }
 
 KernelChoice choose_convolution(const kernels::ConvolutionShape& shape, const kernels::SparseKernels& kernels,
-                                const PlanOptions& options) {
+                                const PlanOptions& options, bool exact) {
   KernelChoice choice;
   if (options.forced_algorithm) {
     choice.kernel = make(*options.forced_algorithm, shape, kernels, options.storage);
@@ -106,6 +106,9 @@ KernelChoice choose_convolution(const kernels::ConvolutionShape& shape, const ke
   if (!winograd_takes(shape.stride)) {
     choice.kernel = make(Algorithm::direct, shape, kernels, options.storage);
     choice.reason = "strides that Winograd cannot take";
+  } else if (exact) {
+    choice.kernel = make(Algorithm::direct, shape, kernels, options.storage);
+    choice.reason = "a norm over few voxels will magnify its rounding";
   } else if (transformed_kernels_are_too_large(shape, kernels)) {
     choice.kernel = make(Algorithm::direct, shape, kernels, options.storage);
     choice.reason = "transformed kernels would take too much memory";

@@ -98,13 +98,14 @@ class Builder {
     shape.stride = to_stride(layer.description.stride);
     shape.groups = architecture_.groups;
     shape.source_channels = layer.description.source_channels;
-    KernelChoice choice = choose_convolution(shape, view(full_.convolution(node, block)), options_);
+    KernelChoice choice =
+        choose_convolution(shape, view(full_.convolution(node, block)), options_, leads_to_few_voxels(node));
     step->kernel = std::move(choice.kernel);
     step->reason = std::move(choice.reason);
     step->bands_at_once = bands_at_once(*step->kernel, options_.items_at_once);
     for (int band = 0; band < step->kernel->bands(); ++band) {
-      for (int item = 0; item < step->kernel->items_per_band(); ++item) {
-        step->slot_voxels.push_back(step->kernel->item_voxels(band, item));
+      for (int slot = 0; slot < step->kernel->slots_per_band(); ++slot) {
+        step->slot_voxels.push_back(step->kernel->slot_voxels(band, slot));
       }
     }
     if (node.stage > 0 && block == 0) {
@@ -123,6 +124,13 @@ class Builder {
     plan_.norm_channels = std::max(plan_.norm_channels, layer.description.outputs);
     plan_.packed_bytes += step->kernel->packed_bytes();
     blocks_.push_back(std::move(step));
+  }
+
+  // The norms of a level see its voxels. All of the backbone feeds the coarsest level, and nothing else does.
+  bool leads_to_few_voxels(const Node& node) const {
+    const Extent coarsest = to_extent(architecture_.extent(plan_.patch, architecture_.pooling_steps()));
+    if (node.stage == 0) return norm_magnifies_rounding(coarsest.voxels());
+    return norm_magnifies_rounding(to_extent(architecture_.extent(plan_.patch, node.level)).voxels());
   }
 
   void choose_kernels() {

@@ -170,3 +170,22 @@ TEST_CASE("more inner nodes equal the original implementation's" * doctest::test
     check_nodes(golden, golden.shared_nodes, e2enet::test::shared_path(folder) + "/");
   }
 }
+
+TEST_CASE("what leads to a norm over few voxels is computed by direct sums, on every instruction set") {
+  const auto winograd_in_backbone = [](const std::string& name, e2enet::model::Triple patch) {
+    const auto network = e2enet::model::load_model_file(network_path(name) + ".safetensors");
+    PlanOptions options;
+    options.patch = patch;
+    const e2enet::plan::Plan plan(*network, options);
+    int found = 0;
+    for (const e2enet::plan::Step& step : plan.steps) {
+      if (!step.convolution || step.convolution->layer->description.node.stage > 0) continue;
+      found += step.convolution->kernel->name().find("winograd") != std::string::npos;
+    }
+    return found;
+  };
+  CHECK(winograd_in_backbone("B", {32, 32, 64}) == 0);   // 2 voxels
+  CHECK(winograd_in_backbone("B", {32, 32, 128}) == 0);  // 4
+  CHECK(winograd_in_backbone("B", {64, 64, 64}) > 0);    // 8
+  CHECK(winograd_in_backbone("A", {16, 64, 64}) > 0);    // 8
+}

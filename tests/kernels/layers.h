@@ -236,8 +236,15 @@ inline ConvolutionResult run_convolution(const ConvolutionCase& one, const Convo
         one.output_element);
     arguments.pooled = {result.pooled.feature(), take_minimum.data()};
   }
-  const int slots = convolution->bands() * convolution->items_per_band();
-  std::vector<kernels::PartialStatistics> statistics(static_cast<std::size_t>(slots * one.outputs));
+  const int slots = convolution->bands() * convolution->slots_per_band();
+  // What nobody may have written is a NaN of this one payload.
+  const float untouched = std::nanf("77");
+  const auto is_untouched = [&](const kernels::PartialStatistics& part) {
+    return std::memcmp(&part.mean, &untouched, sizeof untouched) == 0 &&
+           std::memcmp(&part.squared_deviations, &untouched, sizeof untouched) == 0;
+  };
+  std::vector<kernels::PartialStatistics> statistics(static_cast<std::size_t>(slots * one.outputs),
+                                                     {untouched, untouched});
   arguments.statistics = statistics.data();
 
   const std::size_t scratch_bytes = convolution->scratch_bytes();
@@ -262,7 +269,18 @@ inline ConvolutionResult run_convolution(const ConvolutionCase& one, const Convo
     if (order != 0) std::shuffle(items.begin(), items.end(), std::mt19937(order));
     for (int item : items) {
       if (scratch_bytes > 0) std::fill_n(reinterpret_cast<unsigned char*>(scratch.data()), scratch_bytes, 0xFF);
+      // Each item fills entries of its own slot that nobody has filled, and none of another.
+      const std::vector<kernels::PartialStatistics> before = statistics;
       convolution->run(arguments, band, item, scratch.data());
+      int filled = 0, wrong = 0;
+      for (std::size_t i = 0; i < statistics.size(); ++i) {
+        if (std::memcmp(&statistics[i], &before[i], sizeof statistics[i]) == 0) continue;
+        const bool own = static_cast<int>(i) / one.outputs == convolution->slot_of(band, item);
+        wrong += !own || !is_untouched(before[i]);
+        ++filled;
+      }
+      CHECK(filled > 0);
+      CHECK(wrong == 0);
     }
   }
 
@@ -270,8 +288,7 @@ inline ConvolutionResult run_convolution(const ConvolutionCase& one, const Convo
     double mean = 0, squares = 0, seen = 0;
     for (int slot = 0; slot < slots; ++slot) {
       const double count = static_cast<double>(
-          convolution->item_voxels(slot / convolution->items_per_band(), slot % convolution->items_per_band()));
-      if (count == 0) continue;
+          convolution->slot_voxels(slot / convolution->slots_per_band(), slot % convolution->slots_per_band()));
       const kernels::PartialStatistics& part = statistics[static_cast<std::size_t>(slot * one.outputs + o)];
       const double difference = double{part.mean} - mean;
       squares += double{part.squared_deviations} + difference * difference * seen * count / (seen + count);

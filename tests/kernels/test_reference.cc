@@ -69,7 +69,7 @@ void check_golden_block(const GoldenBlock& block, const ConvolutionFactory& make
 
   FeatureMemory output(outputs, shape.output(), Element::f32);
   const kernels::Source source{input.feature(), {}};
-  const int slots = convolution->bands() * convolution->items_per_band();
+  const int slots = convolution->bands() * convolution->slots_per_band();
   std::vector<kernels::PartialStatistics> statistics(static_cast<std::size_t>(slots * outputs));
   std::vector<std::int64_t> voxels;
   AlignedBuffer scratch(convolution->scratch_bytes(), "a test's scratch");
@@ -81,7 +81,9 @@ void check_golden_block(const GoldenBlock& block, const ConvolutionFactory& make
   for (int band = 0; band < convolution->bands(); ++band) {
     for (int item = 0; item < convolution->items_per_band(); ++item) {
       convolution->run(arguments, band, item, scratch.data());
-      voxels.push_back(convolution->item_voxels(band, item));
+    }
+    for (int slot = 0; slot < convolution->slots_per_band(); ++slot) {
+      voxels.push_back(convolution->slot_voxels(band, slot));
     }
   }
   CHECK(difference(output, expected).largest < 1e-5);
