@@ -6,8 +6,10 @@
 #include <chrono>
 #include <condition_variable>
 #include <mutex>
+#include <new>
 #include <system_error>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "e2enet/error.h"
@@ -31,7 +33,10 @@ struct Bedroom {
 };
 
 Bedroom& bedroom() {
-  static Bedroom* const room = new Bedroom;  // never destroyed: threads of other statics may still sleep in it
+  // Never destroyed, since threads of other statics may still sleep in it; and no memory is asked for, since a helper
+  // that got none would have nobody to tell.
+  alignas(Bedroom) static unsigned char place[sizeof(Bedroom)];
+  static Bedroom* const room = new (place) Bedroom;
   return *room;
 }
 
@@ -82,6 +87,13 @@ bool& in_team() {
   return inside;
 }
 
+constexpr std::uint64_t kArrived = 0xFFFFFFFF;
+constexpr std::uint64_t kOneLeft = std::uint64_t{1} << 32;
+
+bool everybody(std::uint64_t present, int threads) {
+  return (present & kArrived) + (present >> 32) == std::uint64_t(threads);
+}
+
 bool may_spin(int threads) {
   static const int available = available_threads();
   return threads <= available;
@@ -106,13 +118,31 @@ int default_threads() {
 
 void Team::meet() {
   const std::uint64_t meeting = meetings_.load(std::memory_order_acquire);
-  if (arrived_.fetch_add(1, std::memory_order_acq_rel) + 1 == threads_) {
-    for (int share = 0; share < shares_; ++share) taken_[share].count.store(0, std::memory_order_relaxed);
-    arrived_.store(0, std::memory_order_relaxed);
-    change(meetings_, meeting + 1);
+  const std::uint64_t present = present_.fetch_add(1, std::memory_order_acq_rel) + 1;
+  if (everybody(present, threads_)) {
+    end_meeting(meeting, present);
   } else {
     wait_for_change(meetings_, meeting, may_spin(threads_));
   }
+}
+
+// Nobody else comes or leaves meanwhile: all are counted.
+void Team::end_meeting(std::uint64_t meeting, std::uint64_t present) {
+  for (int share = 0; share < shares_; ++share) taken_[share].count.store(0, std::memory_order_relaxed);
+  present_.store(present & ~kArrived, std::memory_order_relaxed);
+  change(meetings_, meeting + 1);
+}
+
+void Team::leave() {
+  const std::uint64_t meeting = meetings_.load(std::memory_order_acquire);
+  const std::uint64_t present = present_.fetch_add(kOneLeft, std::memory_order_acq_rel) + kOneLeft;
+  if ((present & kArrived) != 0 && everybody(present, threads_)) end_meeting(meeting, present);
+}
+
+void Team::fail(std::exception_ptr problem) {
+  if (failing_.exchange(true)) return;
+  problem_ = std::move(problem);
+  failed_.store(true, std::memory_order_release);
 }
 
 // The helpers of one thread.
@@ -134,17 +164,29 @@ class ThreadPool {
     calls_ += 1;
     change(call_, calls_ << 16 | std::uint64_t(threads));
     in_team() = true;
-    function(context, Worker(team, 0));
+    serve_in(team, 0);
     in_team() = false;
-    leave(team);
+    wait_for_others(team);
+    if (team.failed()) std::rethrow_exception(std::move(team.problem_));
   }
 
  private:
   static constexpr std::uint64_t kStop = ~std::uint64_t{0};
 
+  void serve_in(Team& team, int thread) {
+    try {
+      function_(context_, Worker(team, thread));
+    } catch (const TeamFailed&) {
+      // Another has thrown, and its exception is kept.
+    } catch (...) {
+      team.fail(std::current_exception());
+    }
+    team.leave();
+  }
+
   // The last meeting of a call. The team lives on the caller's stack, so helpers may not touch it once the caller has
   // gone: they count themselves out and the caller waits for the count.
-  void leave(Team& team) {
+  void wait_for_others(Team& team) {
     const std::uint64_t others = std::uint64_t(team.threads() - 1);
     std::uint64_t gone = gone_.load(std::memory_order_acquire);
     while (gone != others) gone = wait_for_change(gone_, gone, may_spin(team.threads()));
@@ -173,7 +215,7 @@ class ThreadPool {
       const int threads = int(seen & 0xFFFF);
       spin = thread < threads && may_spin(threads);
       if (thread >= threads) continue;
-      function_(context_, Worker(*team_, thread));
+      serve_in(*team_, thread);
       // Only one of several helpers' counts may be the caller's last, and each count is a change that it can wait for.
       gone_.fetch_add(1);
       wake_sleepers();

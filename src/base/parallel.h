@@ -8,6 +8,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <exception>
 #include <memory>
 
 namespace e2enet {
@@ -30,8 +31,14 @@ class Team {
   int shares() const { return shares_; }
   // The number of iterations of a share that were taken before.
   std::int64_t take(int share) { return taken_[share].count.fetch_add(1, std::memory_order_relaxed); }
-  // Returns when all threads of the team have called it. take() begins at 0 again.
+  // Returns when all threads of the team have called it, but for those that have left. take() begins at 0 again.
   void meet();
+
+  // A thread whose function has returned or thrown: nobody waits for it at a meeting any more.
+  void leave();
+  // Keeps the exception for the caller of run_team(), if it is the first.
+  void fail(std::exception_ptr problem);
+  bool failed() const { return failed_.load(std::memory_order_acquire); }
 
  private:
   friend class ThreadPool;
@@ -44,9 +51,18 @@ class Team {
   const int threads_;
   const int shares_;
   Taken taken_[kMostShares];
-  alignas(64) std::atomic<int> arrived_{0};
+  void end_meeting(std::uint64_t meeting, std::uint64_t present);
+
+  // Threads that have arrived at the next meeting, and in the upper half those that have left.
+  alignas(64) std::atomic<std::uint64_t> present_{0};
   alignas(64) std::atomic<std::uint64_t> meetings_{0};
+  std::atomic<bool> failing_{false};
+  std::atomic<bool> failed_{false};
+  std::exception_ptr problem_;
 };
+
+// Thrown by for_each() in the members of a team in which another has thrown, to end their functions. Not to be caught.
+struct TeamFailed {};
 
 // One member of a team of threads that runs the same function. for_each() shares its iterations among the team.
 class Worker {
@@ -75,6 +91,7 @@ class Worker {
       const std::int64_t second_begin = second_count * share / shares;
       const std::int64_t length = first_length + second_count * (share + 1) / shares - second_begin;
       for (std::int64_t i = team_.take(share); i < length; i = team_.take(share)) {
+        if (team_.failed()) throw TeamFailed();
         if (i < first_length) {
           first(first_begin + i);
         } else {
@@ -83,6 +100,7 @@ class Worker {
       }
     }
     team_.meet();
+    if (team_.failed()) throw TeamFailed();
   }
 
  private:
@@ -92,10 +110,12 @@ class Worker {
 
 // Calls function(context, worker) on `threads` threads, of which the caller is the first, and returns when all have
 // returned; a team that is started by a member of another has one thread. The other threads belong to the calling
-// thread, sleep until it comes again, and end with it. Throws Error (out_of_memory) where the system gives no thread.
+// thread, sleep until it comes again, and end with it. Throws Error (out_of_memory) where the system gives no thread,
+// and what `function` throws: the first exception of any of the threads, after all have ended. The others end at their
+// next iteration or meeting.
 void run_on_team(int threads, void (*function)(void* context, const Worker& worker), void* context);
 
-// Runs function(worker) on `threads` threads at once. The function must not throw.
+// Runs function(worker) on `threads` threads at once.
 template <typename Function>
 void run_team(int threads, const Function& function) {
   run_on_team(

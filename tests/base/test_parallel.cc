@@ -2,6 +2,7 @@
 
 #include <atomic>
 #include <numeric>
+#include <stdexcept>
 #include <thread>
 #include <vector>
 
@@ -125,4 +126,73 @@ TEST_CASE("the process knows its memory") {
   }
   CHECK(e2enet::peak_resident_bytes() >= before + std::int64_t(kBytes) / 2);
   CHECK(e2enet::available_bytes() > 0);
+}
+
+TEST_CASE("an exception of any member reaches the caller, and the team works afterwards") {
+  struct Problem {
+    int thread;
+  };
+  for (const int threads : {1, 2, 3, 7}) {
+    for (int thrower = 0; thrower < threads; ++thrower) {
+      for (const int when : {0, 1, 2, 3}) {
+        CAPTURE(threads);
+        CAPTURE(thrower);
+        CAPTURE(when);
+        for (int round = 0; round < 10; ++round) {
+          std::atomic<int> after{0};
+          const auto call = [&] {
+            e2enet::run_team(threads, [&](const Worker& worker) {
+              const auto problem = [&](int now) {
+                if (now == when && worker.thread() == thrower) throw Problem{thrower};
+              };
+              problem(0);
+              worker.for_each(50, [](std::int64_t) {});
+              problem(1);
+              worker.for_each(
+                  20, [](std::int64_t) {}, 30, [](std::int64_t) {});
+              problem(2);
+              worker.for_each(50, [](std::int64_t) {});
+              ++after;
+              problem(3);
+            });
+          };
+          int caught = -1;
+          try {
+            call();
+          } catch (const Problem& problem) {
+            caught = problem.thread;
+          }
+          CHECK(caught == thrower);
+          if (when < 3) CHECK(after == 0);
+
+          std::atomic<int> runs{0};
+          e2enet::run_team(threads, [&](const Worker& worker) {
+            for (int loop = 0; loop < 3; ++loop) worker.for_each(31, [&](std::int64_t) { ++runs; });
+          });
+          CHECK(runs == 3 * 31);
+        }
+      }
+    }
+  }
+}
+
+TEST_CASE("an exception in an iteration ends the loops of all, whoever runs it and however many throw") {
+  for (const int threads : {1, 2, 3, 7}) {
+    for (const int throwers : {1, 5, 100}) {
+      CAPTURE(threads);
+      CAPTURE(throwers);
+      for (int round = 0; round < 20; ++round) {
+        std::atomic<int> later{0};
+        CHECK_THROWS_WITH_AS(e2enet::run_team(threads,
+                                              [&](const Worker& worker) {
+                                                worker.for_each(100, [&](std::int64_t i) {
+                                                  if (i >= 100 - throwers) throw std::runtime_error("iteration");
+                                                });
+                                                worker.for_each(100, [&](std::int64_t) { ++later; });
+                                              }),
+                             "iteration", std::runtime_error);
+        CHECK(later == 0);
+      }
+    }
+  }
 }
