@@ -39,7 +39,8 @@ struct Progress {
 };
 
 // Called from the thread that called segment(), at least once a tile. Return false to cancel: segment() then throws
-// Error (cancelled) within one tile.
+// Error (cancelled) within one tile. An exception that the callback throws ends segment() the same way and comes out of
+// it as it is; all other exceptions of the library are Errors.
 using ProgressCallback = std::function<bool(const Progress&)>;
 
 struct Segmentation {

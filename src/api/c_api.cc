@@ -1,8 +1,8 @@
 #include <algorithm>
-#include <new>
-#include <string>
+#include <cstring>
 #include <utility>
 
+#include "api/errors.h"
 #include "e2enet/e2enet.h"
 #include "e2enet/e2enet_c.h"
 
@@ -18,7 +18,11 @@ struct e2enet_segmenter {
 
 namespace {
 
-thread_local std::string last_error;
+const e2enet::Error kNoMemory(e2enet::ErrorCode::out_of_memory, "no memory for the library's own objects");
+
+// An array and not a string: where there is no memory, the message that says so must not ask for any, neither for
+// itself nor for its end with the thread. Longer messages are cut.
+thread_local char last_error[4096];
 
 e2enet_status status_of(e2enet::ErrorCode code) {
   switch (code) {
@@ -45,11 +49,7 @@ e2enet_status status_of(e2enet::ErrorCode code) {
 }
 
 e2enet_status failed(e2enet_status status, const char* message) noexcept {
-  try {
-    last_error = message;
-  } catch (...) {
-    last_error.clear();  // no memory even for the message; the status still tells
-  }
+  std::strncpy(last_error, message, sizeof last_error - 1);
   return status;
 }
 
@@ -57,14 +57,10 @@ e2enet_status failed(e2enet_status status, const char* message) noexcept {
 template <typename Function>
 e2enet_status guarded(const Function& function) noexcept {
   try {
-    function();
+    e2enet::with_errors(kNoMemory, function);
     return E2ENET_OK;
   } catch (const e2enet::Error& error) {
     return failed(status_of(error.code()), error.what());
-  } catch (const std::bad_alloc&) {
-    return failed(E2ENET_OUT_OF_MEMORY, "the system gave no memory");
-  } catch (const std::exception& error) {
-    return failed(E2ENET_INTERNAL, error.what());
   } catch (...) {
     return failed(E2ENET_INTERNAL, "an unknown exception");
   }
@@ -78,7 +74,7 @@ void require(bool condition, const char* message) {
 
 extern "C" {
 
-const char* e2enet_last_error(void) { return last_error.c_str(); }
+const char* e2enet_last_error(void) { return last_error; }
 
 e2enet_status e2enet_model_load(const char* path, e2enet_model** model) {
   return guarded([&] {

@@ -2,9 +2,10 @@
 
 #include <algorithm>
 #include <cmath>
-#include <new>
+#include <exception>
 #include <utility>
 
+#include "api/errors.h"
 #include "base/parallel.h"
 #include "e2enet/error.h"
 #include "engine/engine.h"
@@ -15,6 +16,10 @@
 
 namespace e2enet {
 namespace {
+
+const Error kNoMemoryToPlan(ErrorCode::out_of_memory, "no memory to plan the network");
+const Error kNoMemoryToSegment(ErrorCode::out_of_memory, "no memory to segment an image of this size");
+const Error kNoMemoryToRun(ErrorCode::out_of_memory, "no memory to run a patch");
 
 plan::PlanOptions plan_options(const Options& options) {
   if (options.threads < 0 || options.threads > 1024) {
@@ -75,19 +80,41 @@ class KeepLabels : public streaming::LabelSink {
 struct Segmenter::Implementation {
   Implementation(const Model& model, const Options& wanted)
       : options(wanted), engine(*model.network_, plan_options(wanted)) {}
+  Segmentation segment(const ImageView& image, const ProgressCallback& progress);
   Options options;
   engine::Engine engine;
 };
 
 Segmenter::Segmenter(Model model, const Options& options)
-    : implementation_(std::make_unique<Implementation>(model, options)) {}
+    : implementation_(with_errors(kNoMemoryToPlan, [&] { return std::make_unique<Implementation>(model, options); })) {}
 Segmenter::~Segmenter() = default;
 Segmenter::Segmenter(Segmenter&&) noexcept = default;
 Segmenter& Segmenter::operator=(Segmenter&&) noexcept = default;
 
-Segmentation Segmenter::segment(const ImageView& image, const ProgressCallback& progress) try {
-  const Options& options = implementation_->options;
-  const model::Configuration& configuration = implementation_->engine.network().configuration();
+Segmentation Segmenter::segment(const ImageView& image, const ProgressCallback& progress) {
+  // What the callback throws is its owner's and comes out as it is.
+  std::exception_ptr of_callback;
+  ProgressCallback watched;
+  if (progress) {
+    watched = [&](const Progress& at) {
+      try {
+        return progress(at);
+      } catch (...) {
+        of_callback = std::current_exception();
+        return false;
+      }
+    };
+  }
+  try {
+    return with_errors(kNoMemoryToSegment, [&] { return implementation_->segment(image, watched); });
+  } catch (const Error&) {
+    if (of_callback) std::rethrow_exception(of_callback);
+    throw;
+  }
+}
+
+Segmentation Segmenter::Implementation::segment(const ImageView& image, const ProgressCallback& progress) {
+  const model::Configuration& configuration = engine.network().configuration();
   check_geometry(image.geometry);
   if (!options.allow_implausible_spacing) {
     imaging::require_plausible_spacing("image", image.geometry, streaming::network_frame(configuration, image.geometry),
@@ -105,7 +132,7 @@ Segmentation Segmenter::segment(const ImageView& image, const ProgressCallback& 
   pipeline.tiling.step = options.step;
   if (options.mirror) pipeline.tiling.mirror_axes = configuration.mirror_axes;
   pipeline.probabilities = options.probabilities;
-  pipeline.threads = implementation_->engine.plan().threads;
+  pipeline.threads = engine.plan().threads;
   pipeline.largest_component = configuration.largest_component;
   if (options.largest_component) {
     pipeline.largest_component.clear();
@@ -120,12 +147,10 @@ Segmentation Segmenter::segment(const ImageView& image, const ProgressCallback& 
   }
   KeepLabels keep(segmentation.labels, image.geometry.shape);
   streaming::PipelineResult result =
-      streaming::segment_volume(implementation_->engine, image.geometry, channels, pipeline, keep, progress);
+      streaming::segment_volume(engine, image.geometry, channels, pipeline, keep, progress);
   segmentation.probabilities = std::move(result.probabilities);
   segmentation.empty_image = result.empty_image;
   return segmentation;
-} catch (const std::bad_alloc&) {
-  throw Error(ErrorCode::out_of_memory, "no memory to segment an image of this size");
 }
 
 void Segmenter::run_patch(const float* patch, float* logits) {
@@ -139,7 +164,7 @@ void Segmenter::run_patch(const float* patch, float* logits) {
   view.channel_stride = view.stride[0] * extent[0];
   for (std::size_t axis = 0; axis < 3; ++axis) view.end[axis] = extent[axis];
   engine::StoreLogits store(logits, engine.network().architecture().classes, extent);
-  engine.run(view, store);
+  with_errors(kNoMemoryToRun, [&] { engine.run(view, store); });
 }
 
 std::int64_t Segmenter::planned_peak_bytes() const { return std::int64_t(implementation_->engine.plan().peak_bytes()); }
