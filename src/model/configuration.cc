@@ -200,7 +200,8 @@ Preprocessing read_preprocessing(const Field& root, int channels) {
 }  // namespace
 
 Configuration parse_configuration(const std::string& json_text, const std::string& source, bool needs_format_version) {
-  const Json json = parse_json(json_text, source + ": e2enet");
+  const JsonDocument document = parse_json(json_text, source + ": e2enet");
+  const Json& json = document.value();
   const Field root(json, "e2enet", source);
   if (!json.is_object()) root.refuse("an object");
   if (needs_format_version || root.has("format_version")) {

@@ -323,7 +323,8 @@ std::shared_ptr<const Network> read_model_file(const std::string& path) {
   Reader reader(path);
   const std::string header_text = read_header_text(reader, path);
   const std::uint64_t data_bytes = reader.size() - 8 - header_text.size();
-  const Json header = parse_json(header_text, path + ": header");
+  const JsonDocument document = parse_json(header_text, path + ": header");
+  const Json& header = document.value();
   if (!header.is_object()) refuse(path, "header", "a JSON object", header.type_name());
   const auto metadata = header.find("__metadata__");
   if (metadata == header.end() || !metadata->is_object() || !metadata->contains("e2enet") ||

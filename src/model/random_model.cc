@@ -36,7 +36,8 @@ struct Densities {
 };
 
 Densities read_densities(const std::string& text, const std::string& source, int levels) {
-  const nlohmann::json json = parse_json(text, source);
+  const JsonDocument document = parse_json(text, source);
+  const nlohmann::json& json = document.value();
   Densities densities;
   if (json.contains("density")) densities.all = read_density(json["density"], source, "density");
   if (json.contains("fusion_density_by_level")) {
