@@ -1,6 +1,8 @@
 // A file that appears under its name only when it is complete.
 #pragma once
 
+#include <sys/types.h>
+
 #include <cstddef>
 #include <string>
 
@@ -14,10 +16,15 @@ namespace e2enet {
 //   file.write(bytes, count);
 //   file.commit();
 //
+// A file that is replaced keeps its permissions, and its owner and group where the system lets them be set; where the
+// group cannot be kept, its members get what everybody gets. A new file has the permissions that the umask leaves.
+// Where the destination is a symbolic link, the file that it leads to is written and the link stays, also where that
+// file does not exist yet. Where it is one of several hard links, this name alone gets the new content.
+//
 // All functions throw Error (cannot_write) naming the destination.
 class AtomicFile {
  public:
-  // An existing destination must be a regular file (or a link to one, which stays a link).
+  // An existing destination must be a regular file (or a link to one).
   explicit AtomicFile(const std::string& path);
   AtomicFile(AtomicFile&& other) noexcept;
   AtomicFile(const AtomicFile&) = delete;
@@ -30,12 +37,21 @@ class AtomicFile {
   const std::string& path() const { return path_; }
 
  private:
+  void keep_permissions();
   [[noreturn]] void fail(const std::string& action, int error) const;
 
   std::string path_;       // as the caller named it, for messages
   std::string target_;     // the same with links resolved
   std::string temporary_;  // empty once committed
   int descriptor_ = -1;
+  bool replaces_ = false;  // the target exists, with these permissions and owners
+  mode_t mode_ = 0;
+  uid_t owner_ = 0;
+  gid_t group_ = 0;
 };
+
+// The file that writing to `path` makes or replaces: all links followed, in its folder's real name. Nothing but folders
+// has to exist; where even these do not, the missing part stays as it is.
+std::string file_behind(const std::string& path);
 
 }  // namespace e2enet

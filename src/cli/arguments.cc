@@ -1,5 +1,8 @@
 #include "cli/arguments.h"
 
+#include <fcntl.h>
+#include <unistd.h>
+
 #include <cerrno>
 #include <cmath>
 #include <csignal>
@@ -8,7 +11,9 @@
 #include <limits>
 #include <vector>
 
+#include "base/atomic_file.h"
 #include "base/parallel.h"
+#include "e2enet/error.h"
 
 namespace e2enet::cli {
 namespace {
@@ -42,7 +47,14 @@ bool read_integer(const std::string& text, std::int64_t largest, std::int64_t& v
 
 volatile std::sig_atomic_t interrupt_seen = 0;
 
+volatile std::sig_atomic_t closed_output_seen = 0;
+
 void on_interrupt(int) { interrupt_seen = 1; }
+
+void on_closed_output(int) {
+  closed_output_seen = 1;
+  interrupt_seen = 1;
+}
 
 }  // namespace
 
@@ -149,19 +161,42 @@ bool same_file(const std::string& a, const std::string& b) {
   std::error_code error;
   if (std::filesystem::equivalent(a, b, error) && !error) return true;
   // Neither may exist yet.
-  return std::filesystem::path(a).lexically_normal() == std::filesystem::path(b).lexically_normal();
+  return file_behind(a) == file_behind(b);
+}
+
+bool open_standard_streams() {
+  for (int descriptor = 0; descriptor < 3; ++descriptor) {
+    if (fcntl(descriptor, F_GETFD) != -1 || errno != EBADF) continue;
+    // The lowest number that is free is this one.
+    if (open("/dev/null", descriptor == STDIN_FILENO ? O_WRONLY : O_RDONLY) != descriptor) return false;
+  }
+  return true;
 }
 
 void catch_interrupts() {
+  for (const int signal : {SIGINT, SIGTERM, SIGHUP}) {
+    struct sigaction before = {};
+    if (sigaction(signal, nullptr, &before) == 0 && before.sa_handler == SIG_IGN) continue;
+    struct sigaction action = {};
+    action.sa_handler = on_interrupt;
+    // Nothing that waits gives up half way; the second one has its usual effect.
+    action.sa_flags = static_cast<int>(SA_RESETHAND | SA_RESTART);
+    sigaction(signal, &action, nullptr);
+  }
   struct sigaction action = {};
-  action.sa_handler = on_interrupt;
-  action.sa_flags = static_cast<int>(SA_RESETHAND);  // the second one has its usual effect
-  sigaction(SIGINT, &action, nullptr);
-  sigaction(SIGTERM, &action, nullptr);
+  action.sa_handler = on_closed_output;  // each later line comes here again
+  action.sa_flags = SA_RESTART;
+  sigaction(SIGPIPE, &action, nullptr);
   // A file that grows beyond what the shell allows is an error like a full disk, not the end of the process.
   std::signal(SIGXFSZ, SIG_IGN);
 }
 
 bool interrupted() { return interrupt_seen != 0; }
+
+bool output_closed() { return closed_output_seen != 0; }
+
+void stop_if_interrupted() {
+  if (interrupted()) throw Error(ErrorCode::cancelled, "interrupted");
+}
 
 }  // namespace e2enet::cli

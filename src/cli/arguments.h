@@ -65,11 +65,22 @@ struct VoxelBox {
 };
 VoxelBox parse_box(const std::string& text, const std::string& option);
 
-// Whether both names lead to the same existing file or folder.
+// Whether both names lead to the same file or folder.
 bool same_file(const std::string& a, const std::string& b);
 
-// Lets Ctrl-C end the work after the current tile, with nothing half-written left behind; a second one ends it at once.
+// Opens /dev/null as each of the three standard streams that the caller closed, so that no file that is opened later
+// gets its number and, with it, the messages. Reading and writing fail as on a closed stream. False where that cannot
+// be done.
+bool open_standard_streams();
+
+// Lets Ctrl-C, SIGTERM, a terminal that is closed (SIGHUP) and a reader of the output that goes away (SIGPIPE) end the
+// work after the current tile, with nothing half-written left behind; a second Ctrl-C ends it at once. What the caller
+// ignores (nohup) stays ignored.
 void catch_interrupts();
 bool interrupted();
+// Whether one of them was that nobody reads the output any more.
+bool output_closed();
+// Throws Error (cancelled) where interrupted().
+void stop_if_interrupted();
 
 }  // namespace e2enet::cli

@@ -3,94 +3,165 @@
 #include <algorithm>
 #include <filesystem>
 #include <map>
+#include <set>
 
 #include "e2enet/error.h"
+#include "imaging/image_name.h"
 
 namespace e2enet::cli {
 namespace {
 
 namespace fs = std::filesystem;
 
-bool ends_with(const std::string& text, const std::string& end) {
-  return text.size() >= end.size() && text.compare(text.size() - end.size(), end.size(), end) == 0;
-}
+struct Listing {
+  std::vector<std::string> images;  // of a .hdr/.img pair the header
+  std::vector<std::string> left_out;
+};
 
-// Image files of a folder; of a .hdr/.img pair the header.
-std::vector<std::string> image_files(const std::string& folder) {
+Listing list_folder(const std::string& folder) {
   std::error_code error;
   fs::directory_iterator entries(folder, error);
   if (error) throw Error(ErrorCode::cannot_read, folder + ": cannot be listed: " + error.message());
-  std::vector<std::string> files;
-  for (const fs::directory_entry& entry : entries) {
-    const std::string name = entry.path().filename().string();
-    if (name.empty() || name[0] == '.' || entry.is_directory(error)) continue;
-    if (image_stem(name).empty() || ends_with(name, ".img") || ends_with(name, ".img.gz")) continue;
-    files.push_back(entry.path().string());
+  Listing listing;
+  std::set<std::string> data;  // .img files
+  while (entries != fs::directory_iterator()) {
+    const std::string path = entries->path().string();
+    const std::string name = entries->path().filename().string();
+    const imaging::ImageName parts = imaging::parse_image_name(name);
+    const bool image = parts.kind != imaging::NameKind::none && !parts.stem.empty() && name[0] != '.';
+    std::error_code ignored;
+    if (entries->is_directory(ignored) || !image) {
+      // Hidden files are meant not to be seen, but for those that pass for images (._a.nii of another system).
+      if (name[0] != '.' || parts.kind != imaging::NameKind::none) listing.left_out.push_back(path);
+    } else if (parts.kind == imaging::NameKind::data) {
+      data.insert(path);
+    } else {
+      listing.images.push_back(path);
+    }
+    entries.increment(error);
+    if (error) throw Error(ErrorCode::cannot_read, folder + ": cannot be listed: " + error.message());
   }
-  std::sort(files.begin(), files.end());
-  return files;
+  for (const std::string& image : listing.images) {
+    for (const std::string& partner : imaging::partner_candidates(image)) data.erase(partner);
+  }
+  listing.left_out.insert(listing.left_out.end(), data.begin(), data.end());
+  std::sort(listing.images.begin(), listing.images.end());
+  std::sort(listing.left_out.begin(), listing.left_out.end());
+  return listing;
+}
+
+constexpr int kNoDigits = -1;
+
+// The number in CASE_0001, or kNoDigits.
+int channel_of(const std::string& stem) {
+  if (stem.size() < 6 || stem[stem.size() - 5] != '_') return kNoDigits;
+  int number = 0;
+  for (auto digit = stem.end() - 4; digit != stem.end(); ++digit) {
+    if (*digit < '0' || *digit > '9') return kNoDigits;
+    number = 10 * number + (*digit - '0');
+  }
+  return number;
+}
+
+// Files that may be channels of one case, by number; a file without digits counts as 0.
+using Numbered = std::vector<std::pair<int, std::string>>;
+
+Case case_of_channels(const std::string& name, const Numbered& files, int channels) {
+  Case one;
+  one.name = name;
+  for (const auto& [number, file] : files) {
+    const int expected = static_cast<int>(one.channels.size());
+    if (number < expected) {
+      one.problem =
+          "channel " + std::to_string(number) + ": expected one file, found " + one.channels.back() + " and " + file;
+      return one;
+    }
+    if (number > expected) break;
+    one.channels.push_back(file);
+  }
+  const std::size_t found = files.size();
+  if (found != static_cast<std::size_t>(channels) || one.channels.size() != found) {
+    std::string list;
+    for (const auto& [number, file] : files) list += (list.empty() ? "" : ", ") + fs::path(file).filename().string();
+    one.problem = "expected the model's " + std::to_string(channels) + (channels == 1 ? " channel" : " channels") +
+                  ", one file each from _0000 on, found " + list;
+  }
+  return one;
 }
 
 }  // namespace
 
 std::string image_stem(const std::string& path) {
-  const std::string name = fs::path(path).filename().string();
-  for (const char* end : {".nii.gz", ".nii", ".hdr.gz", ".hdr", ".img.gz", ".img"}) {
-    if (ends_with(name, end)) return name.substr(0, name.size() - std::string(end).size());
-  }
-  return "";
+  const imaging::ImageName name = imaging::parse_image_name(fs::path(path).filename().string());
+  return name.kind == imaging::NameKind::none ? "" : name.stem;
 }
 
-std::vector<Case> find_cases(const std::string& folder) {
-  std::map<std::string, std::vector<std::pair<int, std::string>>> found;
-  for (const std::string& file : image_files(folder)) {
+FolderCases find_cases(const std::string& folder, int channels) {
+  Listing listing = list_folder(folder);
+  FolderCases found;
+  found.left_out = std::move(listing.left_out);
+  std::map<std::string, Numbered> by_name;  // without the digits
+  std::map<std::string, Numbered> cases;
+  for (const std::string& file : listing.images) {
     const std::string stem = image_stem(file);
-    std::string name = stem;
-    int channel = 0;
-    if (stem.size() > 5 && stem[stem.size() - 5] == '_' &&
-        std::all_of(stem.end() - 4, stem.end(), [](char c) { return c >= '0' && c <= '9'; })) {
-      name = stem.substr(0, stem.size() - 5);
-      channel = std::stoi(stem.substr(stem.size() - 4));
+    const int number = channel_of(stem);
+    if (number == kNoDigits) {
+      cases[stem].emplace_back(0, file);
+    } else {
+      by_name[stem.substr(0, stem.size() - 5)].emplace_back(number, file);
     }
-    found[name].emplace_back(channel, file);
   }
-  std::vector<Case> cases;
-  for (auto& [name, channels] : found) {
-    Case one;
-    one.name = name;
-    std::sort(channels.begin(), channels.end());
-    for (const auto& [channel, file] : channels) {
-      const auto expected = static_cast<int>(one.channels.size());
-      if (channel < expected) {
-        one.problem =
-            "channel " + std::to_string(channel) + ": expected one file, found " + one.channels.back() + " and " + file;
-        break;
-      }
-      if (channel > expected) {
-        one.problem = folder + ": expected a file for channel " + std::to_string(expected) + ", found channel " +
-                      std::to_string(channel) + " next (" + file + ")";
-        break;
-      }
-      one.channels.push_back(file);
+  for (auto& [name, files] : by_name) {
+    std::sort(files.begin(), files.end());
+    // With several channels a lone file is no case whatever it is called, so one that begins with 0000 is told what it
+    // lacks.
+    const bool begins = files.front().first == 0;
+    const bool runs = files.back().first < channels;
+    if (begins && (runs || channels > 1)) {
+      Numbered& of_case = cases[name];
+      of_case.insert(of_case.end(), files.begin(), files.end());
+      continue;
     }
-    cases.push_back(std::move(one));
+    if (begins && channels == 1) {
+      found.remarks.push_back("warning: " + files.front().second + " and " + files.back().second +
+                              " are taken for cases of their own, not for channels: the model has one channel");
+    }
+    for (const auto& [number, file] : files) cases[image_stem(file)].emplace_back(0, file);
   }
-  return cases;
+  for (auto& [name, files] : cases) {
+    std::sort(files.begin(), files.end());
+    found.cases.push_back(case_of_channels(name, files, channels));
+  }
+  return found;
 }
 
-std::vector<Case> find_label_files(const std::string& folder) {
-  std::vector<Case> cases;
-  for (const std::string& file : image_files(folder)) {
+FolderCases find_label_files(const std::string& folder) {
+  Listing listing = list_folder(folder);
+  FolderCases found;
+  found.left_out = std::move(listing.left_out);
+  std::map<std::string, std::string> files;
+  for (const std::string& file : listing.images) {
     const std::string stem = image_stem(file);
-    for (const Case& other : cases) {
-      if (other.name == stem) {
-        throw Error(ErrorCode::invalid_image, folder + ": expected one file for case '" + stem + "', found " +
-                                                  other.channels[0] + " and " + file);
-      }
+    const auto [other, added] = files.emplace(stem, file);
+    if (!added) {
+      throw Error(ErrorCode::invalid_image,
+                  folder + ": expected one file for case '" + stem + "', found " + other->second + " and " + file);
     }
-    cases.push_back({stem, {file}, ""});
   }
-  return cases;
+  for (const auto& [stem, file] : files) found.cases.push_back({stem, {file}, ""});
+  return found;
+}
+
+std::string left_out_line(const std::string& folder, const std::vector<std::string>& left_out) {
+  if (left_out.empty()) return "";
+  constexpr std::size_t kNamed = 5;
+  std::string line = std::to_string(left_out.size()) + (left_out.size() == 1 ? " file" : " files") + " left out of " +
+                     folder + ", not being images: ";
+  for (std::size_t i = 0; i < left_out.size(); ++i) {
+    if (i == kNamed) return line + ", ...";
+    line += (i > 0 ? ", " : "") + fs::path(left_out[i]).filename().string();
+  }
+  return line;
 }
 
 }  // namespace e2enet::cli

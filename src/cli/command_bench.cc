@@ -29,7 +29,7 @@ constexpr char kDescription[] =
 
 constexpr char kFooter[] =
     "Examples:\n"
-    "  e2enet bench -m models/hippocampus.safetensors --runs 20\n"
+    "  e2enet bench -m models/hippocampus_density20.safetensors --runs 20\n"
     "  e2enet bench -m model.safetensors --patch 96,160,160 --threads 1 --json";
 
 struct Arguments {
@@ -86,7 +86,7 @@ int run(const Arguments& arguments) {
     json["instruction_set"] = kernels::instruction_set();
     json["flops_executed"] = flops.executed;
     json["flops_paper"] = flops.paper;
-    std::cout << json.dump(2) << "\n";
+    std::cout << json_text(json) << "\n";
     return kDone;
   }
   std::cout << "patch        " << triple_text(patch) << ", " << arguments.network.precision << ", "

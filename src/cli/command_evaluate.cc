@@ -10,10 +10,12 @@
 
 #include "base/atomic_file.h"
 #include "cli/cases.h"
+#include "cli/command_files.h"
 #include "cli/commands.h"
 #include "cli/image_remarks.h"
 #include "cli/progress.h"
 #include "cli/scores_output.h"
+#include "cli/text.h"
 #include "e2enet/error.h"
 #include "evaluate/geometry_match.h"
 #include "evaluate/label_match.h"
@@ -64,15 +66,36 @@ struct Pair {
   std::string reference;
 };
 
-std::vector<Pair> find_pairs(const Arguments& arguments, ProgressDisplay& display) {
+struct Pairs {
+  std::vector<Pair> pairs;
+  std::vector<std::string> left_out;  // files of the folders that are in no pair
+};
+
+// Registers what is read in `files`.
+Pairs find_pairs(const Arguments& arguments, ProgressDisplay& display, CommandFiles& files) {
   const bool folder_p = fs::is_directory(arguments.prediction), folder_r = fs::is_directory(arguments.reference);
   if (folder_p != folder_r && fs::exists(arguments.prediction) && fs::exists(arguments.reference)) {
     throw UsageError("--prediction and --reference: expected two files or two folders, found one of each");
   }
-  if (!folder_p) return {{image_stem(arguments.prediction), arguments.prediction, arguments.reference}};
-  std::vector<Pair> pairs;
-  const std::vector<Case> predictions = find_label_files(arguments.prediction);
-  const std::vector<Case> references = find_label_files(arguments.reference);
+  if (!folder_p) {
+    files.reads("--prediction", arguments.prediction);
+    files.reads("--reference", arguments.reference);
+    return {{{image_stem(arguments.prediction), arguments.prediction, arguments.reference}}, {}};
+  }
+  Pairs found;
+  const FolderCases of_predictions = find_label_files(arguments.prediction);
+  const FolderCases of_references = find_label_files(arguments.reference);
+  const std::vector<Case>& predictions = of_predictions.cases;
+  const std::vector<Case>& references = of_references.cases;
+  for (const Case& one : predictions) files.reads("--prediction", one.channels[0]);
+  for (const Case& one : references) files.reads("--reference", one.channels[0]);
+  for (const auto& [folder, one] :
+       {std::pair(&arguments.prediction, &of_predictions), std::pair(&arguments.reference, &of_references)}) {
+    const std::string line = left_out_line(*folder, one->left_out);
+    if (!line.empty()) display.remark(line);
+    found.left_out.insert(found.left_out.end(), one->left_out.begin(), one->left_out.end());
+    if (same_file(arguments.prediction, arguments.reference)) break;
+  }
   const auto find = [](const std::vector<Case>& cases, const std::string& name) {
     return std::find_if(cases.begin(), cases.end(), [&](const Case& one) { return one.name == name; });
   };
@@ -84,16 +107,17 @@ std::vector<Pair> find_pairs(const Arguments& arguments, ProgressDisplay& displa
                                               ": expected a prediction for every reference, found none for '" +
                                               reference.name + "'");
     }
-    pairs.push_back({reference.name, prediction->channels[0], reference.channels[0]});
+    found.pairs.push_back({reference.name, prediction->channels[0], reference.channels[0]});
   }
   for (const Case& prediction : predictions) {
     if (find(references, prediction.name) == references.end()) {
       display.remark("no reference for " + prediction.channels[0] + ": left out");
+      found.left_out.push_back(prediction.channels[0]);
     }
   }
-  if (pairs.empty())
+  if (found.pairs.empty())
     throw Error(ErrorCode::cannot_read, arguments.reference + ": no label files (.nii, .nii.gz) found");
-  return pairs;
+  return found;
 }
 
 evaluate::LabelView view_of(const imaging::LabelImage& image) {
@@ -135,7 +159,12 @@ int run(const Arguments& arguments) {
   ProgressDisplay display(ProgressDisplay::style_for(arguments.common.quiet));
   std::map<int, std::string> names;
   if (!arguments.model.empty()) names = model::load_model_file(arguments.model)->configuration().labels;
-  const std::vector<Pair> pairs = find_pairs(arguments, display);
+  CommandFiles files;
+  if (!arguments.model.empty()) files.reads("--model", arguments.model);
+  const Pairs found = find_pairs(arguments, display, files);
+  const std::vector<Pair>& pairs = found.pairs;
+  files.writes("--csv", arguments.csv);
+  files.require_writable();
 
   std::set<int> asked(arguments.labels.begin(), arguments.labels.end());
   for (const auto& [value, name] : names) {
@@ -204,9 +233,10 @@ int run(const Arguments& arguments) {
     nlohmann::ordered_json json = scores_json(cases, names);
     json["tolerance_mm"] = arguments.tolerance;
     json["labels_left_out"] = left_out;
+    json["left_out"] = found.left_out;
     for (const std::string& line : warnings) display.remark(line);
     json["remarks"] = remarks_json(remarks);
-    std::cout << json.dump(2) << "\n";
+    std::cout << json_text(json) << "\n";
   } else {
     // With the table, not on stderr: a warning that --quiet or a pipe drops would leave scores that look sound.
     std::cout << scores_table(cases, names);

@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "cli/command_files.h"
 #include "cli/commands.h"
 #include "cli/network_run.h"
 #include "cli/npy.h"
@@ -37,9 +38,11 @@ struct Arguments {
 };
 
 int run(const Arguments& arguments) {
-  if (same_file(arguments.input, arguments.output)) {
-    throw UsageError("--output: expected another file than --input, found the same");
-  }
+  CommandFiles files;
+  files.reads("--model", arguments.network.model);
+  files.reads("--input", arguments.input);
+  files.writes("--output", arguments.output);
+  files.require_writable();
   use_threads(arguments.common.threads);
   const auto network = model::load_model_file(arguments.network.model);
   const model::Architecture& architecture = network->architecture();
@@ -85,6 +88,7 @@ int run(const Arguments& arguments) {
     values.resize(static_cast<std::size_t>(shape[0]) * voxels_of(extent));
     engine.run_to_node(patch, node, values.data());
   }
+  stop_if_interrupted();
   write_npy(arguments.output, shape, values.data());
   if (!arguments.common.quiet) std::cout << arguments.output << ": " << shape_text(shape) << "\n";
   return kDone;

@@ -25,7 +25,7 @@ constexpr char kDescription[] =
 
 constexpr char kFooter[] =
     "Examples:\n"
-    "  e2enet info models/hippocampus.safetensors\n"
+    "  e2enet info models/hippocampus_density20.safetensors\n"
     "  e2enet info model.safetensors --json | jq .flops_executed";
 
 struct Arguments {
@@ -140,7 +140,7 @@ int run(const Arguments& arguments) {
       entry["flops_executed"] = of_layer.executed;
       json["layers"].push_back(std::move(entry));
     }
-    std::cout << json.dump(2) << "\n";
+    std::cout << json_text(json) << "\n";
     return kDone;
   }
 

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "base/parallel.h"
+#include "cli/command_files.h"
 #include "cli/commands.h"
 #include "cli/network_run.h"
 #include "cli/npy.h"
@@ -41,11 +42,11 @@ struct Arguments {
 };
 
 int run(const Arguments& arguments) {
-  for (const std::string& image : arguments.images) {
-    if (same_file(image, arguments.output)) {
-      throw UsageError("--output: expected another file than --image, found " + image + " for both");
-    }
-  }
+  CommandFiles files;
+  files.reads("--model", arguments.model);
+  for (const std::string& image : arguments.images) files.reads("--image", image);
+  files.writes("--output", arguments.output);
+  files.require_writable();
   use_threads(arguments.common.threads);
   const int threads = arguments.common.threads > 0 ? arguments.common.threads : available_threads();
   const auto network = model::load_model_file(arguments.model);
@@ -69,6 +70,7 @@ int run(const Arguments& arguments) {
   const imaging::PreprocessPlan plan(image.geometry(), survey, configuration);
   const imaging::Preprocessed prepared = imaging::preprocess(plan, image.sources(), survey, {1, 1, 1}, threads);
   const std::vector<std::int64_t> shape = {prepared.channels, prepared.shape[0], prepared.shape[1], prepared.shape[2]};
+  stop_if_interrupted();
   write_npy(arguments.output, shape, prepared.channel(0));
   if (!arguments.common.quiet) std::cout << arguments.output << ": " << shape_text(shape) << "\n";
   return kDone;

@@ -28,7 +28,7 @@ constexpr char kDescription[] =
 
 constexpr char kFooter[] =
     "Examples:\n"
-    "  e2enet profile -m models/hippocampus.safetensors\n"
+    "  e2enet profile -m models/hippocampus_density20.safetensors\n"
     "  e2enet profile -m model.safetensors --patch 64,160,160 --json";
 
 struct Arguments {
@@ -85,7 +85,7 @@ int run(const Arguments& arguments) {
       layer["bytes"] = step.bytes;
       json["layers"].push_back(std::move(layer));
     }
-    std::cout << json.dump(2) << "\n";
+    std::cout << json_text(json) << "\n";
     return kDone;
   }
 

@@ -1,11 +1,11 @@
 // e2enet random: a model file with random weights, for benchmarks.
 #include <cstdint>
-#include <fstream>
 #include <iostream>
-#include <iterator>
 #include <memory>
 #include <string>
 
+#include "base/input_file.h"
+#include "cli/command_files.h"
 #include "cli/commands.h"
 #include "cli/progress.h"
 #include "e2enet/error.h"
@@ -41,13 +41,11 @@ struct Arguments {
 };
 
 int run(const Arguments& arguments) {
-  std::ifstream file(arguments.configuration, std::ios::binary);
-  if (!file) throw Error(ErrorCode::cannot_read, arguments.configuration + ": cannot be opened");
-  const std::string text((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>());
-  if (file.bad()) throw Error(ErrorCode::cannot_read, arguments.configuration + ": cannot be read");
-  if (same_file(arguments.configuration, arguments.output)) {
-    throw UsageError("--output: expected another file than --config, found the same");
-  }
+  CommandFiles files;
+  files.reads("--config", arguments.configuration);
+  files.writes("--output", arguments.output);
+  files.require_writable();
+  const std::string text = read_text_file(arguments.configuration);
   model::write_random_model(text, arguments.configuration, arguments.seed, arguments.output);
   if (!arguments.common.quiet) std::cout << arguments.output << "\n";
   return kDone;

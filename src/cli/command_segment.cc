@@ -1,10 +1,7 @@
 // e2enet segment: the main job.
-#include <unistd.h>
-
 #include <algorithm>
 #include <chrono>
 #include <filesystem>
-#include <fstream>
 #include <iostream>
 #include <map>
 #include <memory>
@@ -15,8 +12,10 @@
 #include <vector>
 
 #include "base/atomic_file.h"
+#include "base/input_file.h"
 #include "base/process_memory.h"
 #include "cli/cases.h"
+#include "cli/command_files.h"
 #include "cli/commands.h"
 #include "cli/network_run.h"
 #include "cli/preview.h"
@@ -24,6 +23,7 @@
 #include "cli/segmented_case.h"
 #include "cli/text.h"
 #include "e2enet/error.h"
+#include "imaging/image_name.h"
 #include "imaging/nifti_writer.h"
 #include "model/model_file.h"
 
@@ -87,10 +87,6 @@ struct Job {
   std::string statistics;
 };
 
-bool ends_with(const std::string& text, const std::string& end) {
-  return text.size() >= end.size() && text.compare(text.size() - end.size(), end.size(), end) == 0;
-}
-
 std::vector<std::pair<std::string, std::string>> outputs_of(const Job& job) {
   std::vector<std::pair<std::string, std::string>> outputs;
   const std::pair<const char*, const std::string*> all[] = {{"--output", &job.labels},
@@ -103,53 +99,24 @@ std::vector<std::pair<std::string, std::string>> outputs_of(const Job& job) {
   return outputs;
 }
 
-// Nothing that is read may be written over, and no two outputs may be one file.
-void require_separate(const Job& job, const std::string& model) {
-  const auto outputs = outputs_of(job);
-  for (std::size_t i = 0; i < outputs.size(); ++i) {
-    const auto& [option, path] = outputs[i];
-    if (same_file(path, model)) throw UsageError(option + ": expected another file than the model, found " + path);
-    for (const std::string& image : job.images) {
-      if (same_file(path, image)) {
-        throw UsageError(option + ": expected another file than the input, found " + path + " for both");
-      }
-    }
-    for (std::size_t j = 0; j < i; ++j) {
-      if (same_file(path, outputs[j].second)) {
-        throw UsageError(option + ": expected another file than " + outputs[j].first + ", found " + path + " for both");
-      }
-    }
-  }
+// Registers a case's files; in messages of a folder its name stands before the option's.
+void add_inputs(const Job& job, const std::string& head, CommandFiles& files) {
+  for (const std::string& image : job.images) files.reads(head + "--image", image);
+}
+void add_outputs(const Job& job, const std::string& head, CommandFiles& files) {
+  for (const auto& [option, path] : outputs_of(job)) files.writes(head + option, path);
 }
 
-// Better told now than after an hour of work.
-void require_writable(const Job& job) {
-  for (const auto& [option, path] : outputs_of(job)) {
-    fs::path folder = fs::path(path).parent_path();
-    if (folder.empty()) folder = ".";
-    std::error_code error;
-    if (!fs::is_directory(folder, error)) {
-      throw Error(ErrorCode::cannot_write,
-                  option + ": " + path + ": the folder " + folder.string() + " does not exist");
-    }
-    if (access(folder.c_str(), W_OK) != 0) {
-      throw Error(ErrorCode::cannot_write,
-                  option + ": " + path + ": the folder " + folder.string() + " cannot be written to");
-    }
-    if (fs::is_directory(path, error)) {
-      throw Error(ErrorCode::cannot_write, option + ": expected the name of a file, found the folder " + path);
-    }
-  }
-}
-
-void require_ending(const std::string& option, const std::string& path, const std::vector<std::string>& endings) {
+void require_image_ending(const std::string& option, const std::string& path) {
   if (path.empty()) return;
-  std::string list;
-  for (const std::string& end : endings) {
-    if (ends_with(path, end) && path.size() > end.size()) return;
-    list += (list.empty() ? "" : &end == &endings.back() ? " or " : ", ") + end;
-  }
-  throw UsageError(option + ": expected a file name ending in " + list + ", found '" + path + "'");
+  const imaging::ImageName name = imaging::parse_image_name(path);
+  if (name.kind != imaging::NameKind::none && !fs::path(name.stem).filename().empty()) return;
+  throw UsageError(option + ": expected a file name ending in .nii.gz, .nii, .hdr or .img, found '" + path + "'");
+}
+
+void require_ending(const std::string& option, const std::string& path, const std::string& ending) {
+  if (path.empty() || (path.size() > ending.size() && fs::path(path).extension() == ending)) return;
+  throw UsageError(option + ": expected a file name ending in " + ending + ", found '" + path + "'");
 }
 
 void write_text(const std::string& path, const std::string& text) {
@@ -223,13 +190,15 @@ class SegmentCommand {
     job.probabilities = arguments_.probabilities;
     job.preview = arguments_.preview;
     job.statistics = arguments_.statistics;
-    const std::vector<std::string> image_endings = {".nii.gz", ".nii", ".hdr", ".img"};
-    require_ending("--output", job.labels, image_endings);
-    require_ending("--probabilities", job.probabilities, image_endings);
-    require_ending("--preview", job.preview, {".png"});
-    require_ending("--statistics", job.statistics, {".json"});
-    require_separate(job, arguments_.model);
-    if (!arguments_.dry_run) require_writable(job);
+    require_image_ending("--output", job.labels);
+    require_image_ending("--probabilities", job.probabilities);
+    require_ending("--preview", job.preview, ".png");
+    require_ending("--statistics", job.statistics, ".json");
+    CommandFiles files;
+    files.reads("--model", arguments_.model);
+    add_inputs(job, "", files);
+    add_outputs(job, "", files);
+    if (!arguments_.dry_run) files.require_writable();
     load_model();
     const int channels = segmenter_->configuration().architecture.input_channels;
     if (static_cast<int>(job.images.size()) != channels) {
@@ -238,7 +207,7 @@ class SegmentCommand {
     }
     const ordered_json result = process(job);
     if (arguments_.common.json) {
-      std::cout << result.dump(2) << "\n";
+      std::cout << json_text(result) << "\n";
     } else if (!arguments_.common.quiet && !arguments_.dry_run) {
       std::cout << job.labels << "  (" << duration_text(result["seconds"]) << ")\n";
       Table table({{"label", Align::left}, {"voxels"}, {"mL"}});
@@ -254,68 +223,120 @@ class SegmentCommand {
     return kDone;
   }
 
-  // Cases that share the outputs' folders; this part's of them, in order.
-  std::vector<Job> jobs_of_folder() {
+  struct FolderJobs {
+    std::vector<Job> jobs;              // this part's, in order
+    std::vector<std::string> left_out;  // files of the folder that are in no case
+  };
+
+  // Also makes sure that no output of any case, in this part or another, is an input or another output.
+  FolderJobs jobs_of_folder(const std::string& summary_path, CommandFiles& files) {
     const std::string& folder = arguments_.images[0];
-    const std::vector<Case> cases = find_cases(folder);
-    if (cases.empty()) {
+    FolderCases found = find_cases(folder, segmenter_->configuration().architecture.input_channels);
+    for (const std::string& remark : found.remarks) display_.remark(remark);
+    FolderJobs result;
+    for (const std::string& path : found.left_out) {
+      const auto outputs = folders_of_outputs();
+      const bool output =
+          std::any_of(outputs.begin(), outputs.end(), [&](const std::string& other) { return same_file(path, other); });
+      if (!output) result.left_out.push_back(path);
+    }
+    const std::string line = left_out_line(folder, result.left_out);
+    if (!line.empty()) display_.remark(line);
+    if (found.cases.empty()) {
       throw Error(ErrorCode::cannot_read, folder + ": expected images (CASE_0000.nii.gz), found none");
     }
-    const Part part = arguments_.part.empty() ? Part{} : parse_part(arguments_.part, "--part");
-    std::vector<Job> jobs;
-    for (std::size_t i = 0; i < cases.size(); ++i) {
-      if (static_cast<int>(i % static_cast<std::size_t>(part.parts)) != part.part - 1) continue;
+    std::vector<Job> all;
+    for (const Case& one : found.cases) {
       const auto in = [](const std::string& where, const std::string& name) {
         return where.empty() ? std::string() : (fs::path(where) / name).string();
       };
       Job job;
-      job.name = cases[i].name;
-      job.images = cases[i].channels;
-      job.problem = cases[i].problem;
+      job.name = one.name;
+      job.images = one.channels;
+      job.problem = one.problem;
       job.labels = in(arguments_.output, job.name + ".nii.gz");
       job.probabilities = in(arguments_.probabilities, job.name + "_probabilities.nii.gz");
       job.preview = in(arguments_.preview, job.name + ".png");
       job.statistics = in(arguments_.statistics, job.name + "_statistics.json");
-      require_separate(job, arguments_.model);
-      jobs.push_back(std::move(job));
+      all.push_back(std::move(job));
     }
-    return jobs;
+    files.reads("--model", arguments_.model);
+    for (const Job& job : all) add_inputs(job, "case " + job.name + ": ", files);
+    for (const Job& job : all) add_outputs(job, "case " + job.name + ": ", files);
+    files.writes("the summary", summary_path);
+    const Part part = arguments_.part.empty() ? Part{} : parse_part(arguments_.part, "--part");
+    for (std::size_t i = 0; i < all.size(); ++i) {
+      if (static_cast<int>(i % static_cast<std::size_t>(part.parts)) == part.part - 1) {
+        result.jobs.push_back(std::move(all[i]));
+      }
+    }
+    return result;
+  }
+
+  std::vector<std::string> folders_of_outputs() const {
+    std::vector<std::string> folders;
+    for (const std::string* folder :
+         {&arguments_.output, &arguments_.probabilities, &arguments_.preview, &arguments_.statistics}) {
+      if (!folder->empty()) folders.push_back(*folder);
+    }
+    return folders;
+  }
+
+  void make_folder(const std::string& folder) {
+    std::error_code error;
+    fs::create_directories(folder, error);
+    if (error || !fs::is_directory(folder)) {
+      throw Error(ErrorCode::cannot_write,
+                  folder + ": the folder cannot be made: " + (error ? error.message() : "a file has its name"));
+    }
+    // What a run that was killed, or another that still works, has under way: never read, but better known.
+    std::size_t unfinished = 0;
+    for (const fs::directory_entry& entry : fs::directory_iterator(folder, error)) {
+      const std::string name = entry.path().filename().string();
+      unfinished += name[0] == '.' && entry.path().extension() == ".partial";
+    }
+    if (unfinished > 0) {
+      display_.remark(folder + ": " + std::to_string(unfinished) +
+                      " unfinished (.*.partial), of a run that was killed or of another that goes on");
+    }
   }
 
   int run_folder() {
-    if (same_file(arguments_.images[0], arguments_.output)) {
-      throw UsageError("--output: expected another folder than --image, found the same");
-    }
-    const std::vector<Job> jobs = jobs_of_folder();
-    for (const std::string& folder :
-         {arguments_.output, arguments_.probabilities, arguments_.preview, arguments_.statistics}) {
-      if (folder.empty() || arguments_.dry_run) continue;
-      std::error_code error;
-      fs::create_directories(folder, error);
-      if (error || !fs::is_directory(folder)) {
-        throw Error(ErrorCode::cannot_write,
-                    folder + ": the folder cannot be made: " + (error ? error.message() : "a file has its name"));
+    for (const auto& [option, folder] :
+         {std::pair("--output", &arguments_.output), std::pair("--probabilities", &arguments_.probabilities)}) {
+      // The next run would take what is written for images.
+      if (!folder->empty() && same_file(arguments_.images[0], *folder)) {
+        throw UsageError(std::string(option) + ": expected another folder than --image, found " + *folder +
+                         " for both");
       }
     }
-    if (!jobs.empty() && !arguments_.dry_run) require_writable(jobs.front());
     std::string summary_name = "summary.json";
     if (!arguments_.part.empty()) {  // computers that share a folder must not write one file
       const Part part = parse_part(arguments_.part, "--part");
       summary_name = "summary_part_" + std::to_string(part.part) + "_of_" + std::to_string(part.parts) + ".json";
     }
     const std::string summary_path = (fs::path(arguments_.output) / summary_name).string();
-    load_model();
+    load_model();  // which says what a case has to have
+    CommandFiles files;
+    const FolderJobs found = jobs_of_folder(summary_path, files);
+    const std::vector<Job>& jobs = found.jobs;
+    if (!arguments_.dry_run) {
+      for (const std::string& folder : folders_of_outputs()) make_folder(folder);
+      files.require_writable();
+    }
 
     std::map<std::string, ordered_json> earlier;
-    if (arguments_.keep_finished) earlier = earlier_results(summary_path);
+    if (arguments_.keep_finished) earlier = earlier_results(summary_path, jobs);
     ordered_json results = ordered_json::array();
     std::size_t failed = 0, skipped = 0;
     const auto write_summary = [&] {
       ordered_json summary;
       summary["model"] = arguments_.model;
       summary["cases_failed"] = failed;
+      summary["cases_not_done"] = jobs.size() - results.size();
       summary["cases"] = results;
-      if (!arguments_.dry_run) write_text(summary_path, summary.dump(2) + "\n");
+      summary["left_out"] = found.left_out;
+      if (!arguments_.dry_run) write_text(summary_path, json_text(summary) + "\n");
       return summary;
     };
     for (std::size_t i = 0; i < jobs.size(); ++i) {
@@ -329,6 +350,7 @@ class SegmentCommand {
       }
       prefix_ = "[" + std::to_string(i + 1) + "/" + std::to_string(jobs.size()) + "] ";
       try {
+        stop_if_interrupted();
         if (!job.problem.empty()) throw Error(ErrorCode::invalid_image, job.problem);
         ordered_json result = process(job);
         display_.clear();
@@ -347,13 +369,13 @@ class SegmentCommand {
         ++failed;
         const std::string text =
             dynamic_cast<const std::bad_alloc*>(&problem) ? "the system gave no memory" : problem.what();
-        std::cerr << "e2enet segment: error: case " << job.name << ": " << text << std::endl;
+        std::cerr << "e2enet segment: error: " << one_line("case " + job.name + ": " + text) << std::endl;
         results.push_back({{"case", job.name}, {"error", text}});
       }
     }
     const ordered_json summary = write_summary();
     if (skipped > 0) display_.remark(std::to_string(skipped) + " finished before, left as they are");
-    if (arguments_.common.json) std::cout << summary.dump(2) << "\n";
+    if (arguments_.common.json) std::cout << json_text(summary) << "\n";
     if (arguments_.dry_run && !arguments_.common.json) print_total(results);
     if (failed > 0) {
       std::cerr << "e2enet segment: error: " << failed << " of " << jobs.size() << " cases failed"
@@ -374,14 +396,22 @@ class SegmentCommand {
               << std::endl;
   }
 
-  // What an earlier summary says of its cases; a summary that cannot be read only lacks these details.
-  static std::map<std::string, ordered_json> earlier_results(const std::string& path) {
+  // What an earlier summary says of these cases; a summary that cannot be read only lacks these details.
+  static std::map<std::string, ordered_json> earlier_results(const std::string& path, const std::vector<Job>& jobs) {
     std::map<std::string, ordered_json> results;
-    std::ifstream file(path);
-    const ordered_json summary = ordered_json::parse(file, nullptr, false);
+    if (!fs::is_regular_file(path)) return results;
+    const ordered_json summary = ordered_json::parse(read_text_file(path), nullptr, false);
     if (!summary.is_object() || !summary.contains("cases")) return results;
+    std::map<std::string, ordered_json> by_text;
     for (const ordered_json& one : summary["cases"]) {
-      if (one.is_object() && one.contains("case") && one["case"].is_string()) results[one["case"]] = one;
+      if (one.is_object() && one.contains("case") && one["case"].is_string()) by_text[one["case"]] = one;
+    }
+    // Names that are not UTF-8 are altered in the summary, and two of them may have become one.
+    std::map<std::string, int> named;
+    for (const Job& job : jobs) ++named[valid_utf8(job.name)];
+    for (const Job& job : jobs) {
+      const auto found = by_text.find(valid_utf8(job.name));
+      if (found != by_text.end() && named[found->first] == 1) results[job.name] = found->second;
     }
     return results;
   }
@@ -463,7 +493,7 @@ class SegmentCommand {
       add_mean_intensities(image, labels.kept(), statistics_);
       ordered_json statistics = result;
       statistics["labels"] = statistics_json(statistics_, true);
-      write_text(job.statistics, statistics.dump(2) + "\n");
+      write_text(job.statistics, json_text(statistics) + "\n");
     }
     writer.commit();
     display_.clear();

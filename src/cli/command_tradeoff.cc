@@ -1,4 +1,6 @@
 // e2enet tradeoff: what does accuracy cost?
+#include <poll.h>
+#include <signal.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -16,10 +18,12 @@
 #include <nlohmann/json.hpp>
 #include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "base/atomic_file.h"
 #include "cli/cases.h"
+#include "cli/command_files.h"
 #include "cli/commands.h"
 #include "cli/network_run.h"
 #include "cli/progress.h"
@@ -102,10 +106,31 @@ evaluate::GeometryComparison compare_places(const Arguments& arguments, const Te
   return comparison;
 }
 
-std::vector<TestCase> find_test_cases(const Arguments& arguments) {
-  const std::vector<Case> images = find_cases(arguments.images);
-  const std::vector<Case> references = find_label_files(arguments.references);
+struct TestCases {
   std::vector<TestCase> cases;
+  std::vector<std::string> left_out;  // files of the folders that are in no case
+};
+
+// Registers what is read in `files`.
+TestCases find_test_cases(const Arguments& arguments, int channels, CommandFiles& files) {
+  const FolderCases of_images = find_cases(arguments.images, channels);
+  const FolderCases of_references = find_label_files(arguments.references);
+  const std::vector<Case>& images = of_images.cases;
+  const std::vector<Case>& references = of_references.cases;
+  for (const Case& one : images) {
+    for (const std::string& image : one.channels) files.reads("--images", image);
+  }
+  for (const Case& one : references) files.reads("--references", one.channels[0]);
+  TestCases found;
+  std::vector<TestCase>& cases = found.cases;
+  ProgressDisplay display(ProgressDisplay::style_for(arguments.common.quiet));
+  for (const std::string& remark : of_images.remarks) display.remark(remark);
+  for (const auto& [folder, one] :
+       {std::pair(&arguments.images, &of_images), std::pair(&arguments.references, &of_references)}) {
+    const std::string line = left_out_line(*folder, one->left_out);
+    if (!line.empty()) display.remark(line);
+    found.left_out.insert(found.left_out.end(), one->left_out.begin(), one->left_out.end());
+  }
   for (const Case& image : images) {
     if (!image.problem.empty()) throw Error(ErrorCode::invalid_image, "case " + image.name + ": " + image.problem);
     const auto reference = std::find_if(references.begin(), references.end(),
@@ -118,7 +143,13 @@ std::vector<TestCase> find_test_cases(const Arguments& arguments) {
     cases.back().geometry = compare_places(arguments, cases.back());
   }
   if (cases.empty()) throw Error(ErrorCode::cannot_read, arguments.images + ": expected images, found none");
-  return cases;
+  for (const Case& reference : references) {
+    if (std::any_of(cases.begin(), cases.end(), [&](const TestCase& one) { return one.name == reference.name; }))
+      continue;
+    display.remark("no image for " + reference.channels[0] + ": left out");
+    found.left_out.push_back(reference.channels[0]);
+  }
+  return found;
 }
 
 class KeepLabels : public streaming::LabelSink {
@@ -207,6 +238,8 @@ ordered_json measure(const Arguments& arguments, const std::string& path, const 
   return json;
 }
 
+constexpr int kLookMilliseconds = 200;  // between looks for an interruption
+
 // Runs measure() in a child, whose resident memory is the model's alone, and takes its answer through a pipe. The
 // child's errors come back as text. The parent must not have used OpenMP before: its threads do not survive a fork.
 ordered_json measure_apart(const Arguments& arguments, const std::string& path, const std::vector<TestCase>& cases,
@@ -224,7 +257,7 @@ ordered_json measure_apart(const Arguments& arguments, const std::string& path, 
     } catch (const std::exception& error) {
       answer = {{"error", error.what()}};
     }
-    const std::string text = answer.dump();
+    const std::string text = json_text(answer);
     std::size_t sent = 0;
     while (sent < text.size()) {
       const ssize_t bytes = write(ends[1], text.data() + sent, text.size() - sent);
@@ -236,7 +269,12 @@ ordered_json measure_apart(const Arguments& arguments, const std::string& path, 
   close(ends[1]);
   std::string text;
   char buffer[4096];
+  bool passed_on = false;
   for (;;) {
+    // A signal may have been meant for this process alone.
+    if (interrupted() && !std::exchange(passed_on, true)) kill(child, SIGTERM);
+    pollfd readable{ends[0], POLLIN, 0};
+    if (poll(&readable, 1, kLookMilliseconds) == 0) continue;
     const ssize_t bytes = read(ends[0], buffer, sizeof buffer);
     if (bytes < 0 && errno == EINTR) continue;
     if (bytes <= 0) break;
@@ -248,6 +286,7 @@ ordered_json measure_apart(const Arguments& arguments, const std::string& path, 
   while (wait4(child, &status, 0, &usage) < 0 && errno == EINTR) {
   }
   ordered_json answer = ordered_json::parse(text, nullptr, false);
+  stop_if_interrupted();
   if (!answer.is_object()) {
     throw Error(ErrorCode::internal, path + ": the process that measured it ended before it answered" +
                                          (WIFSIGNALED(status) ? std::string(": ") + strsignal(WTERMSIG(status)) : ""));
@@ -304,15 +343,24 @@ void write_text(const std::string& path, const std::string& text) {
 }
 
 int run(const Arguments& arguments) {
-  const std::vector<TestCase> cases = find_test_cases(arguments);
+  CommandFiles files;
+  int channels = 0;
   for (const std::string& path : arguments.models) {
-    model::load_model_file(path);  // a bad last model should not be found after an hour
-    for (const std::string& output : {arguments.csv, arguments.markdown, arguments.svg}) {
-      if (!output.empty() && same_file(output, path)) {
-        throw UsageError("--csv, --markdown and --svg: expected another file than a model, found " + output);
-      }
+    files.reads("--model", path);
+    // A bad last model should not be found after an hour.
+    const int of_model = model::load_model_file(path)->architecture().input_channels;
+    if (channels != 0 && of_model != channels) {
+      throw UsageError("--model: expected models of one number of channels, found " + std::to_string(channels) +
+                       " in " + arguments.models.front() + " and " + std::to_string(of_model) + " in " + path);
     }
+    channels = of_model;
   }
+  const TestCases found = find_test_cases(arguments, channels, files);
+  const std::vector<TestCase>& cases = found.cases;
+  files.writes("--csv", arguments.csv);
+  files.writes("--markdown", arguments.markdown);
+  files.writes("--svg", arguments.svg);
+  files.require_writable();
   std::vector<ordered_json> models;
   std::vector<TradeoffCost> costs;
   for (std::size_t i = 0; i < arguments.models.size(); ++i) {
@@ -386,9 +434,11 @@ int run(const Arguments& arguments) {
       if (one.geometry.match == evaluate::GeometryMatch::same) continue;
       differing.push_back({{"case", one.name}, {"geometry_difference", one.geometry.difference}});
     }
-    const ordered_json json{
-        {"models", models}, {"geometry_differs", cases_elsewhere > 0}, {"cases_elsewhere", differing}};
-    std::cout << json.dump(2) << "\n";
+    const ordered_json json{{"models", models},
+                            {"geometry_differs", cases_elsewhere > 0},
+                            {"cases_elsewhere", differing},
+                            {"left_out", found.left_out}};
+    std::cout << json_text(json) << "\n";
   } else {
     std::cout << table.text() << cases.size() << " cases; FLOPs of a patch; "
               << "time from files to labels\n";

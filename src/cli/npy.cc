@@ -10,6 +10,7 @@
 #include <new>
 
 #include "base/atomic_file.h"
+#include "base/input_file.h"
 #include "cli/text.h"
 #include "e2enet/error.h"
 
@@ -126,6 +127,7 @@ class HeaderReader {
 }  // namespace
 
 FloatArray read_npy(const std::string& path) {
+  require_regular_file(path);
   std::ifstream file(path, std::ios::binary | std::ios::ate);
   if (!file) fail(ErrorCode::cannot_read, path, std::string("cannot be opened: ") + std::strerror(errno));
   const auto size = static_cast<std::int64_t>(file.tellg());

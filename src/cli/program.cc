@@ -1,6 +1,5 @@
 #include "cli/program.h"
 
-#include <algorithm>
 #include <exception>
 #include <iostream>
 #include <memory>
@@ -11,6 +10,7 @@
 #include "cli/arguments.h"
 #include "cli/commands.h"
 #include "cli/help.h"
+#include "cli/text.h"
 #include "e2enet/error.h"
 
 namespace e2enet::cli {
@@ -24,18 +24,12 @@ constexpr char kDescription[] =
 constexpr char kFooter[] =
     "Examples:\n"
     "  Segment a volume and look at the result:\n"
-    "    e2enet segment -m models/hippocampus.safetensors -i head.nii.gz -o labels.nii.gz --preview labels.png\n"
+    "    e2enet segment -m models/hippocampus_density20.safetensors -i head.nii.gz -o labels.nii.gz \\\n"
+    "        --preview labels.png\n"
     "  How good are the labels of a folder of cases?\n"
     "    e2enet evaluate -p predictions/ -r references/\n"
     "\n"
     "`e2enet COMMAND --help` tells more about a command. Exit codes: 0 done, 1 failed, 2 the call was wrong.";
-
-// One line, so that scripts can show it; libraries' messages may have more.
-std::string one_line(std::string text) {
-  std::replace(text.begin(), text.end(), '\n', ' ');
-  while (!text.empty() && text.back() == ' ') text.pop_back();
-  return text;
-}
 
 int report(const std::string& program, const std::string& message, int code) {
   std::cout.flush();
@@ -95,6 +89,7 @@ std::string explanation(const CLI::ParseError& error, const CLI::App& command, c
 }  // namespace
 
 int run_program(int argc, char** argv) {
+  if (!open_standard_streams()) return kFailed;  // nowhere to say why
   const std::string version = "e2enet " E2ENET_VERSION;
   CLI::App program(kDescription, "e2enet");
   program.formatter(std::make_shared<HelpFormatter>());
@@ -154,13 +149,16 @@ int run_program(int argc, char** argv) {
   try {
     const int code = invocation.run();
     std::cout.flush();
+    if (!std::cout && output_closed()) return kFailed;  // `| head` has seen enough, and wants no complaint
     if (!std::cout) return report(name, "standard output: cannot be written", kFailed);
     return code;
   } catch (const UsageError& error) {
     return report(name, error.what(), kWrongCall);
   } catch (const Error& error) {
     const bool stopped = error.code() == ErrorCode::cancelled && interrupted();
-    return report(name, stopped ? "interrupted" : error.what(), kFailed);
+    if (stopped)
+      return report(name, output_closed() ? "stopped: nobody reads the output any more" : "interrupted", kFailed);
+    return report(name, error.what(), kFailed);
   } catch (const std::bad_alloc&) {
     return report(name, "the system gave no memory", kFailed);
   } catch (const std::exception& error) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
 
@@ -37,6 +38,16 @@ class Table {
 
 // Length on a terminal: UTF-8 continuation bytes take no room.
 std::size_t display_width(const std::string& text);
+
+// One line for a terminal: control characters, which file names may have, become spaces.
+std::string one_line(std::string text);
+
+// The same text where it is UTF-8; each byte that is not part of a character as U+FFFD. File names may be any bytes,
+// JSON and SVG may not.
+std::string valid_utf8(const std::string& text);
+
+// Indented, of any bytes: see valid_utf8.
+std::string json_text(const nlohmann::ordered_json& json);
 
 // A CSV field, quoted where it has to be (RFC 4180).
 std::string csv_field(const std::string& text);

@@ -1,6 +1,5 @@
 #include "imaging/nifti_reader.h"
 
-#include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 #include <zlib.h>
@@ -10,7 +9,9 @@
 #include <cmath>
 #include <cstring>
 
+#include "base/input_file.h"
 #include "e2enet/error.h"
+#include "imaging/image_name.h"
 
 namespace e2enet::imaging {
 namespace {
@@ -22,22 +23,16 @@ constexpr std::int64_t kLargestDeflateRatio = 1040;
 // How much may follow the voxels and still be read to reach the checksum.
 constexpr std::int64_t kLongestTrailer = std::int64_t{64} << 20;
 
-bool ends_with(const std::string& text, const std::string& end) {
-  return text.size() >= end.size() && text.compare(text.size() - end.size(), end.size(), end) == 0;
-}
-
 bool is_file(const std::string& path) {
   struct stat status;
   return stat(path.c_str(), &status) == 0 && S_ISREG(status.st_mode);
 }
 
-// `path` with its ending (and .gz) replaced, as whichever of the two forms exists.
-std::string partner(const std::string& path, const std::string& ending) {
-  const bool zipped = ends_with(path, ".gz");
-  const std::string stem = path.substr(0, path.size() - (zipped ? 7 : 4));
-  const std::string same = stem + ending + (zipped ? ".gz" : "");
-  const std::string other = stem + ending + (zipped ? "" : ".gz");
-  return !is_file(same) && is_file(other) ? other : same;
+// The other half of a pair: the likeliest of the names that exist.
+std::string partner(const std::string& path) {
+  const std::vector<std::string> candidates = partner_candidates(path);
+  const auto found = std::find_if(candidates.begin(), candidates.end(), is_file);
+  return found == candidates.end() ? candidates.front() : *found;
 }
 
 template <typename Stored>
@@ -92,14 +87,12 @@ void convert(const NiftiHeader& header, const unsigned char* bytes, std::int64_t
 class ImageReader::ByteStream {
  public:
   explicit ByteStream(const std::string& path) : path_(path) {
-    const int descriptor = open(path.c_str(), O_RDONLY | O_CLOEXEC);
-    if (descriptor < 0) throw Error(ErrorCode::cannot_read, path + ": cannot open: " + std::strerror(errno));
+    const int descriptor = open_regular_file(path);
     struct stat status;
-    const bool regular = fstat(descriptor, &status) == 0 && S_ISREG(status.st_mode);
-    if (!regular) {
+    if (fstat(descriptor, &status) != 0) {
+      const int error = errno;
       close(descriptor);
-      throw Error(ErrorCode::cannot_read,
-                  path + ": expected a file, found " + (S_ISDIR(status.st_mode) ? "a folder" : "a device or pipe"));
+      throw Error(ErrorCode::cannot_read, path + ": cannot open: " + std::strerror(error));
     }
     size_ = status.st_size;
     changed_ = status.st_mtim;
@@ -209,13 +202,13 @@ class ImageReader::ByteStream {
 };
 
 ImageReader::ImageReader(const std::string& path) : path_(path) {
-  const std::string plain = ends_with(path, ".gz") ? path.substr(0, path.size() - 3) : path;
-  const bool pair = ends_with(plain, ".hdr") || ends_with(plain, ".img");
-  if (!pair && !ends_with(plain, ".nii")) {
+  const ImageName name = parse_image_name(path);
+  const bool pair = name.pair();
+  if (name.kind == NameKind::none) {
     throw Error(ErrorCode::invalid_image,
                 path + ": file name: expected the ending .nii, .nii.gz, .hdr or .img, found another");
   }
-  const std::string header_path = ends_with(plain, ".img") ? partner(path, ".hdr") : path;
+  const std::string header_path = name.kind == NameKind::data ? partner(path) : path;
   data_ = std::make_unique<ByteStream>(header_path);
   unsigned char bytes[kNifti2HeaderBytes + 4];  // four more say whether extensions follow
   const std::int64_t got = data_->read(0, bytes, sizeof bytes);
@@ -226,7 +219,7 @@ ImageReader::ImageReader(const std::string& path) : path_(path) {
                     (pair ? "a header with a separate .img file, found that of a single .nii file"
                           : "a single .nii file, found that of a header with a separate .img file"));
   }
-  if (pair) data_ = std::make_unique<ByteStream>(ends_with(plain, ".hdr") ? partner(path, ".img") : path);
+  if (pair) data_ = std::make_unique<ByteStream>(name.kind == NameKind::header ? partner(path) : path);
 
   const std::int64_t needed = header_.voxel_offset + header_.data_bytes();
   if (needed > data_->capacity()) {

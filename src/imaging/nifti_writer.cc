@@ -6,15 +6,12 @@
 #include "base/atomic_file.h"
 #include "e2enet/error.h"
 #include "imaging/gzip_writer.h"
+#include "imaging/image_name.h"
 
 namespace e2enet::imaging {
 namespace {
 
 constexpr std::int64_t kVoxelsAtOnce = std::int64_t{1} << 18;
-
-bool ends_with(const std::string& text, const std::string& end) {
-  return text.size() >= end.size() && text.compare(text.size() - end.size(), end.size(), end) == 0;
-}
 
 }  // namespace
 
@@ -42,24 +39,21 @@ struct ImageWriter::Output {
 ImageWriter::ImageWriter(const std::string& path, const NiftiHeader& like, StoredType type, std::int64_t volumes,
                          int threads)
     : type_(type), missing_(like.shape[0] * like.shape[1] * like.shape[2] * volumes) {
-  const bool zipped = ends_with(path, ".gz");
-  const std::string plain = zipped ? path.substr(0, path.size() - 3) : path;
-  const bool pair = ends_with(plain, ".hdr") || ends_with(plain, ".img");
-  if (!pair && !ends_with(plain, ".nii")) {
+  const ImageName name = parse_image_name(path);
+  if (name.kind == NameKind::none) {
     throw Error(ErrorCode::cannot_write,
                 path + ": file name: expected the ending .nii, .nii.gz, .hdr or .img, found another");
   }
   NiftiHeader header = like;
-  header.separate_data = pair;
+  header.separate_data = name.pair();
   const std::vector<unsigned char> bytes = serialise_nifti_header(header, type, volumes);
-  if (!pair) {
-    output_ = std::make_unique<Output>(path, zipped, threads);
+  const std::vector<std::string> files = written_files(path);
+  output_ = std::make_unique<Output>(files[0], name.zipped, threads);
+  if (!name.pair()) {
     output_->write(bytes.data(), bytes.size());
     return;
   }
-  const std::string stem = plain.substr(0, plain.size() - 4), ending = zipped ? ".gz" : "";
-  output_ = std::make_unique<Output>(stem + ".img" + ending, zipped, threads);
-  output_->header = std::make_unique<Output>(stem + ".hdr" + ending, zipped, threads);
+  output_->header = std::make_unique<Output>(files[1], name.zipped, threads);
   output_->header->write(bytes.data(), bytes.size());
 }
 
