@@ -69,10 +69,11 @@ struct Pair {
 struct Pairs {
   std::vector<Pair> pairs;
   std::vector<std::string> left_out;  // files of the folders that are in no pair
+  std::vector<std::string> remarks;   // lines about these
 };
 
 // Registers what is read in `files`.
-Pairs find_pairs(const Arguments& arguments, ProgressDisplay& display, CommandFiles& files) {
+Pairs find_pairs(const Arguments& arguments, CommandFiles& files) {
   const bool folder_p = fs::is_directory(arguments.prediction), folder_r = fs::is_directory(arguments.reference);
   if (folder_p != folder_r && fs::exists(arguments.prediction) && fs::exists(arguments.reference)) {
     throw UsageError("--prediction and --reference: expected two files or two folders, found one of each");
@@ -92,7 +93,7 @@ Pairs find_pairs(const Arguments& arguments, ProgressDisplay& display, CommandFi
   for (const auto& [folder, one] :
        {std::pair(&arguments.prediction, &of_predictions), std::pair(&arguments.reference, &of_references)}) {
     const std::string line = left_out_line(*folder, one->left_out);
-    if (!line.empty()) display.remark(line);
+    if (!line.empty()) found.remarks.push_back(line);
     found.left_out.insert(found.left_out.end(), one->left_out.begin(), one->left_out.end());
     if (same_file(arguments.prediction, arguments.reference)) break;
   }
@@ -111,7 +112,7 @@ Pairs find_pairs(const Arguments& arguments, ProgressDisplay& display, CommandFi
   }
   for (const Case& prediction : predictions) {
     if (find(references, prediction.name) == references.end()) {
-      display.remark("no reference for " + prediction.channels[0] + ": left out");
+      found.remarks.push_back("no reference for " + prediction.channels[0] + ": left out");
       found.left_out.push_back(prediction.channels[0]);
     }
   }
@@ -161,10 +162,11 @@ int run(const Arguments& arguments) {
   if (!arguments.model.empty()) names = model::load_model_file(arguments.model)->configuration().labels;
   CommandFiles files;
   if (!arguments.model.empty()) files.reads("--model", arguments.model);
-  const Pairs found = find_pairs(arguments, display, files);
+  const Pairs found = find_pairs(arguments, files);
   const std::vector<Pair>& pairs = found.pairs;
   files.writes("--csv", arguments.csv);
   files.require_writable();
+  for (const std::string& remark : found.remarks) display.remark(remark);
 
   std::set<int> asked(arguments.labels.begin(), arguments.labels.end());
   for (const auto& [value, name] : names) {

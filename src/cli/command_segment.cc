@@ -42,8 +42,9 @@ constexpr char kDescription[] =
     "\n"
     "Reads NIfTI images (.nii, .nii.gz, .hdr/.img; one file a channel) and writes labels on the same voxels,\n"
     "with the image's own geometry. A folder has one file a case and channel, named CASE_0000.nii.gz,\n"
-    "CASE_0001.nii.gz, ...; its labels become CASE.nii.gz in the output folder, and summary.json tells what\n"
-    "was done. A case that fails is reported and does not stop the others; the exit code is 1 then.";
+    "CASE_0001.nii.gz, ... up to the model's channels, or CASE.nii.gz; its labels become CASE.nii.gz in the\n"
+    "output folder, and summary.json tells what was done and which files were left out. A case that fails\n"
+    "is reported and does not stop the others; the exit code is 1 then.";
 
 constexpr char kFooter[] =
     "Examples:\n"
@@ -232,7 +233,6 @@ class SegmentCommand {
   FolderJobs jobs_of_folder(const std::string& summary_path, CommandFiles& files) {
     const std::string& folder = arguments_.images[0];
     FolderCases found = find_cases(folder, segmenter_->configuration().architecture.input_channels);
-    for (const std::string& remark : found.remarks) display_.remark(remark);
     FolderJobs result;
     for (const std::string& path : found.left_out) {
       const auto outputs = folders_of_outputs();
@@ -240,8 +240,6 @@ class SegmentCommand {
           std::any_of(outputs.begin(), outputs.end(), [&](const std::string& other) { return same_file(path, other); });
       if (!output) result.left_out.push_back(path);
     }
-    const std::string line = left_out_line(folder, result.left_out);
-    if (!line.empty()) display_.remark(line);
     if (found.cases.empty()) {
       throw Error(ErrorCode::cannot_read, folder + ": expected images (CASE_0000.nii.gz), found none");
     }
@@ -264,6 +262,9 @@ class SegmentCommand {
     for (const Job& job : all) add_inputs(job, "case " + job.name + ": ", files);
     for (const Job& job : all) add_outputs(job, "case " + job.name + ": ", files);
     files.writes("the summary", summary_path);
+    for (const std::string& remark : found.remarks) display_.remark(remark);
+    const std::string line = left_out_line(folder, result.left_out);
+    if (!line.empty()) display_.remark(line);
     const Part part = arguments_.part.empty() ? Part{} : parse_part(arguments_.part, "--part");
     for (std::size_t i = 0; i < all.size(); ++i) {
       if (static_cast<int>(i % static_cast<std::size_t>(part.parts)) == part.part - 1) {

@@ -109,6 +109,7 @@ evaluate::GeometryComparison compare_places(const Arguments& arguments, const Te
 struct TestCases {
   std::vector<TestCase> cases;
   std::vector<std::string> left_out;  // files of the folders that are in no case
+  std::vector<std::string> remarks;   // lines about these and about names
 };
 
 // Registers what is read in `files`.
@@ -123,12 +124,11 @@ TestCases find_test_cases(const Arguments& arguments, int channels, CommandFiles
   for (const Case& one : references) files.reads("--references", one.channels[0]);
   TestCases found;
   std::vector<TestCase>& cases = found.cases;
-  ProgressDisplay display(ProgressDisplay::style_for(arguments.common.quiet));
-  for (const std::string& remark : of_images.remarks) display.remark(remark);
+  found.remarks = of_images.remarks;
   for (const auto& [folder, one] :
        {std::pair(&arguments.images, &of_images), std::pair(&arguments.references, &of_references)}) {
     const std::string line = left_out_line(*folder, one->left_out);
-    if (!line.empty()) display.remark(line);
+    if (!line.empty()) found.remarks.push_back(line);
     found.left_out.insert(found.left_out.end(), one->left_out.begin(), one->left_out.end());
   }
   for (const Case& image : images) {
@@ -146,7 +146,7 @@ TestCases find_test_cases(const Arguments& arguments, int channels, CommandFiles
   for (const Case& reference : references) {
     if (std::any_of(cases.begin(), cases.end(), [&](const TestCase& one) { return one.name == reference.name; }))
       continue;
-    display.remark("no image for " + reference.channels[0] + ": left out");
+    found.remarks.push_back("no image for " + reference.channels[0] + ": left out");
     found.left_out.push_back(reference.channels[0]);
   }
   return found;
@@ -274,7 +274,8 @@ ordered_json measure_apart(const Arguments& arguments, const std::string& path, 
     // A signal may have been meant for this process alone.
     if (interrupted() && !std::exchange(passed_on, true)) kill(child, SIGTERM);
     pollfd readable{ends[0], POLLIN, 0};
-    if (poll(&readable, 1, kLookMilliseconds) == 0) continue;
+    const int ready = poll(&readable, 1, kLookMilliseconds);
+    if (ready == 0 || (ready < 0 && errno == EINTR)) continue;
     const ssize_t bytes = read(ends[0], buffer, sizeof buffer);
     if (bytes < 0 && errno == EINTR) continue;
     if (bytes <= 0) break;
@@ -361,6 +362,8 @@ int run(const Arguments& arguments) {
   files.writes("--markdown", arguments.markdown);
   files.writes("--svg", arguments.svg);
   files.require_writable();
+  ProgressDisplay display(ProgressDisplay::style_for(arguments.common.quiet));
+  for (const std::string& remark : found.remarks) display.remark(remark);
   std::vector<ordered_json> models;
   std::vector<TradeoffCost> costs;
   for (std::size_t i = 0; i < arguments.models.size(); ++i) {
