@@ -81,7 +81,7 @@ Pairs find_pairs(const Arguments& arguments, CommandFiles& files) {
   if (!folder_p) {
     files.reads("--prediction", arguments.prediction);
     files.reads("--reference", arguments.reference);
-    return {{{image_stem(arguments.prediction), arguments.prediction, arguments.reference}}, {}};
+    return {{{image_stem(arguments.prediction), arguments.prediction, arguments.reference}}, {}, {}};
   }
   Pairs found;
   const FolderCases of_predictions = find_label_files(arguments.prediction);
