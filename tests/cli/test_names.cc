@@ -245,7 +245,7 @@ TEST_CASE("pipes, sockets and devices are refused by name, at once, wherever a f
   REQUIRE(bind(listener, reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0);
   fs::create_symlink("/dev/zero", shop.path("in/zero.nii"));
   // A call that waits is ended, and not taken for one that refuses.
-  const auto impatient = [] { alarm(20); };
+  const auto impatient = [] { alarm(120); };
   const Result folder = shop.run({"segment", "-m", "model.safetensors", "-i", "in", "-o", "out"}, impatient);
   close(listener);
   CAPTURE(folder.errors);

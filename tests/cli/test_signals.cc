@@ -150,7 +150,7 @@ TEST_CASE("tradeoff passes a signal on to the process that measures") {
   const auto sent = Clock::now();
   kill(child, SIGTERM);
   const Result result = shop.wait(child);
-  CHECK(Clock::now() - sent < std::chrono::seconds(15));
+  CHECK(Clock::now() - sent < std::chrono::seconds(60));
   CHECK(result.code == 1);
   CHECK(result.errors == "e2enet tradeoff: error: interrupted\n");
 }
