@@ -33,7 +33,8 @@ _TYPES = {"F32": np.dtype("<f4"), "I32": np.dtype("<i4")}
 
 CONFIGURATION_KEYS = frozenset(
     ["format_version", "input_channels", "classes", "base_features", "max_features", "pool_strides", "groups",
-     "patch_size", "output", "region_order", "labels", "mirror_axes", "preprocessing", "postprocessing", "provenance"])
+     "patch_size", "output", "region_order", "labels", "mirror_axes", "mirrored_labels", "preprocessing", "postprocessing",
+     "provenance"])
 PREPROCESSING_KEYS = frozenset(["spacing", "transpose_forward", "normalization", "orientation"])
 NORMALIZATION_KEYS = frozenset(["scheme", "clip", "mean", "sd", "use_mask"])
 POSTPROCESSING_KEYS = frozenset(["largest_component"])
@@ -269,6 +270,7 @@ def validate_configuration(configuration, where="configuration"):
         raise ModelFileError(f"{where}: mirror_axes: expected axes among 0, 1 and 2, each once, found {mirror!r}")
 
     _validate_preprocessing(configuration, where)
+    _validate_mirrored_labels(configuration, where)
 
     postprocessing = _object(configuration.get("postprocessing", {}), "postprocessing", where)
     components = postprocessing.get("largest_component", [])
@@ -276,6 +278,30 @@ def validate_configuration(configuration, where="configuration"):
         raise ModelFileError(f"{where}: postprocessing.largest_component: expected a list of label values, "
                              f"found {components!r}")
     _object(configuration.get("provenance", {}), "provenance", where)
+
+
+def _validate_mirrored_labels(configuration, where):
+    pairs = configuration.get("mirrored_labels")
+    if pairs is None:
+        return
+    classes = configuration["classes"]
+    if not isinstance(pairs, list):
+        raise ModelFileError(f"{where}: mirrored_labels: expected a list of pairs of labels, found {pairs!r}")
+    seen = set()
+    for index, pair in enumerate(pairs):
+        if not isinstance(pair, list) or len(pair) != 2 or not all(_is_integer(v) and 1 <= v < classes for v in pair):
+            raise ModelFileError(f"{where}: mirrored_labels[{index}]: expected two labels from 1 to {classes - 1}, "
+                                 f"found {pair!r}")
+        for label in pair:
+            if label in seen:
+                raise ModelFileError(f"{where}: mirrored_labels[{index}]: expected every label at most once, found "
+                                     f"{label} again")
+            seen.add(label)
+    if pairs and configuration.get("output", "softmax") != "softmax":
+        raise ModelFileError(f"{where}: mirrored_labels: expected none with the output sigmoid, found {pairs!r}")
+    if pairs and configuration.get("preprocessing", {}).get("orientation") is None:
+        raise ModelFileError(f"{where}: mirrored_labels: expected preprocessing.orientation with it, by which the axis of "
+                             "left and right is known, found none")
 
 
 def _validate_preprocessing(configuration, where):

@@ -11,7 +11,7 @@ os.environ.setdefault("GOMP_SPINCOUNT", "20000")
 
 import torch  # noqa: E402
 
-from . import dataset, evaluate, files, planning, threads, trainer, volumes  # noqa: E402
+from . import dataset, evaluate, files, mirroring, planning, threads, trainer, volumes  # noqa: E402
 
 
 def add_data(parser):
@@ -55,15 +55,24 @@ def parse(arguments):
     train.add_argument("--density", type=float, default=defaults.density, help="of every sparse layer; 1 is dense")
     train.add_argument("--layer-density", action="append", default=[], metavar="LAYER=DENSITY",
                        help="instead for a layer (fusion.0.1.0, up.0.1) or a family (fusion.0); may be repeated")
-    train.add_argument("--update-interval", type=int, default=defaults.update_interval,
-                       help="iterations between drop-and-grow updates")
-    train.add_argument("--drop-first", type=float, default=defaults.drop_first)
-    train.add_argument("--drop-last", type=float, default=defaults.drop_last)
-    train.add_argument("--learning-rate", type=float, default=defaults.learning_rate)
-    train.add_argument("--momentum", type=float, default=defaults.momentum)
-    train.add_argument("--weight-decay", type=float, default=defaults.weight_decay)
-    train.add_argument("--mirror-axes", default="0,1,2",
-                       help="axes to flip, of 0,1,2 (depth, height, width); '' for none")
+    train.add_argument("--optimizer", choices=["adamw", "sgd"],
+                       help=f"default: adamw, and from {trainer.ITERATIONS_FOR_SGD} iterations on the paper's sgd; the "
+                            "options with two defaults follow it")
+    for option, kind, text in (("update-interval", int, "iterations between drop-and-grow updates"),
+                               ("drop-first", float, "share of the kept kernels dropped at first"),
+                               ("learning-rate", float, "at the beginning"),
+                               ("momentum", float, "of the gradient"),
+                               ("weight-decay", float, "a step"),
+                               ("average", float, "decay of the running average of the weights, which is validated and "
+                                                  "exported; 0 for the weights themselves")):
+        values = [trainer.OPTIMIZER_DEFAULTS[name][option.replace("-", "_")] for name in ("adamw", "sgd")]
+        train.add_argument("--" + option, type=kind, help=f"{text}; default {values[0]} with adamw, {values[1]} with sgd")
+    train.add_argument("--drop-last", type=float, default=defaults.drop_last, help="share dropped at the end")
+    train.add_argument("--mirror-axes",
+                       help="axes to flip, of 0,1,2 (depth, height, width); '' for none; default: the left-right axis "
+                            "where the data set has mirrored_labels, all where no label has a side")
+    train.add_argument("--augmentation", choices=["standard", "wide"], default=defaults.augmentation,
+                       help="standard: nnU-Net's; wide: other scanners, contrasts, sizes, crops and stripped skulls")
     train.add_argument("--validation-cases", type=int, default=defaults.validation_cases)
     train.add_argument("--precision", choices=["auto", "float32", "bfloat16"], default="auto",
                        help="of the activations; auto: bfloat16 where the processor multiplies it")
@@ -72,6 +81,10 @@ def parse(arguments):
     train.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     train.add_argument("--validate-every", type=int, default=500, help="iterations")
     train.add_argument("--checkpoint-minutes", type=float, default=2.0)
+    export = commands.add_parser("export", help="write the model file of a run's best validation so far")
+    export.add_argument("run", type=Path, help="folder of the run, which may be going on")
+    export.add_argument("model", type=Path, help="the file to write, NAME.safetensors")
+    export.add_argument("--dataset-json", type=Path, required=True, help="the one that the run was started with")
     evaluate.add_arguments(commands.add_parser("evaluate", help="Dice of a model file over a folder of cases"))
     return parser.parse_args(arguments)
 
@@ -96,7 +109,16 @@ def plan_of(options, description):
     return plan
 
 
-def settings_of(options, device) -> trainer.Settings:
+def mirror_axes_of(options, description, network_plan):
+    if options.mirror_axes is None:
+        return mirroring.default_axes(description.mirrored_labels, description.labels, network_plan["preprocessing"])
+    parts = [part for part in options.mirror_axes.split(",") if part != ""]
+    if not set(parts) <= {"0", "1", "2"} or len(set(parts)) != len(parts):
+        raise ValueError(f"--mirror-axes: expected some of 0,1,2, found {options.mirror_axes!r}")
+    return sorted(int(part) for part in parts)
+
+
+def settings_of(options, device, description, network_plan) -> trainer.Settings:
     precision = options.precision
     if precision == "auto":
         precision = "bfloat16" if trainer.has_fast_bfloat16(device) else "float32"
@@ -107,15 +129,13 @@ def settings_of(options, device) -> trainer.Settings:
             layers[name] = float(value)
         except ValueError:
             raise ValueError(f"--layer-density: expected LAYER=DENSITY, found {item!r}") from None
-    axes = [int(axis) for axis in options.mirror_axes.split(",") if axis != ""]
-    if not set(axes) <= {0, 1, 2}:
-        raise ValueError(f"--mirror-axes: expected some of 0,1,2, found {options.mirror_axes!r}")
     return trainer.Settings(
         seed=options.seed, iterations=options.iterations, hours=options.hours, batch=options.batch,
-        density=options.density, layer_density=layers, update_interval=options.update_interval,
-        drop_first=options.drop_first, drop_last=options.drop_last, learning_rate=options.learning_rate,
-        momentum=options.momentum, weight_decay=options.weight_decay, mirror_axes=axes,
-        validation_cases=options.validation_cases, precision=precision,
+        density=options.density, layer_density=layers, optimizer=options.optimizer,
+        update_interval=options.update_interval, drop_first=options.drop_first, drop_last=options.drop_last,
+        learning_rate=options.learning_rate, momentum=options.momentum, weight_decay=options.weight_decay,
+        average=options.average, mirror_axes=mirror_axes_of(options, description, network_plan),
+        augmentation=options.augmentation, validation_cases=options.validation_cases, precision=precision,
         initial_model=str(options.initial_model) if options.initial_model else None)
 
 
@@ -132,7 +152,7 @@ def train(options) -> int:
     description = dataset.read_description(options.dataset_json or options.data / "dataset.json")
     options.output.mkdir(parents=True, exist_ok=True)
     network_plan = plan_of(options, description)
-    settings = settings_of(options, device)
+    settings = settings_of(options, device, description, network_plan)
     settings_path = options.output / "settings.json"
     values = json.loads(json.dumps(trainer.asdict(settings)))
     if settings_path.exists():
@@ -158,6 +178,12 @@ def train(options) -> int:
     return 0
 
 
+def export(options) -> int:
+    scores = trainer.export_best(options.run, options.model, dataset.read_description(options.dataset_json))
+    print(f"wrote {options.model}: {json.dumps(scores)}")
+    return 0
+
+
 def main(arguments=None) -> int:
     # Names that are not UTF-8 are written as far as they are, not refused.
     if hasattr(sys.stdout, "reconfigure"):
@@ -166,7 +192,7 @@ def main(arguments=None) -> int:
     try:
         if options.command == "evaluate":
             return evaluate.run(options)
-        return plan(options) if options.command == "plan" else train(options)
+        return {"plan": plan, "train": train, "export": export}[options.command](options)
     except (OSError, ValueError, FloatingPointError) as error:
         print(f"e2enet_train: {error}", file=sys.stderr)
         return 1

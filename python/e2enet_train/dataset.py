@@ -12,15 +12,17 @@ named. The JSON may have the keys of either version of nnU-Net; those used are
     name, description, reference, licence   copied into the model file's provenance
     channel_names (or modality)             {"0": "MRI"}; a channel named CT is normalised as CT
     labels                                  {"background": 0, "anterior": 1} or {"0": "background", "1": "anterior"}
+    mirrored_labels                         [[1, 2], [3, 4]]: labels that change places when left and right do
 """
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Dict, List
+from typing import Dict, List, Tuple
 
 import numpy
 
+from . import mirroring
 from .volumes import LOG, some_of
 
 FILE_ENDINGS = (".nii.gz", ".nii")
@@ -43,6 +45,7 @@ class Description:
     channels: List[str]
     labels: Dict[int, str]
     provenance: Dict[str, str]
+    mirrored_labels: List[Tuple[int, int]] = field(default_factory=list)
 
     @property
     def classes(self) -> int:
@@ -77,7 +80,12 @@ def read_description(path: Path) -> Description:
     if sorted(labels) != list(range(len(labels))) or len(labels) < 2:
         raise DatasetError(f"{path}: labels: expected the values 0 to {len(labels) - 1}, found {sorted(labels)}")
     provenance = {key: values[key] for key in PROVENANCE_KEYS if key in values}
-    return Description([str(channels[str(i)]) for i in range(len(channels))], dict(sorted(labels.items())), provenance)
+    try:
+        pairs = mirroring.check_pairs(values.get("mirrored_labels", []), len(labels), str(path))
+    except mirroring.MirroringError as error:
+        raise DatasetError(str(error)) from None
+    return Description([str(channels[str(i)]) for i in range(len(channels))], dict(sorted(labels.items())), provenance,
+                       pairs)
 
 
 def _stem(name: str):

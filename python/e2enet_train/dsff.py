@@ -40,6 +40,14 @@ def apply_mask(values: torch.Tensor, mask: torch.Tensor) -> None:
     values.mul_(_kernelwise(mask, values).to(values.dtype))
 
 
+def check_masks(parameters: Dict[str, torch.Tensor], masks: Dict[str, torch.Tensor]) -> None:
+    """Refuses values of absent kernels: the network that computes with them is not the sparse one of the file."""
+    for name, mask in masks.items():
+        outside = (parameters[name].detach() != 0) & ~_kernelwise(mask.to(parameters[name].device), parameters[name])
+        if bool(outside.any()):
+            raise ValueError(f"{name}: expected zero outside the mask, found {int(outside.sum())} values that are not")
+
+
 def drop_and_grow(weight: torch.Tensor, mask: torch.Tensor, fraction: float, seed: int) -> int:
     """Drops the `fraction` of kept kernels with the smallest L1 norm and grows as many, at random, among those that
     were absent before; both `weight` and `mask` change in place. Returns how many kernels moved."""

@@ -9,6 +9,7 @@ from e2enet_model_file import read_model
 from . import dataset, inference, preprocess, scores as means
 from .export import network_of
 from .files import readable, write_json
+from .mirroring import exchange_of
 from .volumes import Remarks, read_case, require_plausible_spacings
 
 
@@ -43,7 +44,7 @@ def evaluate_cases(model, cases, mirroring=True, step=0.5, report=lambda text: N
         remarks.say()
         data, _, geometry = preprocess.preprocess(volume, preprocessing)
         probabilities = inference.predict(lambda x: network(x, heads=1)[0], data, configuration["patch_size"], step,
-                                          axes)
+                                          axes, exchange=exchange_of(configuration))
         prediction = preprocess.labels_to_volume(probabilities.numpy(), geometry, preprocessing)
         scores[case.name] = {label: inference.dice(prediction, reference, label)
                              for label in range(1, configuration["classes"])}

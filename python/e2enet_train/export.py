@@ -5,18 +5,22 @@ import numpy
 import torch
 from e2enet_model_file import Model, sparse_from_dense, write_model
 
+from . import dsff
 from .network import Architecture, E2ENet, sparse_parameter_names
 
 FORMAT_VERSION = 1
 
 
 def model_of(network: E2ENet, masks: Dict[str, torch.Tensor], plan: dict, labels: Dict[int, str], mirror_axes,
-             provenance: dict) -> Model:
-    """The model file's contents. `masks` has one entry for every sparse weight."""
+             provenance: dict, mirrored_labels=()) -> Model:
+    """The model file's contents. `masks` has one entry for every sparse weight; a value outside of them is refused."""
+    dsff.check_masks(dict(network.named_parameters()), masks)
     configuration = {"format_version": FORMAT_VERSION, **network.architecture.to_json(), "output": "softmax",
                      "labels": {str(value): name for value, name in labels.items()},
                      "mirror_axes": list(mirror_axes), "preprocessing": plan["preprocessing"],
                      "provenance": provenance}
+    if mirrored_labels:
+        configuration["mirrored_labels"] = [list(pair) for pair in mirrored_labels]
     sparse = set(sparse_parameter_names(network))
     tensors = {}
     for name, parameter in network.state_dict().items():

@@ -1,10 +1,12 @@
 """Whole volumes: tiles with a Gaussian weight, mirroring, Dice. The rules are those of the C++ library."""
 import itertools
 import math
-from typing import Callable, List, Sequence
+from typing import Callable, List, Optional, Sequence, Tuple
 
 import numpy
 import torch
+
+Exchange = Tuple[int, numpy.ndarray]  # the axis of left and right, and the class that each class becomes by its flip
 
 
 def tile_starts(size: int, patch: int, step: float) -> List[int]:
@@ -21,21 +23,27 @@ def gaussian_weight(patch: Sequence[int]) -> torch.Tensor:
     return torch.exp(-0.5 * exponent).float()
 
 
-def mirrored_probabilities(network: Callable, patch: torch.Tensor, mirror_axes: Sequence[int]) -> torch.Tensor:
+def mirrored_probabilities(network: Callable, patch: torch.Tensor, mirror_axes: Sequence[int],
+                           exchange: Optional[Exchange] = None) -> torch.Tensor:
     """patch (1, C, D, H, W): the mean of the probabilities over every subset of the mirror axes, (K, D, H, W)."""
     subsets = [subset for count in range(len(mirror_axes) + 1) for subset in itertools.combinations(mirror_axes, count)]
     total = 0
     for subset in subsets:
         axes = [axis + 2 for axis in subset]
         probabilities = torch.softmax(network(patch.flip(axes) if axes else patch), dim=1)
-        total = total + (probabilities.flip(axes) if axes else probabilities)
+        if axes:
+            probabilities = probabilities.flip(axes)
+        if exchange is not None and exchange[0] in subset:
+            probabilities = probabilities[:, torch.as_tensor(exchange[1])]
+        total = total + probabilities
     return total[0] / len(subsets)
 
 
 @torch.no_grad()
 def predict(network: Callable, image: numpy.ndarray, patch: Sequence[int], step: float = 0.5,
-            mirror_axes: Sequence[int] = (), device="cpu") -> torch.Tensor:
-    """image (C, D, H, W) -> probabilities (K, D, H, W). `network` maps (1, C, d, h, w) to logits (1, K, d, h, w)."""
+            mirror_axes: Sequence[int] = (), device="cpu", exchange: Optional[Exchange] = None) -> torch.Tensor:
+    """image (C, D, H, W) -> probabilities (K, D, H, W). `network` maps (1, C, d, h, w) to logits (1, K, d, h, w).
+    `exchange`: see mirroring.exchange_of."""
     missing = [max(0, p - size) for p, size in zip(patch, image.shape[1:])]
     before = [m // 2 for m in missing]
     padded = numpy.pad(image, [(0, 0)] + [(b, m - b) for b, m in zip(before, missing)])
@@ -46,7 +54,7 @@ def predict(network: Callable, image: numpy.ndarray, patch: Sequence[int], step:
     for start in tiles:
         box = tuple(slice(s, s + p) for s, p in zip(start, patch))
         tile = torch.from_numpy(numpy.ascontiguousarray(padded[(slice(None), *box)])).unsqueeze(0).to(device)
-        probabilities = mirrored_probabilities(network, tile, mirror_axes)
+        probabilities = mirrored_probabilities(network, tile, mirror_axes, exchange)
         if total is None:
             total = torch.zeros(probabilities.shape[0], *padded.shape[1:], device=device)
         total[(slice(None), *box)] += probabilities * weight

@@ -238,8 +238,9 @@ class Head(nn.Module):
         self.weight = nn.Parameter(torch.empty(classes, inputs))
 
     def forward(self, x):
-        """Logits (B, classes, D, H, W), float32 whatever the precision of the network."""
-        return (x @ self.weight.to(x.dtype).t()).permute(0, 4, 1, 2, 3).contiguous().float()
+        """Logits (B, classes, D, H, W), float32 whatever the precision of the network; in memory the classes of a voxel
+        lie side by side, as the loss wants them."""
+        return (x @ self.weight.to(x.dtype).t()).float().permute(0, 4, 1, 2, 3)
 
 
 class E2ENet(nn.Module):

@@ -7,7 +7,6 @@ Arrays whose CASE.json says otherwise than the plan and the files do are made an
 """
 import json
 from pathlib import Path
-from typing import List
 
 import numpy
 
@@ -15,7 +14,6 @@ from .files import readable, write_atomically, write_json
 from .preprocess import preprocess
 from .volumes import Remarks, read_case
 
-FOREGROUND_VOXELS_A_CASE = 2000
 # To be raised where the same files and settings give other arrays than before.
 FORMAT = 1
 
@@ -60,14 +58,3 @@ def preprocess_cases(cases, plan: dict, labels, folder: Path, report=print):
     if stale:
         report(f"preprocessed {stale} cases anew: their files or the plan have changed since")
     return pairs
-
-
-def foreground_voxels(pairs) -> List[numpy.ndarray]:
-    result = []
-    for _, label_path in pairs:
-        voxels = numpy.argwhere(numpy.load(label_path) > 0)
-        if len(voxels) > FOREGROUND_VOXELS_A_CASE:
-            chosen = numpy.random.default_rng(len(voxels)).choice(len(voxels), FOREGROUND_VOXELS_A_CASE, replace=False)
-            voxels = voxels[chosen]
-        result.append(voxels.astype(numpy.int32))
-    return result

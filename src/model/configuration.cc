@@ -197,7 +197,34 @@ Preprocessing read_preprocessing(const Field& root, int channels) {
   return preprocessing;
 }
 
+std::vector<std::array<int, 2>> read_mirrored_labels(const Field& field, int classes) {
+  std::vector<std::array<int, 2>> pairs;
+  std::set<int> seen;
+  const std::size_t count = field.list_size(0, kLargestLabel);
+  for (std::size_t i = 0; i < count; ++i) {
+    const Field pair = field.at(i);
+    pair.list_size(2, 2);
+    pairs.emplace_back();
+    for (std::size_t side = 0; side < 2; ++side) {
+      const int label = pair.at(side).integer(1, classes - 1);
+      if (!seen.insert(label).second) pair.at(side).refuse("every label at most once");
+      pairs.back()[side] = label;
+    }
+  }
+  return pairs;
+}
+
 }  // namespace
+
+std::optional<int> left_right_axis(const Preprocessing& preprocessing) {
+  const std::string& orientation = preprocessing.orientation;
+  for (int axis = 0; axis < 3 && !orientation.empty(); ++axis) {
+    // The letters are those of the file's axes i, j, k, of which k becomes depth before the transposition.
+    const char letter = orientation[std::size_t(2 - preprocessing.transpose_forward[axis])];
+    if (letter == 'L' || letter == 'R') return axis;
+  }
+  return std::nullopt;
+}
 
 Configuration parse_configuration(const std::string& json_text, const std::string& source, bool needs_format_version) {
   const JsonDocument document = parse_json(json_text, source + ": e2enet");
@@ -260,6 +287,16 @@ Configuration parse_configuration(const std::string& json_text, const std::strin
     configuration.mirror_axes.assign(seen.begin(), seen.end());
   }
   configuration.preprocessing = read_preprocessing(root, configuration.architecture.input_channels);
+  if (root.has("mirrored_labels")) {
+    configuration.mirrored_labels = read_mirrored_labels(root.at("mirrored_labels"), classes);
+    if (!configuration.mirrored_labels.empty()) {
+      if (regions) root.at("mirrored_labels").refuse("none with the output sigmoid");
+      if (!left_right_axis(configuration.preprocessing)) {
+        root.at("mirrored_labels")
+            .refuse("preprocessing.orientation with it, by which the axis of left and right is known");
+      }
+    }
+  }
   if (root.has("postprocessing") && root.at("postprocessing").has("largest_component")) {
     const Field list = root.at("postprocessing").at("largest_component");
     const std::size_t count = list.list_size(0, kLargestLabel);
@@ -292,6 +329,7 @@ std::string configuration_text(const Configuration& configuration) {
   }
   for (const auto& [value, name] : configuration.labels) json["labels"][std::to_string(value)] = name;
   json["mirror_axes"] = configuration.mirror_axes;
+  if (!configuration.mirrored_labels.empty()) json["mirrored_labels"] = configuration.mirrored_labels;
 
   Json& preprocessing = json["preprocessing"];
   const Preprocessing& source = configuration.preprocessing;

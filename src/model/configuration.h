@@ -36,6 +36,7 @@ struct Configuration {
   std::vector<int> region_order;  // label value of each region (sigmoid only)
   std::map<int, std::string> labels;
   std::vector<int> mirror_axes;
+  std::vector<std::array<int, 2>> mirrored_labels;  // pairs that change places where left and right do (softmax only)
   Preprocessing preprocessing;
   std::vector<int> largest_component;  // labels of which only the largest component is kept
   std::string provenance;              // JSON text of an object
@@ -45,6 +46,10 @@ struct Configuration {
 // the key, what was expected and what was found. `needs_format_version`: model files state one, `random --config` need
 // not.
 Configuration parse_configuration(const std::string& json_text, const std::string& source, bool needs_format_version);
+
+// The axis (0 = D, 1 = H, 2 = W) of the network's grid along which left and right lie; none where the preprocessing
+// names no orientation.
+std::optional<int> left_right_axis(const Preprocessing& preprocessing);
 
 std::string configuration_text(const Configuration& configuration);
 

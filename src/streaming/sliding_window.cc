@@ -46,6 +46,8 @@ class SlidingWindow::Accumulate : public engine::LogitsSink {
         share_(share),
         sigmoid_(window.engine_.network().configuration().output == model::OutputKind::sigmoid) {
     for (const int axis : mirror) flipped_[axis] = true;
+    const std::optional<int> side = model::left_right_axis(window.engine_.network().configuration().preprocessing);
+    exchanged_ = side && flipped_[*side];
   }
 
   void consume(int patch_row, float* logits) override {
@@ -67,6 +69,7 @@ class SlidingWindow::Accumulate : public engine::LogitsSink {
     const int d_begin = std::max(0, -start_[0]);
     const int d_end = std::min(depth, window_.volume_[0] - start_[0]);
     for (int c = 0; c < window_.classes_; ++c) {
+      const int target = exchanged_ ? window_.exchanged_[std::size_t(c)] : c;
       for (int d = d_begin; d < d_end; d += kBlock) {
         for (int w = w_begin; w < w_end; w += kBlock) {
           const int depths = std::min(kBlock, d_end - d);
@@ -75,8 +78,8 @@ class SlidingWindow::Accumulate : public engine::LogitsSink {
           transpose(logits + c * plane, d, depths, w, pixels, block);
           for (int i = 0; i < depths; ++i) {
             const std::ptrdiff_t ring = (start_[0] + d + i) % window_.ring_slices_;
-            float* to =
-                sums + (ring * window_.classes_ + c) * slice + std::ptrdiff_t{h} * window_.volume_[2] + start_[2] + w;
+            float* to = sums + (ring * window_.classes_ + target) * slice + std::ptrdiff_t{h} * window_.volume_[2] +
+                        start_[2] + w;
             if (window_.weights_.empty()) {
               for (int k = 0; k < pixels; ++k) to[k] += block[i][k];
             } else {
@@ -110,6 +113,7 @@ class SlidingWindow::Accumulate : public engine::LogitsSink {
   SlidingWindow& window_;
   std::array<int, 3> start_;
   bool flipped_[3] = {false, false, false};
+  bool exchanged_ = false;
   float share_;
   bool sigmoid_;
 };
@@ -133,6 +137,9 @@ SlidingWindow::SlidingWindow(engine::Engine& engine, const TilingOptions& option
       if (subset >> i & 1) mirrors_.back().push_back(options.mirror_axes[i]);
     }
   }
+  for (int c = 0; c < classes_; ++c) exchanged_.push_back(c);
+  for (const auto& [one, other] : engine.network().configuration().mirrored_labels)
+    std::swap(exchanged_[std::size_t(one)], exchanged_[std::size_t(other)]);
   if (options.gaussian && tiles > 1) weights_ = gaussian_weights(patch_);
   ring_slices_ = std::min(patch_[0], volume_[0]);
   const std::size_t plane = std::size_t(volume_[1]) * std::size_t(volume_[2]) * sizeof(float);

@@ -65,8 +65,9 @@ class InputVolume {
 // Called before each run of the network with what is done and what there is to do; returning false stops the work.
 using TileCallback = std::function<bool(std::int64_t done, std::int64_t total)>;
 
-// Runs an engine over a volume. Accumulated probabilities exist only for the slices that tiles still to come can reach,
-// which is one patch depth of them; finished slices leave at once.
+// Runs an engine over a volume. A copy that is mirrored along left and right has the model's `mirrored_labels`
+// exchanged. Accumulated probabilities exist only for the slices that tiles still to come can reach, which is one patch
+// depth of them; finished slices leave at once.
 class SlidingWindow {
  public:
   // Throws Error (invalid_argument) for a step out of range; out_of_memory.
@@ -95,6 +96,7 @@ class SlidingWindow {
   std::array<int, 3> padding_;  // before the image, on an axis shorter than the patch
   std::array<std::vector<int>, 3> starts_;
   std::vector<std::vector<int>> mirrors_;  // each a set of axes to flip
+  std::vector<int> exchanged_;             // the class that each class is where left and right have changed places
   std::vector<float> weights_;             // of a tile; empty: all one
   int ring_slices_;
   AlignedBuffer sums_;         // [ring slice][classes][H][W]

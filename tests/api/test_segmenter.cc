@@ -503,6 +503,50 @@ TEST_CASE("mirroring a mirrored image gives the mirrored result") {
   CHECK(largest < 1e-5);
 }
 
+TEST_CASE("mirroring along left and right exchanges the labels of each pair") {
+  // The average over both copies of an image, with its labels exchanged in one of them, is the same for the mirrored
+  // image with right and left exchanged, whatever the network; a flip of another axis exchanges nothing.
+  const std::string sides = R"(, "mirrored_labels": [[1, 2]], "preprocessing": {"orientation": "RAS"})";
+  for (const bool side : {true, false}) {
+    CAPTURE(side);
+    const Model model = small_model((side ? R"(, "mirror_axes": [2])" : R"(, "mirror_axes": [1])") + sides);
+    Options options = with_threads(2);
+    options.mirror = true;
+    TestImage image({8, 16, 12}), flipped({8, 16, 12});
+    const auto mirrored = [&](std::size_t d, std::size_t h, std::size_t w) {
+      return side ? (d * 16 + h) * 12 + 11 - w : (d * 16 + 15 - h) * 12 + w;
+    };
+    for (std::size_t c = 0; c < 2; ++c) {
+      // All corners, so that the crop is the whole image.
+      image.channels[c].front() = image.channels[c].back() = 1;
+      for (std::size_t d = 0; d < 8; ++d) {
+        for (std::size_t h = 0; h < 16; ++h) {
+          for (std::size_t w = 0; w < 12; ++w)
+            flipped.channels[c][(d * 16 + h) * 12 + w] = image.channels[c][mirrored(d, h, w)];
+        }
+      }
+    }
+    const Segmentation a = Segmenter(model, options).segment(image.view);
+    const Segmentation b = Segmenter(model, options).segment(flipped.view);
+    double exchanged = 0, kept = 0;
+    for (std::size_t c = 0; c < 3; ++c) {
+      const std::size_t other = c == 0 ? 0 : 3 - c;
+      for (std::size_t d = 0; d < 8; ++d) {
+        for (std::size_t h = 0; h < 16; ++h) {
+          for (std::size_t w = 0; w < 12; ++w) {
+            const double found = b.probabilities[c * image.voxels() + (d * 16 + h) * 12 + w];
+            const std::size_t at = mirrored(d, h, w);
+            exchanged = std::max(exchanged, std::abs(found - double(a.probabilities[other * image.voxels() + at])));
+            kept = std::max(kept, std::abs(found - double(a.probabilities[c * image.voxels() + at])));
+          }
+        }
+      }
+    }
+    CHECK((side ? exchanged : kept) < 1e-5);
+    CHECK((side ? kept : exchanged) > 1e-2);
+  }
+}
+
 TEST_CASE("run_patch() gives the same bits for every number of threads, and finite logits") {
   const Model model = small_model();
   const TestImage image({8, 16, 12});

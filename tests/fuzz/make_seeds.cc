@@ -23,6 +23,8 @@ const char* const kConfigurations[] = {
                           "normalization": [{"scheme": "CT", "clip": [-1, 1], "mean": 0, "sd": 1, "use_mask": true},
                                             {"scheme": "CT2", "clip": [0, 9]}]},
         "postprocessing": {"largest_component": [1, 2]}, "provenance": {"licence": "CC0-1.0"}})",
+    R"({"input_channels": 1, "classes": 3, "base_features": 1, "pool_strides": [[1, 1, 1]], "patch_size": [1, 1, 1],
+        "density": 0.5, "mirror_axes": [0], "mirrored_labels": [[1, 2]], "preprocessing": {"orientation": "PSR"}})",
 };
 
 std::string read(const std::filesystem::path& path) {

@@ -66,7 +66,7 @@ std::string small_configuration() {
   return R"({"input_channels": 2, "classes": 3, "base_features": 4, "max_features": 12, "groups": 3,
              "pool_strides": [[1, 2, 2], [2, 2, 2]], "patch_size": [4, 8, 12], "density": 0.3,
              "fusion_density_by_level": {"0": 0.5},
-             "labels": {"0": "background", "1": "liver", "2": "tumour"}, "mirror_axes": [1, 2],
+             "labels": {"0": "background", "1": "liver", "2": "tumour"}, "mirror_axes": [1, 2], "mirrored_labels": [[2, 1]],
              "preprocessing": {"spacing": [2.5, 0.75, 0.75], "transpose_forward": [1, 0, 2], "orientation": "LPS",
                                "normalization": [{"scheme": "CT", "clip": [-100, 250.5], "mean": 40, "sd": 60.25},
                                                  {"scheme": "nonCT", "use_mask": true}]},

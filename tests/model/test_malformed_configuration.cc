@@ -76,6 +76,10 @@ const std::vector<Wrong> kWrong = {
     {"/mirror_axes",
      "e2enet.mirror_axes",
      {"[3]", "[-1]", "[0, 0]", "[0, 1, 2, 0]", "[0.0]", "[\"0\"]", "0", "{}", "true"}},
+    {"/mirrored_labels",
+     "e2enet.mirrored_labels",
+     {"{}", "1", "\"12\"", "[1, 2]", "[[1]]", "[[1, 2, 1]]", "[[0, 1]]", "[[1, 3]]", "[[-1, 1]]", "[[1, 1]]",
+      "[[1, 2], [2, 1]]", "[[1.0, 2]]", "[[\"1\", 2]]", "[[1, null]]", "[[1, 2], []]"}},
     {"/preprocessing", "e2enet.preprocessing", {"[]", "1", "\"CT\"", "true"}},
     {"/preprocessing/spacing",
      "e2enet.preprocessing.spacing",
@@ -170,6 +174,8 @@ TEST_CASE("regions without their order, or with one that does not fit the classe
     refused(configuration, "e2enet.region_order");
   }
   configuration["region_order"] = {1, 2, 3};
+  refused(configuration, "e2enet.mirrored_labels");  // regions may overlap: they have no other side
+  configuration.erase("mirrored_labels");
   CHECK_NOTHROW(e2enet::model::parse_configuration(configuration.dump(), "model.safetensors", true));
 }
 

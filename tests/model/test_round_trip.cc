@@ -76,6 +76,7 @@ TEST_CASE("every key of the configuration survives the file") {
   CHECK(configuration.architecture.patch_size == e2enet::model::Triple{4, 8, 12});
   CHECK(configuration.labels == std::map<int, std::string>{{0, "background"}, {1, "liver"}, {2, "tumour"}});
   CHECK(configuration.mirror_axes == std::vector<int>{1, 2});
+  CHECK(configuration.mirrored_labels == std::vector<std::array<int, 2>>{{2, 1}});
   CHECK(configuration.largest_component == std::vector<int>{1});
   CHECK(configuration.preprocessing.spacing.value() == std::array<double, 3>{2.5, 0.75, 0.75});
   CHECK(configuration.preprocessing.transpose_forward == e2enet::model::Triple{1, 0, 2});
@@ -103,6 +104,8 @@ TEST_CASE("keys that are absent take the documented defaults") {
   CHECK(configuration.output == e2enet::model::OutputKind::softmax);
   CHECK(configuration.labels == std::map<int, std::string>{{0, "background"}, {1, "label 1"}, {2, "label 2"}});
   CHECK(configuration.mirror_axes == std::vector<int>{0, 1, 2});
+  CHECK(configuration.mirrored_labels.empty());
+  CHECK_FALSE(e2enet::model::left_right_axis(configuration.preprocessing).has_value());
   CHECK_FALSE(configuration.preprocessing.spacing.has_value());
   CHECK(configuration.preprocessing.transpose_forward == e2enet::model::Triple{0, 1, 2});
   CHECK(configuration.preprocessing.orientation.empty());
@@ -252,4 +255,36 @@ TEST_CASE("a model file that cannot be written leaves nothing and says where") {
     CHECK(std::string(error.what()).find(path) != std::string::npos);
   }
   CHECK(std::filesystem::is_empty(folder.path()));
+}
+
+TEST_CASE("left and right lie where orientation and transposition put them") {
+  const auto axis_of = [](const std::string& orientation, const e2enet::model::Triple& order) {
+    e2enet::model::Preprocessing preprocessing;
+    preprocessing.orientation = orientation;
+    preprocessing.transpose_forward = order;
+    return e2enet::model::left_right_axis(preprocessing).value_or(-1);
+  };
+  CHECK(axis_of("RAS", {0, 1, 2}) == 2);  // i is the last axis of the array
+  CHECK(axis_of("PSR", {0, 1, 2}) == 0);
+  CHECK(axis_of("ALS", {0, 1, 2}) == 1);
+  CHECK(axis_of("RAS", {2, 0, 1}) == 0);
+  CHECK(axis_of("LPI", {1, 2, 0}) == 1);
+  CHECK(axis_of("PSR", {1, 2, 0}) == 2);
+  CHECK(axis_of("", {0, 1, 2}) == -1);
+}
+
+TEST_CASE("mirrored labels need an orientation and labels that exclude each other") {
+  const auto parse = [](const std::string& more) {
+    return e2enet::model::parse_configuration(
+        R"({"input_channels": 1, "classes": 3, "base_features": 2, "pool_strides": [[2, 2, 2]],
+            "patch_size": [8, 8, 8], "mirrored_labels": [[1, 2]])" +
+            more + "}",
+        "text", false);
+  };
+  CHECK(parse(R"(, "preprocessing": {"orientation": "RAS"})").mirrored_labels.size() == 1);
+  CHECK_THROWS_WITH_AS(parse(""), doctest::Contains("e2enet.mirrored_labels: expected preprocessing.orientation"),
+                       e2enet::Error);
+  CHECK_THROWS_WITH_AS(
+      parse(R"(, "output": "sigmoid", "region_order": [1, 2, 3], "preprocessing": {"orientation": "RAS"})"),
+      doctest::Contains("e2enet.mirrored_labels: expected none with the output sigmoid"), e2enet::Error);
 }

@@ -166,6 +166,9 @@ class ModelFile(unittest.TestCase):
             ("preprocessing", {"normalization": [{**channel, "mean": "0"}]}),
             ("preprocessing", {"normalization": [{"scheme": "CT2"}]}),
             ("preprocessing", {"normalization": [{"use_mask": 1}]}),
+            ("mirrored_labels", {}), ("mirrored_labels", [[1]]), ("mirrored_labels", [[0, 1]]),
+            ("mirrored_labels", [[1, 3]]), ("mirrored_labels", [[1, 1]]), ("mirrored_labels", [[1, True]]),
+            ("mirrored_labels", [[1, 2], [2, 1]]), ("mirrored_labels", [[1, 2]]),  # the last: no orientation
             ("postprocessing", {"largest_component": 1}), ("postprocessing", {"largest_component": [0]}),
             ("provenance", "unknown"),
         ]:

@@ -24,7 +24,7 @@ from scipy import ndimage  # noqa: E402
 
 from e2enet_model_file import read_model, write_model  # noqa: E402
 from e2enet_train import augment, dataset, dsff, export, inference, loss, network  # noqa: E402
-from e2enet_train import planning, prepared, preprocess, threads, trainer  # noqa: E402
+from e2enet_train import planning, preprocess, sampling, threads, trainer  # noqa: E402
 
 DATA = ROOT / "tests" / "data"
 SHARED = Path(os.environ.get("E2ENET_SHARED", ROOT.parent / "shared"))
@@ -180,8 +180,14 @@ class SparseFusion(unittest.TestCase):
         self.assertAlmostEqual(dsff.drop_fraction(1.5), 0.001)
 
     def test_training_keeps_absent_kernels_at_zero_and_the_density_constant(self):
-        settings = trainer.Settings(iterations=12, update_interval=3, density=0.25, learning_rate=0.05,
-                                    layer_density={"fusion.0": 0.5})
+        for optimizer in trainer.OPTIMIZER_DEFAULTS:
+            for average in (0.0, 0.9):
+                with self.subTest(optimizer=optimizer, average=average):
+                    self.absent_kernels_stay_zero(optimizer, average)
+
+    def absent_kernels_stay_zero(self, optimizer, average):
+        settings = trainer.Settings(iterations=12, update_interval=3, density=0.25, learning_rate=0.05, average=average,
+                                    optimizer=optimizer, layer_density={"fusion.0": 0.5})
         training = trainer.Training(small_architecture(), settings)
         counts = {name: int(mask.sum()) for name, mask in training.masks.items()}
         self.assertEqual(counts["fusion.0.1.0.weight"], round(0.5 * 4 * 8))
@@ -195,8 +201,12 @@ class SparseFusion(unittest.TestCase):
             moves += moved
             for name, weight in training.weights.items():
                 absent = ~training.masks[name]
-                momentum = training.optimizer.state[weight]["momentum_buffer"]
-                for values in (weight.detach(), momentum):
+                moments = training.moments(weight)
+                self.assertEqual(sorted(moments), ["exp_avg", "exp_avg_sq"] if optimizer == "adamw"
+                                 else ["momentum_buffer"])
+                averaged = training.averaged.get_parameter(name).detach()
+                self.assertEqual(torch.equal(averaged, weight.detach()), average == 0.0)
+                for values in (weight.detach(), averaged, *moments.values()):
                     self.assertEqual(float(values[absent].abs().sum()), 0.0, f"{name}, iteration {training.iteration}")
                 self.assertEqual(int(training.masks[name].sum()), counts[name])
         self.assertGreater(moves, 0)
@@ -260,7 +270,7 @@ class Augmentation(unittest.TestCase):
 
     def source(self, **changes):
         values = {"classes": 2, "patch": (8, 16, 16), "batch": 3, "seed": 4, **changes}
-        return augment.TrainingBatches(self.pairs, prepared.foreground_voxels(self.pairs), **values)
+        return augment.TrainingBatches(self.pairs, sampling.foreground_voxels(self.pairs), **values)
 
     def test_a_batch_depends_on_seed_and_iteration_alone(self):
         source = self.source()
@@ -284,14 +294,14 @@ class Augmentation(unittest.TestCase):
     def test_the_identity_samples_the_voxels_themselves(self):
         image = torch.randn(2, 5, 6, 7, generator=torch.Generator().manual_seed(1))
         labels = torch.randint(0, 3, (5, 6, 7), generator=torch.Generator().manual_seed(2))
-        x, y = augment.sample_affine(image, labels, 3, [2.0, 2.5, 3.0], numpy.eye(3), (5, 6, 7))
+        x, y = augment.sample_affine(image, labels, [2.0, 2.5, 3.0], numpy.eye(3), (5, 6, 7))
         self.assertLess(float((x - image).abs().max()), 1e-5)
         self.assertTrue(torch.equal(y, labels))
 
     def test_a_quarter_turn_turns(self):
         image = torch.arange(25.0).view(1, 1, 5, 5)
         matrix = augment.rotation_matrix([math.pi / 2, 0, 0])
-        x, _ = augment.sample_affine(image, torch.zeros(1, 5, 5, dtype=torch.int64), 2, [0, 2, 2], matrix, (1, 5, 5))
+        x, _ = augment.sample_affine(image, torch.zeros(1, 5, 5, dtype=torch.int64), [0, 2, 2], matrix, (1, 5, 5))
         turned = [torch.rot90(image, k, (2, 3)) for k in (1, 3)]
         self.assertLess(min(float((x - t).abs().max()) for t in turned), 1e-4)
 
