@@ -52,8 +52,12 @@ const int registered = [] {
            "/stride:" + std::to_string(layer.stride.depth))
               .c_str(),
           [=](benchmark::State& state) {
-            run_convolution(state, kernels::make_dense_onednn, layer.sources, layer.outputs, layer.input, layer.stride,
-                            1.0, threads, Element::f32);
+            const auto make = [=](const kernels::ConvolutionShape& shape, const kernels::SparseKernels& kept,
+                                  Element element) {
+              return kernels::make_dense_onednn(shape, kept, element, threads);
+            };
+            run_convolution(state, make, layer.sources, layer.outputs, layer.input, layer.stride, 1.0, threads,
+                            Element::f32);
           })
           ->Unit(benchmark::kMillisecond)
           ->UseRealTime();

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <cstring>
+#include <functional>
 #include <memory>
 #include <random>
 #include <string>
@@ -91,8 +92,8 @@ struct LayerKernels {
   std::vector<float> values;
 };
 
-using ConvolutionFactory = std::unique_ptr<kernels::Convolution> (*)(const kernels::ConvolutionShape&,
-                                                                     const SparseKernels&, Element);
+using ConvolutionFactory = std::function<std::unique_ptr<kernels::Convolution>(const kernels::ConvolutionShape&,
+                                                                               const SparseKernels&, Element)>;
 
 // One convolution layer, all items over `threads` threads. Reports multiply-adds really done as GFLOP/s and the bytes
 // of sources and output once each.
@@ -119,7 +120,7 @@ inline void run_convolution(benchmark::State& state, ConvolutionFactory make, st
   output.fill();
   const std::vector<float> bias(static_cast<std::size_t>(outputs), 0.1f);
   std::vector<kernels::PartialStatistics> statistics(
-      static_cast<std::size_t>(convolution->bands() * convolution->items_per_band() * outputs));
+      static_cast<std::size_t>(convolution->bands() * convolution->slots_per_band() * outputs));
   kernels::ConvolutionArguments arguments;
   arguments.sources = sources.data();
   arguments.bias = bias.data();

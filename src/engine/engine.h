@@ -17,7 +17,7 @@ class LogitsSink {
  public:
   virtual ~LogitsSink() = default;
   // logits is [classes][W][D] of row h = `row`, and the sink may overwrite it. Called from several threads at once, for
-  // different rows, each row once. Must not throw.
+  // different rows, each row once. What it throws comes out of Engine::run(), which can be called again.
   virtual void consume(int row, float* logits) = 0;
 };
 

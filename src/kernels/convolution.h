@@ -135,9 +135,10 @@ std::unique_ptr<Convolution> make_sparse_direct(const ConvolutionShape& shape, c
 double direct_staged_pixels(const ConvolutionShape& shape, const SparseKernels& kernels);
 
 // All kernels kept: oneDNN 2D convolution with depth as the batch, any stride. nullptr where oneDNN has no such
-// primitive.
+// primitive. `threads`: as many may run items at once without waiting for each other. oneDNN takes memory while it
+// runs, so its run() may throw Error (out_of_memory).
 std::unique_ptr<Convolution> make_dense_onednn(const ConvolutionShape& shape, const SparseKernels& kernels,
-                                               Element element);
+                                               Element element, int threads);
 
 // Plain loops in double precision: the reference that every other algorithm is tested against. One item.
 std::unique_ptr<Convolution> make_reference_convolution(const ConvolutionShape& shape, const SparseKernels& kernels,

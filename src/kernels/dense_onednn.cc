@@ -30,7 +30,7 @@ void store(std::uint16_t* to, std::ptrdiff_t at, float value) { to[at] = round_t
 
 class DenseOnednn final : public Convolution {
  public:
-  DenseOnednn(const ConvolutionShape& shape, const SparseKernels& kernels, Element element)
+  DenseOnednn(const ConvolutionShape& shape, const SparseKernels& kernels, Element element, int threads)
       : shape_(shape), output_(shape.output()), inputs_(kernels.inputs), outputs_(kernels.outputs) {
     depths_ = even_cut(output_.depth, kDepths);
     rows_ = std::min(output_.height, kRows);
@@ -50,7 +50,7 @@ class DenseOnednn final : public Convolution {
     segments_ = (output_.width + pixels_ - 1) / pixels_;
     primitive_ = onednn::Convolution2d::make(
         {depths_, inputs_, outputs_, staged_rows(), staged_pixels(), shape.stride.height, shape.stride.width},
-        kernels.values);
+        kernels.values, threads);
     no_bias_.assign(static_cast<std::size_t>(outputs_), 0.0f);
     if (primitive_) {
       name_ =
@@ -225,9 +225,9 @@ class DenseOnednn final : public Convolution {
 }  // namespace
 
 std::unique_ptr<Convolution> make_dense_onednn(const ConvolutionShape& shape, const SparseKernels& kernels,
-                                               Element element) {
+                                               Element element, int threads) {
   if (kernels.count() != std::int64_t{kernels.outputs} * kernels.inputs) return nullptr;
-  auto convolution = std::make_unique<DenseOnednn>(shape, kernels, element);
+  auto convolution = std::make_unique<DenseOnednn>(shape, kernels, element, threads);
   if (!convolution->available()) return nullptr;
   return convolution;
 }

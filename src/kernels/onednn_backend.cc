@@ -2,6 +2,7 @@
 
 #include <omp.h>
 
+#include <condition_variable>
 #include <mutex>
 #include <new>
 #include <oneapi/dnnl/dnnl.hpp>
@@ -44,7 +45,7 @@ dnnl::convolution_forward::primitive_desc describe(const dnnl::engine& engine, c
 #endif
 }
 
-// The arguments of one execution. Kept for the next, since making them takes memory.
+// The arguments of one execution, made beforehand, since making them takes memory.
 struct Context {
   dnnl::memory source, bias, destination, scratchpad;
   std::vector<dnnl_exec_arg_t> arguments;
@@ -59,17 +60,18 @@ struct Convolution2d::Implementation {
   dnnl::convolution_forward primitive;
   dnnl::memory weights;
   std::mutex mutex;
-  std::vector<std::unique_ptr<Context>> idle;
+  std::condition_variable given_back;
+  std::vector<std::unique_ptr<Context>> idle;  // never grows beyond what it was made with
 
   std::unique_ptr<Context> take() {
-    {
-      const std::lock_guard<std::mutex> lock(mutex);
-      if (!idle.empty()) {
-        std::unique_ptr<Context> context = std::move(idle.back());
-        idle.pop_back();
-        return context;
-      }
-    }
+    std::unique_lock<std::mutex> lock(mutex);
+    given_back.wait(lock, [&] { return !idle.empty(); });
+    std::unique_ptr<Context> context = std::move(idle.back());
+    idle.pop_back();
+    return context;
+  }
+
+  std::unique_ptr<Context> new_context() const {
     auto context = std::make_unique<Context>();
     context->source = {description.src_desc(), engine, DNNL_MEMORY_NONE};
     context->bias = {description.bias_desc(), engine, DNNL_MEMORY_NONE};
@@ -84,17 +86,38 @@ struct Convolution2d::Implementation {
   }
 
   void give_back(std::unique_ptr<Context> context) {
-    const std::lock_guard<std::mutex> lock(mutex);
-    idle.push_back(std::move(context));
+    {
+      const std::lock_guard<std::mutex> lock(mutex);
+      idle.push_back(std::move(context));
+    }
+    given_back.notify_one();
   }
 };
+
+namespace {
+
+// A context for one execution, given back however it ends.
+class Taken {
+ public:
+  explicit Taken(Convolution2d::Implementation& owner) : owner_(owner), context_(owner.take()) {}
+  ~Taken() { owner_.give_back(std::move(context_)); }
+  Taken(const Taken&) = delete;
+  Taken& operator=(const Taken&) = delete;
+  Context* operator->() const { return context_.get(); }
+
+ private:
+  Convolution2d::Implementation& owner_;
+  std::unique_ptr<Context> context_;
+};
+
+}  // namespace
 
 Convolution2d::Convolution2d(std::unique_ptr<Implementation> implementation)
     : implementation_(std::move(implementation)) {}
 
 Convolution2d::~Convolution2d() = default;
 
-std::unique_ptr<Convolution2d> Convolution2d::make(const Convolution2dShape& shape, const float* weights) {
+std::unique_ptr<Convolution2d> Convolution2d::make(const Convolution2dShape& shape, const float* weights, int threads) {
   const OneThread one_thread;
   try {
     auto made = std::make_unique<Implementation>();
@@ -116,6 +139,7 @@ std::unique_ptr<Convolution2d> Convolution2d::make(const Convolution2dShape& sha
     made->weights = dnnl::memory(made->description.weights_desc(), made->engine);
     dnnl::reorder(given, made->weights).execute(made->stream, given, made->weights);
     made->stream.wait();
+    for (int thread = 0; thread < threads; ++thread) made->idle.push_back(made->new_context());
     return std::unique_ptr<Convolution2d>(new Convolution2d(std::move(made)));
   } catch (const dnnl::error& error) {
     if (error.status == dnnl_unimplemented) return nullptr;
@@ -136,7 +160,7 @@ std::string Convolution2d::implementation() const { return implementation_->desc
 
 void Convolution2d::execute(const float* source, const float* bias, float* destination, void* scratchpad) const {
   const OneThread one_thread;
-  std::unique_ptr<Context> context = implementation_->take();
+  const Taken context(*implementation_);
   context->source.set_data_handle(const_cast<float*>(source));  // only read
   context->bias.set_data_handle(const_cast<float*>(bias));
   context->destination.set_data_handle(destination);
@@ -144,7 +168,6 @@ void Convolution2d::execute(const float* source, const float* bias, float* desti
   const dnnl_status_t status =
       dnnl_primitive_execute(implementation_->primitive.get(), implementation_->stream.get(),
                              static_cast<int>(context->arguments.size()), context->arguments.data());
-  implementation_->give_back(std::move(context));
   if (status != dnnl_success) {
     throw Error(status == dnnl_out_of_memory ? ErrorCode::out_of_memory : ErrorCode::internal,
                 "oneDNN failed to run a convolution, status " + std::to_string(static_cast<int>(status)));

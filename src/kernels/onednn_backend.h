@@ -22,21 +22,24 @@ struct Convolution2dShape {
 
 class Convolution2d {
  public:
-  // `weights` is (outputs, inputs, 3, 3); it is reordered into the primitive's own format. Returns nullptr where oneDNN
+  // `weights` is (outputs, inputs, 3, 3); it is reordered into the primitive's own format. `threads`: as many
+  // as may run at once. Returns nullptr where oneDNN
   // has no primitive for the shape on this processor; throws Error (out_of_memory) where memory lacks.
-  static std::unique_ptr<Convolution2d> make(const Convolution2dShape& shape, const float* weights);
+  static std::unique_ptr<Convolution2d> make(const Convolution2dShape& shape, const float* weights, int threads);
   ~Convolution2d();
 
   std::size_t packed_bytes() const;      // the reordered weights
   std::size_t scratchpad_bytes() const;  // for execute(), 64-byte aligned
   std::string implementation() const;    // oneDNN's name of what it chose
 
-  // Runs in the calling thread. `bias` has one value per output. Several threads may run at once, each with buffers of
-  // its own; the first call of each takes memory, later ones reuse it.
+  // Runs in the calling thread. `bias` has one value per output. As many threads as make() was told may run at once,
+  // each with buffers of its own; a further one waits. Takes no memory; but oneDNN itself does whenever it runs, and
+  // where it gets none this throws Error (out_of_memory).
   void execute(const float* source, const float* bias, float* destination, void* scratchpad) const;
 
- private:
   struct Implementation;
+
+ private:
   explicit Convolution2d(std::unique_ptr<Implementation> implementation);
   std::unique_ptr<Implementation> implementation_;
 };

@@ -64,7 +64,8 @@ std::string describe(const Cost& chosen, const Cost& other) {
 }
 
 std::unique_ptr<kernels::Convolution> make(Algorithm algorithm, const kernels::ConvolutionShape& shape,
-                                           const kernels::SparseKernels& kernels, kernels::Element storage) {
+                                           const kernels::SparseKernels& kernels, const PlanOptions& options) {
+  const kernels::Element storage = options.storage;
   switch (algorithm) {
     case Algorithm::reference:
       return make_reference_convolution(shape, kernels, storage);
@@ -72,7 +73,7 @@ std::unique_ptr<kernels::Convolution> make(Algorithm algorithm, const kernels::C
       return make_sparse_winograd(shape, kernels, storage);
     case Algorithm::onednn:
       if (kernels.density() != 1.0) return nullptr;
-      return make_dense_onednn(shape, kernels, storage);
+      return make_dense_onednn(shape, kernels, storage, options.threads);
     default:
       return make_sparse_direct(shape, kernels, storage);
   }
@@ -97,26 +98,26 @@ KernelChoice choose_convolution(const kernels::ConvolutionShape& shape, const ke
                                 const PlanOptions& options, bool exact) {
   KernelChoice choice;
   if (options.forced_algorithm) {
-    choice.kernel = make(*options.forced_algorithm, shape, kernels, options.storage);
+    choice.kernel = make(*options.forced_algorithm, shape, kernels, options);
     choice.reason = "asked for";
     if (choice.kernel) return choice;
   }
   const Cost direct = direct_cost(shape, kernels);
   const Cost winograd = winograd_cost(shape, kernels);
   if (!winograd_takes(shape.stride)) {
-    choice.kernel = make(Algorithm::direct, shape, kernels, options.storage);
+    choice.kernel = make(Algorithm::direct, shape, kernels, options);
     choice.reason = "strides that Winograd cannot take";
   } else if (exact) {
-    choice.kernel = make(Algorithm::direct, shape, kernels, options.storage);
+    choice.kernel = make(Algorithm::direct, shape, kernels, options);
     choice.reason = "a norm over few voxels will magnify its rounding";
   } else if (transformed_kernels_are_too_large(shape, kernels)) {
-    choice.kernel = make(Algorithm::direct, shape, kernels, options.storage);
+    choice.kernel = make(Algorithm::direct, shape, kernels, options);
     choice.reason = "transformed kernels would take too much memory";
   } else if (winograd.cycles < direct.cycles) {
-    choice.kernel = make(Algorithm::winograd, shape, kernels, options.storage);
+    choice.kernel = make(Algorithm::winograd, shape, kernels, options);
     choice.reason = describe(winograd, direct);
   } else {
-    choice.kernel = make(Algorithm::direct, shape, kernels, options.storage);
+    choice.kernel = make(Algorithm::direct, shape, kernels, options);
     choice.reason = describe(direct, winograd);
   }
   if (!choice.kernel) throw Error(ErrorCode::internal, "no kernel computes this layer");

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstring>
 #include <optional>
+#include <stdexcept>
 #include <string>
 #include <vector>
 
@@ -188,4 +189,28 @@ TEST_CASE("what leads to a norm over few voxels is computed by direct sums, on e
   CHECK(winograd_in_backbone("B", {32, 32, 128}) == 0);  // 4
   CHECK(winograd_in_backbone("B", {64, 64, 64}) > 0);    // 8
   CHECK(winograd_in_backbone("A", {16, 64, 64}) > 0);    // 8
+}
+
+TEST_CASE("what a sink throws in a thread of the team comes out of the engine, and the next patch is right") {
+  class Refuse : public e2enet::engine::LogitsSink {
+   public:
+    void consume(int row, float*) override {
+      if (row == 5) throw std::runtime_error("row 5");
+    }
+  };
+  const auto network = e2enet::model::load_model_file(network_path("A") + ".safetensors");
+  const auto input = e2enet::test::read_npy<float>(network_path("A") + "_input.npy.gz");
+  for (const auto algorithm : {Algorithm::winograd, Algorithm::onednn}) {
+    for (const int threads : {1, 2, 5}) {
+      PlanOptions options;
+      options.threads = threads;
+      options.forced_algorithm = algorithm;
+      Engine engine(*network, options);
+      const std::vector<float> expected = logits_of(engine, input);
+      Refuse refuse;
+      CHECK_THROWS_WITH_AS(engine.run(view(input), refuse), "row 5", std::runtime_error);
+      const std::vector<float> found = logits_of(engine, input);
+      CHECK(std::memcmp(found.data(), expected.data(), found.size() * sizeof(float)) == 0);
+    }
+  }
 }

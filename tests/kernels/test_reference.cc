@@ -117,7 +117,9 @@ TEST_CASE("golden blocks: the reference, direct and oneDNN convolutions, their s
         GoldenBlock{"block_c10_10_s222", {2, 2, 2}}, GoldenBlock{"block_c48_8_s111", {1, 1, 1}},
         GoldenBlock{"block_c3_2_s222", {2, 2, 2}}}) {
     check_golden_block(block, kernels::make_reference_convolution);
-    check_golden_block(block, kernels::make_dense_onednn);
+    check_golden_block(block, [](const kernels::ConvolutionShape& shape, const SparseKernels& kept, Element element) {
+      return kernels::make_dense_onednn(shape, kept, element, 1);
+    });
     for_each_instruction_set([&](const std::string&) { check_golden_block(block, kernels::make_sparse_direct); });
   }
 }
