@@ -398,7 +398,9 @@ class Run:
         self.validation_pairs = preprocess_cases(validation, plan, description.labels, prepared, report)
         self.training = Training(architecture_of(plan), settings, device)
         if self.checkpoint.exists():
-            state = torch.load(self.checkpoint, map_location=device)
+            # Onto the processor, wherever it was written: an optimiser's count of steps belongs there, and the rest is
+            # copied to where the network is.
+            state = torch.load(self.checkpoint, map_location="cpu")
             if state.get("plan", plan) != plan:
                 raise ValueError(f"{self.folder / 'plan.json'}: expected the plan that the run began with, found another; "
                                  "undo the change or use another folder")
