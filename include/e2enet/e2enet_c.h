@@ -52,12 +52,15 @@ void e2enet_model_patch_size(const e2enet_model* model, int patch_size[3]);
 /* The name of a label value, or NULL if the model has no such label. Valid as long as the model. */
 const char* e2enet_model_label_name(const e2enet_model* model, int value);
 
+/* Of which labels only the largest component (face-connected) is kept: those that the model names, none, all. */
+enum { E2ENET_LARGEST_COMPONENT_MODEL = 0, E2ENET_LARGEST_COMPONENT_ALL = 1, E2ENET_LARGEST_COMPONENT_NONE = 2 };
+
 typedef struct e2enet_options {
-  int threads;           /* 0: as many as the machine offers */
+  int threads;           /* 0: as many as this process may use; more than that are not started. At most 4096 */
   int bf16;              /* nonzero: features stored in bfloat16, half the memory */
-  double step;           /* distance of neighbouring tiles as a fraction of the patch, above 0 and at most 1 */
+  double step;           /* distance of neighbouring tiles as a fraction of the patch, at most 1 and at least a voxel */
   int mirror;            /* nonzero: average over mirrored copies of each tile */
-  int largest_component; /* nonzero: keep only the largest component of each label */
+  int largest_component; /* one of E2ENET_LARGEST_COMPONENT_... */
   int probabilities;     /* nonzero: e2enet_segment() can also give probabilities */
   /* nonzero: take an image whose spacing is implausible (a field of view along an axis above 3 m, or below 5 mm with
    * voxels below 0.1 mm, or more than ten times the model's spacing or less than a tenth of it), which is refused

@@ -17,13 +17,23 @@ enum class Precision {
   bf16,  // features are stored in bfloat16, arithmetic stays in float32: half the memory, about three decimal digits
 };
 
+// Of which labels only the largest component (face-connected) is kept.
+enum class LargestComponent {
+  model,  // those that the model names (postprocessing.largest_component of its file), often none
+  none,   // of none, whatever the model says
+  all,    // of every label but the background
+};
+
 struct Options {
-  int threads = 0;  // 0: as many as the machine offers
+  // 0: as many as this process may use (cores, affinity, a container's quota). More than that are not started: they
+  // would only wait for each other, and no bit of a result depends on their number. At most 4096.
+  int threads = 0;
   Precision precision = Precision::f32;
-  double step = 0.5;    // distance of neighbouring tiles as a fraction of the patch, in (0, 1]
+  // Distance of neighbouring tiles as a fraction of the patch, at most 1 and at least one voxel along each axis.
+  double step = 0.5;
   bool mirror = false;  // average over mirrored copies of each tile (the model's mirror axes): better, 2-8 times slower
-  bool largest_component = false;  // keep only the largest component (face-connected) of each label
-  bool probabilities = false;      // also return probabilities
+  LargestComponent largest_component = LargestComponent::model;
+  bool probabilities = false;  // also return probabilities
   // A spacing with which the image's field of view along an axis is above 3 m, or below 5 mm with voxels below 0.1 mm,
   // or which is more than ten times the model's or less than a tenth of it, is most likely a mistaken unit: refused
   // unless this is set.

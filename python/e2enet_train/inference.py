@@ -10,7 +10,17 @@ Exchange = Tuple[int, numpy.ndarray]  # the axis of left and right, and the clas
 
 
 def tile_starts(size: int, patch: int, step: float) -> List[int]:
-    """Where the tiles of an axis begin; the axis is at least as long as the patch."""
+    """Where the tiles of an axis begin; the axis is at least as long as the patch.
+
+    Steps below one voxel are refused (with a patch of one voxel, below half of it): they only put tiles in the same
+    place again, and a tiny one would take for ever."""
+    if size < patch or patch < 1:
+        raise ValueError(f"tiles: expected an axis at least as long as the patch of {patch} voxels, found {size}")
+    if not 0 < step <= 1:
+        raise ValueError(f"step: expected a fraction of the patch above 0 and at most 1, found {step:g}")
+    if patch * step < (0.5 if patch == 1 else 1 - 1e-9):
+        raise ValueError(f"step: expected at least one voxel, {1 / patch:g} of the patch ({patch} voxels), "
+                         f"found {step:g}")
     count = math.ceil((size - patch) / (patch * step)) + 1
     if count == 1:
         return [0]

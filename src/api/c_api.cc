@@ -70,6 +70,22 @@ void require(bool condition, const char* message) {
   if (!condition) throw e2enet::Error(e2enet::ErrorCode::invalid_argument, message);
 }
 
+e2enet::LargestComponent largest_component_of(int value) {
+  switch (value) {
+    case E2ENET_LARGEST_COMPONENT_MODEL:
+      return e2enet::LargestComponent::model;
+    case E2ENET_LARGEST_COMPONENT_NONE:
+      return e2enet::LargestComponent::none;
+    case E2ENET_LARGEST_COMPONENT_ALL:
+      return e2enet::LargestComponent::all;
+    default:
+      throw e2enet::Error(e2enet::ErrorCode::invalid_argument,
+                          "options.largest_component: expected E2ENET_LARGEST_COMPONENT_MODEL, _ALL or _NONE (0 to 2), "
+                          "found " +
+                              std::to_string(value));
+  }
+}
+
 }  // namespace
 
 extern "C" {
@@ -107,7 +123,7 @@ void e2enet_options_default(e2enet_options* options) {
   options->bf16 = defaults.precision == e2enet::Precision::bf16;
   options->step = defaults.step;
   options->mirror = defaults.mirror;
-  options->largest_component = defaults.largest_component;
+  options->largest_component = E2ENET_LARGEST_COMPONENT_MODEL;
   options->probabilities = defaults.probabilities;
   options->allow_implausible_spacing = defaults.allow_implausible_spacing;
 }
@@ -124,7 +140,7 @@ e2enet_status e2enet_segmenter_create(const e2enet_model* model, const e2enet_op
       wanted.precision = options->bf16 ? e2enet::Precision::bf16 : e2enet::Precision::f32;
       wanted.step = options->step;
       wanted.mirror = options->mirror != 0;
-      wanted.largest_component = options->largest_component != 0;
+      wanted.largest_component = largest_component_of(options->largest_component);
       wanted.probabilities = options->probabilities != 0;
       wanted.allow_implausible_spacing = options->allow_implausible_spacing != 0;
     }

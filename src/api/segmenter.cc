@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "api/errors.h"
+#include "base/checked_size.h"
 #include "base/parallel.h"
 #include "e2enet/error.h"
 #include "engine/engine.h"
@@ -21,16 +22,12 @@ const Error kNoMemoryToPlan(ErrorCode::out_of_memory, "no memory to plan the net
 const Error kNoMemoryToSegment(ErrorCode::out_of_memory, "no memory to segment an image of this size");
 const Error kNoMemoryToRun(ErrorCode::out_of_memory, "no memory to run a patch");
 
-plan::PlanOptions plan_options(const Options& options) {
-  if (options.threads < 0 || options.threads > 1024) {
-    throw Error(ErrorCode::invalid_argument, "threads: expected 0 to 1024, found " + std::to_string(options.threads));
-  }
-  if (!(options.step > 0 && options.step <= 1)) {
-    throw Error(ErrorCode::invalid_argument,
-                "step: expected a fraction of the patch above 0 and at most 1, found " + std::to_string(options.step));
-  }
+plan::PlanOptions plan_options(const Options& options, const model::Configuration& configuration) {
+  const std::string problem = streaming::step_problem(options.step, configuration.architecture.patch_size);
+  if (!problem.empty()) throw Error(ErrorCode::invalid_argument, "step: " + problem);
+  streaming::largest_component_labels(configuration, options.largest_component);  // refuses what is no choice
   plan::PlanOptions plan;
-  plan.threads = options.threads ? options.threads : available_threads();
+  plan.threads = usable_threads(options.threads);
   plan.storage = options.precision == Precision::bf16 ? kernels::Element::bf16 : kernels::Element::f32;
   return plan;
 }
@@ -64,7 +61,7 @@ void check_geometry(const Geometry& geometry) {
 class KeepLabels : public streaming::LabelSink {
  public:
   KeepLabels(std::vector<std::uint16_t>& labels, const Shape& shape) : labels_(labels), slice_(shape[1] * shape[2]) {
-    labels_.resize(std::size_t(shape[0] * slice_));
+    labels_.resize(checked_count<std::uint16_t>("the labels", shape[0], shape[1], shape[2]));
   }
   void consume(std::int64_t first_slice, std::int64_t slices, const std::uint16_t* labels) override {
     std::copy_n(labels, slices * slice_, labels_.begin() + first_slice * slice_);
@@ -79,7 +76,7 @@ class KeepLabels : public streaming::LabelSink {
 
 struct Segmenter::Implementation {
   Implementation(const Model& model, const Options& wanted)
-      : options(wanted), engine(*model.network_, plan_options(wanted)) {}
+      : options(wanted), engine(*model.network_, plan_options(wanted, model.network_->configuration())) {}
   Segmentation segment(const ImageView& image, const ProgressCallback& progress);
   Options options;
   engine::Engine engine;
@@ -133,13 +130,7 @@ Segmentation Segmenter::Implementation::segment(const ImageView& image, const Pr
   if (options.mirror) pipeline.tiling.mirror_axes = configuration.mirror_axes;
   pipeline.probabilities = options.probabilities;
   pipeline.threads = engine.plan().threads;
-  pipeline.largest_component = configuration.largest_component;
-  if (options.largest_component) {
-    pipeline.largest_component.clear();
-    for (const auto& [value, name] : configuration.labels) {
-      if (value != 0) pipeline.largest_component.push_back(value);
-    }
-  }
+  pipeline.largest_component = streaming::largest_component_labels(configuration, options.largest_component);
   Segmentation segmentation;
   segmentation.geometry = image.geometry;
   for (const imaging::Remark& remark : imaging::contradictions(image.geometry, "affine", "spacing")) {

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cmath>
 #include <condition_variable>
 #include <mutex>
 #include <new>
@@ -12,6 +13,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/control_groups.h"
 #include "e2enet/error.h"
 
 namespace e2enet {
@@ -94,19 +96,53 @@ bool everybody(std::uint64_t present, int threads) {
   return (present & kArrived) + (present >> 32) == std::uint64_t(threads);
 }
 
-bool may_spin(int threads) {
-  static const int available = available_threads();
-  return threads <= available;
+// Threads of all teams that run now. Where they are more than there are cores, each that spins takes the time of one
+// that works, so all sleep at once.
+std::atomic<int>& running() {
+  static std::atomic<int> threads{0};
+  return threads;
 }
+
+bool may_spin() {
+  static const int available = available_threads();
+  return running().load(std::memory_order_relaxed) <= available;
+}
+
+// A team's threads count as running.
+class Running {
+ public:
+  explicit Running(int threads) : threads_(threads) { running() += threads; }
+  ~Running() { running() -= threads_; }
+  Running(const Running&) = delete;
+  Running& operator=(const Running&) = delete;
+
+ private:
+  const int threads_;
+};
 
 }  // namespace
 
+int threads_within(int processors, double quota) {
+  return std::max(1, quota < processors ? int(std::ceil(quota)) : processors);
+}
+
 int available_threads() {
+  static const double quota = processors_in_control_groups("/proc/self/cgroup", "/sys/fs/cgroup");
+  int processors = int(std::thread::hardware_concurrency());
 #ifdef __linux__
   cpu_set_t set;
-  if (sched_getaffinity(0, sizeof set, &set) == 0) return std::max(1, CPU_COUNT(&set));
+  if (sched_getaffinity(0, sizeof set, &set) == 0) processors = CPU_COUNT(&set);
 #endif
-  return std::max(1, int(std::thread::hardware_concurrency()));
+  return threads_within(processors, quota);
+}
+
+int usable_threads(int wanted) {
+  if (wanted < 0 || wanted > kMostThreads) {
+    throw Error(ErrorCode::invalid_argument,
+                "threads: expected 0 to " + std::to_string(kMostThreads) + ", found " + std::to_string(wanted));
+  }
+  const int available = available_threads();
+  return wanted == 0 ? available : std::min(wanted, available);
 }
 
 void set_default_threads(int threads) { chosen_default().store(threads); }
@@ -122,7 +158,7 @@ void Team::meet() {
   if (everybody(present, threads_)) {
     end_meeting(meeting, present);
   } else {
-    wait_for_change(meetings_, meeting, may_spin(threads_));
+    wait_for_change(meetings_, meeting, may_spin());
   }
 }
 
@@ -154,6 +190,7 @@ class ThreadPool {
   }
 
   void run(int threads, void (*function)(void*, const Worker&), void* context) {
+    const Running counted(threads);
     Team team(threads);
     grow(threads - 1);
     team_ = &team;
@@ -189,7 +226,7 @@ class ThreadPool {
   void wait_for_others(Team& team) {
     const std::uint64_t others = std::uint64_t(team.threads() - 1);
     std::uint64_t gone = gone_.load(std::memory_order_acquire);
-    while (gone != others) gone = wait_for_change(gone_, gone, may_spin(team.threads()));
+    while (gone != others) gone = wait_for_change(gone_, gone, may_spin());
     gone_.store(0, std::memory_order_relaxed);
   }
 
@@ -208,12 +245,12 @@ class ThreadPool {
 
   void serve(int thread, std::uint64_t seen) {
     in_team() = true;
-    bool spin = true;
+    bool spin = may_spin();
     while (true) {
       seen = wait_for_change(call_, seen, spin);
       if (seen == kStop) return;
       const int threads = int(seen & 0xFFFF);
-      spin = thread < threads && may_spin(threads);
+      spin = thread < threads && may_spin();
       if (thread >= threads) continue;
       serve_in(*team_, thread);
       // Only one of several helpers' counts may be the caller's last, and each count is a change that it can wait for.

@@ -1,4 +1,5 @@
-// Threads for the engine and the imaging steps. All of the project's own parallelism goes through here.
+// Threads for the engine and the imaging steps. All of the project's own parallelism goes through here, but for the one
+// thread that reads ahead of the others (imaging/read_ahead.h), which works beside them, not with them.
 //
 // Why not OpenMP's: between two steps of a network threads wait for each other thousands of times a second, and
 // libgomp's wait either spins for milliseconds, which on a machine that does other work takes the time from the very
@@ -13,8 +14,20 @@
 
 namespace e2enet {
 
-// As many threads as this process may use (the affinity mask counts, so containers pinned to CPUs are respected).
+// The most threads that anybody may ask for.
+constexpr int kMostThreads = 4096;
+
+// As many threads as this process may use: the affinity mask counts, and so does a container's quota of processor time
+// (control_groups.h), read once.
 int available_threads();
+
+// That, of this many processors under this quota: a part of a processor counts as one, and at least one there is.
+int threads_within(int processors, double quota);
+
+// How many threads to start where a caller wants `wanted` (0: as many as there can be): never more than
+// available_threads(), since threads that share a core only wait for each other. Throws Error (invalid_argument) for a
+// number below 0 or above kMostThreads.
+int usable_threads(int wanted);
 
 // The number of threads where nobody says how many: available_threads(), or what a program has set for itself (0: as
 // before).

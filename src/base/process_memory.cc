@@ -12,6 +12,8 @@
 #include <limits>
 #include <string>
 
+#include "base/control_groups.h"
+
 namespace e2enet {
 namespace {
 
@@ -65,31 +67,11 @@ std::int64_t left_in_group(const std::string& folder, const char* limit_name, co
 
 std::int64_t left_in_control_groups(const std::string& membership, const std::string& mount) {
   std::int64_t left = kUnknown;
-  std::FILE* file = std::fopen(membership.c_str(), "r");
-  if (!file) return left;
-  char line[4096];
-  while (std::fgets(line, sizeof line, file)) {
-    std::string text(line);
-    if (!text.empty() && text.back() == '\n') text.pop_back();
-    const std::size_t first = text.find(':');
-    const std::size_t second = first == std::string::npos ? first : text.find(':', first + 1);
-    if (second == std::string::npos) continue;
-    const std::string controllers = text.substr(first + 1, second - first - 1);
-    std::string path = text.substr(second + 1);
-    const bool second_version = controllers.empty();
-    if (!second_version && controllers.find("memory") == std::string::npos) continue;
-    const std::string root = second_version ? mount : mount + "/memory";
-    while (true) {
-      const std::string folder = root + path + (path.empty() || path.back() != '/' ? "/" : "");
-      left = std::min(left, second_version ? left_in_group(folder, "memory.max", "memory.current", "inactive_file")
-                                           : left_in_group(folder, "memory.limit_in_bytes", "memory.usage_in_bytes",
-                                                           "total_inactive_file"));
-      const std::size_t slash = path.rfind('/');
-      if (path == "/" || slash == std::string::npos) break;
-      path = path.substr(0, slash);
-    }
-  }
-  std::fclose(file);
+  for_each_control_group(membership, mount, "memory", [&](const std::string& folder, int version) {
+    left = std::min(left, version == 2 ? left_in_group(folder, "memory.max", "memory.current", "inactive_file")
+                                       : left_in_group(folder, "memory.limit_in_bytes", "memory.usage_in_bytes",
+                                                       "total_inactive_file"));
+  });
   return left;
 }
 

@@ -8,6 +8,7 @@
 #include <csignal>
 #include <cstdlib>
 #include <filesystem>
+#include <iostream>
 #include <limits>
 #include <vector>
 
@@ -60,13 +61,16 @@ void on_closed_output(int) {
 
 void add_common_options(CLI::App& command, CommonOptions& options, Json json) {
   command.set_help_flag("-h,--help", "Show this help and exit")->group("Common options");
-  command.add_option("--threads", options.threads, "Threads to use; 0 means all that the machine offers")
+  command
+      .add_option("--threads", options.threads,
+                  "Threads to use; 0 means all that this process may use, which is also the most that are started")
       ->type_name("N")
       ->capture_default_str()
       ->check([](const std::string& text) {
         std::int64_t value = 0;
-        return read_integer(text, 4096, value) ? std::string()
-                                               : "expected a number from 0 to 4096, found '" + text + "'";
+        return read_integer(text, kMostThreads, value)
+                   ? std::string()
+                   : "expected a number from 0 to " + std::to_string(kMostThreads) + ", found '" + text + "'";
       })
       ->group("Common options");
   command.add_flag("-q,--quiet", options.quiet, "No progress and no remarks, only results and errors")
@@ -76,7 +80,14 @@ void add_common_options(CLI::App& command, CommonOptions& options, Json json) {
   }
 }
 
-void use_threads(int threads) { set_default_threads(threads); }
+void use_threads(const CommonOptions& options) {
+  const int threads = usable_threads(options.threads);
+  if (threads < options.threads && !options.quiet) {
+    std::cerr << "e2enet: --threads " << options.threads << ": this process may use " << threads
+              << (threads == 1 ? " thread" : " threads") << "; more are not started" << std::endl;
+  }
+  set_default_threads(threads);
+}
 
 std::int64_t parse_size(const std::string& text, const std::string& option) {
   const char* const expected = "a size such as 600M or 2G";

@@ -46,7 +46,7 @@ double median(std::vector<double> values) {
 
 int run(const Arguments& arguments) {
   const plan::PlanOptions options = plan_options(arguments.network, arguments.common.threads);
-  use_threads(arguments.common.threads);
+  use_threads(arguments.common);
   ProgressDisplay display(ProgressDisplay::style_for(arguments.common.quiet || arguments.common.json));
   auto model = model::load_model_file(arguments.network.model);
   const std::int64_t loaded = resident_without_kernels(*model);

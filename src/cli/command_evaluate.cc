@@ -156,7 +156,7 @@ void note_left_out(const imaging::LabelImage& image, const std::set<int>& scored
 }
 
 int run(const Arguments& arguments) {
-  use_threads(arguments.common.threads);
+  use_threads(arguments.common);
   ProgressDisplay display(ProgressDisplay::style_for(arguments.common.quiet));
   std::map<int, std::string> names;
   if (!arguments.model.empty()) names = model::load_model_file(arguments.model)->configuration().labels;

@@ -43,7 +43,7 @@ int run(const Arguments& arguments) {
   files.reads("--input", arguments.input);
   files.writes("--output", arguments.output);
   files.require_writable();
-  use_threads(arguments.common.threads);
+  use_threads(arguments.common);
   const auto network = model::load_model_file(arguments.network.model);
   const model::Architecture& architecture = network->architecture();
   FloatArray input = read_npy(arguments.input);

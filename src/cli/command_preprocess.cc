@@ -47,8 +47,8 @@ int run(const Arguments& arguments) {
   for (const std::string& image : arguments.images) files.reads("--image", image);
   files.writes("--output", arguments.output);
   files.require_writable();
-  use_threads(arguments.common.threads);
-  const int threads = arguments.common.threads > 0 ? arguments.common.threads : available_threads();
+  use_threads(arguments.common);
+  const int threads = default_threads();
   const auto network = model::load_model_file(arguments.model);
   const int channels = network->architecture().input_channels;
   if (static_cast<int>(arguments.images.size()) != channels) {

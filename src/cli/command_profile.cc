@@ -38,7 +38,7 @@ struct Arguments {
 
 int run(const Arguments& arguments) {
   const plan::PlanOptions options = plan_options(arguments.network, arguments.common.threads);
-  use_threads(arguments.common.threads);
+  use_threads(arguments.common);
   auto model = model::load_model_file(arguments.network.model);
   const std::int64_t loaded = resident_without_kernels(*model);
   engine::Engine engine(*model, options);

@@ -57,6 +57,12 @@ constexpr char kFooter[] =
     "  A folder, the second of four computers, going on where it stopped:\n"
     "    e2enet segment -m model.safetensors -i images/ -o labels/ --part 2/4 --continue";
 
+LargestComponent parse_largest_component(const std::string& text) {
+  if (text == "none") return LargestComponent::none;
+  if (text == "all") return LargestComponent::all;
+  return LargestComponent::model;
+}
+
 struct Arguments {
   CommonOptions common;
   std::string model;
@@ -65,7 +71,7 @@ struct Arguments {
   std::string precision = "f32";
   double step = 0.5;
   bool mirror = false;
-  bool largest_component = false;
+  std::string largest_component = "model";
   bool force = false;
   std::string memory;
   std::string box;
@@ -166,7 +172,7 @@ class SegmentCommand {
       : arguments_(arguments), display_(ProgressDisplay::style_for(arguments.common.quiet)) {}
 
   int run() {
-    use_threads(arguments_.common.threads);
+    use_threads(arguments_.common);
     if (!arguments_.box.empty()) box_ = parse_box(arguments_.box, "--roi");
     if (!arguments_.memory.empty()) memory_limit_ = parse_size(arguments_.memory, "--memory");
     const bool folder = arguments_.images.size() == 1 && fs::is_directory(arguments_.images[0]);
@@ -424,10 +430,13 @@ class SegmentCommand {
     options.plan = plan_options(network, arguments_.common.threads);
     options.step = arguments_.step;
     options.mirror = arguments_.mirror;
-    options.largest_component = arguments_.largest_component;
+    options.largest_component = parse_largest_component(arguments_.largest_component);
     options.allow_implausible_spacing = arguments_.force;
     options.bf16_if_needed = arguments_.precision == "auto";
-    segmenter_ = std::make_unique<CaseSegmenter>(model::load_model_file(arguments_.model), options);
+    auto loaded = model::load_model_file(arguments_.model);
+    const std::string problem = streaming::step_problem(options.step, patch_of(*loaded, options.plan));
+    if (!problem.empty()) throw UsageError("--step: " + problem);
+    segmenter_ = std::make_unique<CaseSegmenter>(std::move(loaded), options);
   }
 
   // Reads, segments and writes one case. The labels get their name last: where they are, the case is finished.
@@ -659,7 +668,14 @@ void add_segment(CLI::App& program, Invocation& invocation) {
       .add_flag("--dry-run", arguments->dry_run,
                 "Only say how long it would take, how much memory and how it would be done; nothing is written")
       ->group(how);
-  command.add_flag("--largest-component", arguments->largest_component, "Keep only the largest piece of each label")
+  command
+      .add_flag("--largest-component{all}", arguments->largest_component,
+                "Keep only the largest piece of each label. --largest-component=model: of the labels that the model "
+                "names, as without this option; --largest-component=none: of none, whatever the model says")
+      ->check([](const std::string& text) {
+        return text == "model" || text == "none" || text == "all" ? std::string()
+                                                                  : "expected model, none or all, found '" + text + "'";
+      })
       ->group(how);
 
   add_force_option(command, arguments->force, how);
@@ -673,9 +689,9 @@ void add_segment(CLI::App& program, Invocation& invocation) {
       ->group(many);
   add_common_options(command, arguments->common, Json::yes);
   command.final_callback([arguments, &invocation] {
-    if (!(arguments->step > 0 && arguments->step <= 1)) {
-      throw UsageError("--step: expected a fraction above 0 and at most 1, found " + fixed(arguments->step, 6));
-    }
+    // Whatever the patch; that of the model decides how small it may be.
+    const std::string problem = streaming::step_problem(arguments->step, {1 << 30, 1 << 30, 1 << 30});
+    if (!(arguments->step > 0 && arguments->step <= 1)) throw UsageError("--step: " + problem);
     if (!arguments->box.empty()) parse_box(arguments->box, "--roi");
     if (!arguments->part.empty()) parse_part(arguments->part, "--part");
     if (!arguments->memory.empty()) parse_size(arguments->memory, "--memory");

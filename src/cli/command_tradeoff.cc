@@ -168,7 +168,7 @@ class KeepLabels : public streaming::LabelSink {
 // All cases with one model. Runs in the model's own process. What is to be said of the images is said with the first.
 ordered_json measure(const Arguments& arguments, const std::string& path, const std::vector<TestCase>& cases,
                      const std::string& progress_head, bool first) {
-  use_threads(arguments.common.threads);
+  use_threads(arguments.common);
   SegmentOptions options;
   options.plan = plan_options(NetworkOptions{}, arguments.common.threads);
   options.step = arguments.step;

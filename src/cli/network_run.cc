@@ -68,7 +68,7 @@ void add_force_option(CLI::App& command, bool& force, const std::string& group) 
 plan::PlanOptions plan_options(const NetworkOptions& options, int threads) {
   plan::PlanOptions result;
   if (!options.patch.empty()) result.patch = parse_triple(options.patch, "--patch");
-  result.threads = threads > 0 ? threads : available_threads();
+  result.threads = usable_threads(threads);
   for (const plan::Algorithm known : kAlgorithms) {
     if (options.algorithm == plan::algorithm_name(known)) result.forced_algorithm = known;
   }

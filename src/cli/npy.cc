@@ -10,6 +10,7 @@
 #include <new>
 
 #include "base/atomic_file.h"
+#include "base/checked_size.h"
 #include "base/input_file.h"
 #include "cli/text.h"
 #include "e2enet/error.h"
@@ -183,7 +184,7 @@ FloatArray read_npy(const std::string& path) {
              std::to_string(size - static_cast<std::int64_t>(data_at)));
   }
   try {
-    array.values.resize(static_cast<std::size_t>(count));
+    array.values.resize(checked_count<float>(path.c_str(), count));
   } catch (const std::bad_alloc&) {
     fail(ErrorCode::out_of_memory, path, "no memory for " + bytes_text(count * 4));
   }

@@ -83,13 +83,7 @@ streaming::PipelineOptions CaseSegmenter::pipeline_options(const ImageFiles& ima
   streaming::PipelineOptions pipeline;
   pipeline.tiling.step = options_.step;
   if (options_.mirror) pipeline.tiling.mirror_axes = configuration().mirror_axes;
-  pipeline.largest_component = configuration().largest_component;
-  if (options_.largest_component) {
-    pipeline.largest_component.clear();
-    for (const auto& [value, name] : configuration().labels) {
-      if (value != 0) pipeline.largest_component.push_back(value);
-    }
-  }
+  pipeline.largest_component = streaming::largest_component_labels(configuration(), options_.largest_component);
   const imaging::Box region = box_in(wishes.box, image.geometry().shape);
   if (wishes.box.begin != VoxelBox{}.begin || wishes.box.end != VoxelBox{}.end) pipeline.region = region;
   pipeline.probabilities = wishes.probabilities;

@@ -41,7 +41,7 @@ struct SegmentOptions {
   plan::PlanOptions plan;
   double step = 0.5;
   bool mirror = false;
-  bool largest_component = false;
+  LargestComponent largest_component = LargestComponent::model;
   bool allow_implausible_spacing = false;
   bool bf16_if_needed = false;  // plan.storage, but bf16 for a case that does not fit otherwise
 };

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <chrono>
 
+#include "base/checked_size.h"
 #include "base/parallel.h"
 #include "e2enet/error.h"
 #include "model/flops.h"
@@ -90,7 +91,7 @@ Engine::Engine(const model::Network& network, const plan::PlanOptions& options)
       scratch_(plan_.scratch_bytes * std::size_t(plan_.threads), "the kernels' scratch"),
       statistics_(plan_.statistics_bytes, "the norms' statistics"),
       row_logits_(plan_.row_logits_bytes * std::size_t(plan_.threads), "rows of logits"),
-      scales_(std::size_t(plan_.norms) * std::size_t(plan_.norm_channels)),
+      scales_(checked_count<float>("norms", plan_.norms, plan_.norm_channels)),
       offsets_(scales_.size()) {
   for (const plan::Step& step : plan_.steps) {
     BoundStep bound;

@@ -149,7 +149,7 @@ Average average(const std::vector<double>& values) {
 }  // namespace
 
 std::vector<int> labels_present(const LabelView& volume) {
-  std::array<bool, 65536> seen{};
+  std::vector<bool> seen(65536);
   const std::int64_t size = volume.size();
   for (std::int64_t i = 0; i < size; ++i) seen[volume.voxels[i]] = true;
   std::vector<int> labels;

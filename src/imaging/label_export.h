@@ -68,12 +68,13 @@ class LabelExport {
   };
   Position position(std::int64_t plane) const;
 
-  // Copies a plane's values to their places in an array of the image's full shape.
+  // Copies a plane's values to their places in an array that holds the image from voxel `first_voxel` on: all of its
+  // full shape, or the slices that the plane lies in.
   template <typename From, typename To>
-  void place(std::int64_t plane, const From* values, To* image) const {
+  void place(std::int64_t plane, const From* values, To* image, std::int64_t first_voxel = 0) const {
     const Position at = position(plane);
     for (std::int64_t h = 0; h < height(); ++h) {
-      To* to = image + at.origin + h * at.stride_h;
+      To* to = image + (at.origin - first_voxel + h * at.stride_h);
       const From* from = values + h * width();
       for (std::int64_t w = 0; w < width(); ++w) to[w * at.stride_w] = static_cast<To>(from[w]);
     }

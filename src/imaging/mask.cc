@@ -2,12 +2,13 @@
 
 #include <algorithm>
 
+#include "base/checked_size.h"
 #include "imaging/runs.h"
 
 namespace e2enet::imaging {
 
 BitVolume::BitVolume(const Shape& shape) : shape_(shape), words_in_row_((shape[2] + 63) / 64) {
-  words_.assign(static_cast<std::size_t>(shape[0] * shape[1] * words_in_row_), 0);
+  words_.assign(checked_count<std::uint64_t>("the mask", shape[0], shape[1], words_in_row_), 0);
 }
 
 void BitVolume::add_nonzero(std::int64_t d, std::int64_t h, const float* values) {

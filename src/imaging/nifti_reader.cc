@@ -9,6 +9,7 @@
 #include <cmath>
 #include <cstring>
 
+#include "base/checked_size.h"
 #include "base/input_file.h"
 #include "e2enet/error.h"
 #include "imaging/image_name.h"
@@ -277,7 +278,7 @@ void ImageReader::read(std::int64_t begin, std::int64_t end, float* out) {
 
 void ImageReader::keep() {
   if (kept_.size() > 0) return;
-  kept_ = AlignedBuffer(static_cast<std::size_t>(header_.data_bytes()), path_.c_str());
+  kept_ = AlignedBuffer(checked_size(path_.c_str(), header_.data_bytes()), path_.c_str());
   kept_slices_ = 0;
 }
 
@@ -327,7 +328,7 @@ Image read_image(const std::string& path) {
   image.header = reader.header();
   image.geometry = reader.geometry();
   // Pages of this block are taken only as voxels arrive, so a gzip file whose header lies costs nothing.
-  image.voxels = AlignedBuffer(static_cast<std::size_t>(image.geometry.voxels()) * sizeof(float), path.c_str());
+  image.voxels = AlignedBuffer(checked_size(path.c_str(), image.geometry.voxels(), sizeof(float)), path.c_str());
   const std::int64_t slices = reader.shape()[0];
   for (std::int64_t d = 0; d < slices; ++d) reader.read(d, d + 1, image.data() + d * reader.slice_size());
   return image;

@@ -5,6 +5,7 @@
 #include <cstring>
 #include <limits>
 
+#include "base/checked_size.h"
 #include "base/parallel.h"
 #include "e2enet/error.h"
 #include "imaging/line_kernels.h"
@@ -99,7 +100,8 @@ Survey survey_image(const std::vector<SliceSource*>& channels, const SurveyOptio
     SliceSource& source = ahead ? *ahead : *channels[c];
     if (!channels[c]->view(0, 1) && staging.size() == 0) {
       staging =
-          AlignedBuffer(index(kSlicesTogether * channels[c]->slice_size()) * sizeof(float), "slices that are read");
+          AlignedBuffer(checked_size("slices that are read", kSlicesTogether, channels[c]->slice_size(), sizeof(float)),
+                        "slices that are read");
     }
     columns.assign(options.planes_across_width ? index(threads) : 0, PlaneRanges(size[2]));
     for (std::int64_t block = 0; block < size[0]; block += kSlicesTogether) {
@@ -514,7 +516,8 @@ Preprocessed preprocess(const PreprocessPlan& plan, const std::vector<SliceSourc
   result.padding = padding_for_patch(plan.shape(), patch);
   const Shape& padded = result.padding.padded_shape;
   const std::int64_t padded_voxels = padded[0] * padded[1] * padded[2];
-  result.voxels = AlignedBuffer(index(padded_voxels * result.channels) * sizeof(float), "the resampled image");
+  result.voxels = AlignedBuffer(checked_size("the resampled image", padded_voxels, result.channels, sizeof(float)),
+                                "the resampled image");
 
   const Placement in_result(plan.frame(), plan.shape(), result.padding.before, padded);
   const Placement in_mask(plan.frame(), plan.shape(), {0, 0, 0}, plan.shape());
@@ -524,7 +527,8 @@ Preprocessed preprocess(const PreprocessPlan& plan, const std::vector<SliceSourc
   if (plan.uses_mask()) {
     mask.emplace(std::move(survey.mask.value()), plan.mask_operators(), plan.frame());
     survey.mask.reset();
-    mask_voxels = AlignedBuffer(index(plan.shape()[0] * plan.shape()[1] * plan.shape()[2]), "the mask");
+    mask_voxels =
+        AlignedBuffer(checked_size("the mask", plan.shape()[0], plan.shape()[1], plan.shape()[2]), "the mask");
   }
   std::uint8_t* whole_mask = reinterpret_cast<std::uint8_t*>(mask_voxels.data());
 
@@ -588,9 +592,13 @@ PreparedWindow::PreparedWindow(const PreprocessPlan& plan, const std::vector<Sli
     survey.mask.reset();
   }
   const std::int64_t slice_size = plan.shape()[1] * plan.shape()[2];
-  block_ = AlignedBuffer(index(kSlicesTogether * slice_size) * sizeof(float), "resampled slices");
-  block_mask_ = AlignedBuffer(mask_ ? index(kSlicesTogether * slice_size) : 0, "slices of the mask");
-  window_ = AlignedBuffer(index(plan.channels() * channel_stride()) * sizeof(float), "slices of the resampled image");
+  block_ =
+      AlignedBuffer(checked_size("resampled slices", kSlicesTogether, slice_size, sizeof(float)), "resampled slices");
+  block_mask_ =
+      AlignedBuffer(mask_ ? checked_size("slices of the mask", kSlicesTogether, slice_size) : 0, "slices of the mask");
+  window_ =
+      AlignedBuffer(checked_size("slices of the resampled image", plan.channels(), channel_stride(), sizeof(float)),
+                    "slices of the resampled image");
   std::int64_t passes = 0, passes_done = 0;
   for (const ChannelNormalization& normalization : plan.configuration().normalization) {
     passes += ChannelStatistics(normalization).needed();

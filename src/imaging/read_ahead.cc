@@ -5,6 +5,7 @@
 #include <string>
 #include <system_error>
 
+#include "base/checked_size.h"
 #include "e2enet/error.h"
 
 namespace e2enet::imaging {
@@ -12,7 +13,8 @@ namespace e2enet::imaging {
 ReadAhead::ReadAhead(SliceSource& source, std::int64_t begin, std::int64_t end)
     : source_(source), begin_(begin), end_(end), next_slice_(begin) {
   if (source.view(begin, begin + 1)) return;
-  blocks_ = AlignedBuffer(static_cast<std::size_t>(working_bytes(source.shape())), "slices that are read ahead");
+  blocks_ = AlignedBuffer(checked_size("slices that are read ahead", working_bytes(source.shape())),
+                          "slices that are read ahead");
   try {
     thread_ = std::thread([this] { fill_blocks(); });
   } catch (const std::system_error& problem) {

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstring>
 
+#include "base/checked_size.h"
 #include "base/parallel.h"
 #include "imaging/line_kernels.h"
 
@@ -56,11 +57,13 @@ SliceResampler::SliceResampler(SliceSource& source, const ResamplePlan& plan, in
       row_stride_(row_stride_of(plan)),
       ring_slices_(window_of_block(plan.along[0])),
       scratch_size_(Scratch(plan).size) {
-  const auto doubles = [](std::int64_t count) { return static_cast<std::size_t>(count) * sizeof(double); };
-  ring_ = AlignedBuffer(doubles(ring_slices_ * doubles_of_slice(plan)), "slices under resampling");
-  scratch_ = AlignedBuffer(doubles(scratch_size_ * threads_), "resampling");
+  const auto doubles = [](std::int64_t count, std::int64_t each) {
+    return checked_size("resampling", count, each, sizeof(double));
+  };
+  ring_ = AlignedBuffer(doubles(ring_slices_, doubles_of_slice(plan)), "slices under resampling");
+  scratch_ = AlignedBuffer(doubles(scratch_size_, threads_), "resampling");
   if (!source.view(0, 1)) {
-    staging_ = AlignedBuffer(static_cast<std::size_t>(kStagedSlices * source.slice_size()) * sizeof(float),
+    staging_ = AlignedBuffer(checked_size("slices that are read", kStagedSlices, source.slice_size(), sizeof(float)),
                              "slices that are read");
   }
 }

@@ -52,9 +52,10 @@ void PoolRowBf16(const Source& source, const Feature& output, Stride stride, int
 
 // --- Head ---
 
-// Channels x lanes of one block of activated voxels, on the stack: 128 KiB, which stays in the L2 cache.
+// Channels x lanes of one block of activated voxels, on the stack: 16 KiB, since a thread may have as little as 128 KiB
+// of stack in all (musl's default, and many embedded systems').
 constexpr int kHeadChannels = 64;
-constexpr int kHeadVoxels = 512;
+constexpr int kHeadVoxels = 64;
 
 // sums[k][v] over the block's channels, for 4 classes x 4 vectors (fewer at the ends): 16 accumulators cover the
 // latency of two FMA units, and each load serves 4 FMAs.
@@ -269,8 +270,8 @@ void load_patch_rows(const PatchView& patch, const Feature& feature, int row_beg
         zero_elements(row, feature.element, feature.row_elements());
       }
       if (!inside) continue;
-      const float* from = patch.data + c * patch.channel_stride + patch.begin[0] * patch.stride[0] +
-                          h * patch.stride[1] + patch.begin[2] * patch.stride[2];
+      const float* from = patch.data + (patch.origin + c * patch.channel_stride + patch.begin[0] * patch.stride[0] +
+                                        h * patch.stride[1] + patch.begin[2] * patch.stride[2]);
       if (feature.element == Element::f32) {
         E2ENET_DISPATCH(TransposeToF32)
         (from, patch.stride[0], patch.stride[2], depth_count, width_count, static_cast<float*>(row) + first, depth);

@@ -9,10 +9,12 @@
 namespace e2enet::kernels {
 
 // A patch in the caller's memory, one float32 per voxel, at any stride (negative where a mirrored axis is read
-// backwards). Voxel (c, d, h, w) is data[c*channel_stride + d*stride[0] + h*stride[1] + w*stride[2]] inside [begin,
-// end) and 0 outside.
+// backwards). Voxel (c, d, h, w) is data[origin + c*channel_stride + d*stride[0] + h*stride[1] + w*stride[2]] inside
+// [begin, end) and 0 outside. The origin may lie outside of the array: where a patch reaches beyond an image, its first
+// voxel has no place in memory.
 struct PatchView {
   const float* data = nullptr;
+  std::ptrdiff_t origin = 0;
   std::ptrdiff_t channel_stride = 0;
   std::ptrdiff_t stride[3] = {0, 0, 0};
   int begin[3] = {0, 0, 0};

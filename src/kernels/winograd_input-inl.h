@@ -78,7 +78,7 @@ template <typename T, typename Form>
 struct InputRows {
   const T* row[Form::kPatch];  // rows outside the patch point to some row inside
   bool inside[Form::kPatch];
-  std::ptrdiff_t next;  // from here to the next channel, to prefetch; imprecise where that is another source
+  std::uintptr_t next;  // bytes to the next channel, to prefetch; imprecise where that is another source
   bool all_inside;
 };
 
@@ -135,6 +135,14 @@ HWY_INLINE void prefetch_far(const void* address) {
 #else
   hwy::Prefetch(static_cast<const char*>(address));
 #endif
+}
+
+// Prefetches what lies `next` bytes and `elements` elements after `from`. In whole numbers, since the next channel may
+// be another source's, and pointers into different blocks of memory have no difference.
+template <typename T>
+HWY_INLINE void prefetch_next(const T* from, std::uintptr_t next, std::ptrdiff_t elements) {
+  prefetch_far(reinterpret_cast<const T*>(reinterpret_cast<std::uintptr_t>(from) + next +
+                                          static_cast<std::uintptr_t>(elements) * sizeof(T)));
 }
 
 // A constant, so that the addresses of a column's six vectors need a single register.
@@ -217,13 +225,13 @@ void stage_part(const Plan& plan, const ItemRegion& region, int part, int shift,
       from[i] = row[i] + at;
       E2ENET_UNROLL(2)
       for (int line = 0; line < kEvery; ++line) {
-        prefetch_far(from[i] + rows.next + line * lanes);
+        prefetch_next(from[i], rows.next, line * lanes);
         hwy::Prefetch(from[i] + 2 * depth + line * lanes);  // two pixels ahead, from the second-level cache
       }
     }
     if (last_line) {
       E2ENET_UNROLL(9)
-      for (int i = 0; i < kPatch; ++i) prefetch_far(from[i] + rows.next + kEvery * lanes - 1);
+      for (int i = 0; i < kPatch; ++i) prefetch_next(from[i], rows.next, kEvery * lanes - 1);
     }
     PatchVectors<Form> x, t;
     E2ENET_UNROLL(9)
@@ -294,7 +302,7 @@ void stage_run(const InputRows<T, Form>& rows, int first, int elements, int coun
     E2ENET_UNROLL(9)
     for (int i = 0; i < kPatch; ++i) {
       E2ENET_UNROLL(2)
-      for (int line = 0; line < kEvery; ++line) prefetch_far(row[i] + at + rows.next + line * lanes);
+      for (int line = 0; line < kEvery; ++line) prefetch_next(row[i], rows.next, at + line * lanes);
     }
     if (all_lanes) {
       E2ENET_UNROLL(9)
@@ -432,7 +440,8 @@ void transform_channel(const Plan& plan, const ItemRegion& region, const Source&
       rows.inside[i] = first + i >= 0 && first + i < plan.shape.input.height;
       rows.row[i] = data + offset[Form::kStep * tile_row + i];
     }
-    rows.next = next + next_offset[Form::kStep * tile_row] - rows.row[0];
+    rows.next = reinterpret_cast<std::uintptr_t>(next + next_offset[Form::kStep * tile_row]) -
+                reinterpret_cast<std::uintptr_t>(rows.row[0]);
     float* to = stage + std::ptrdiff_t{tile_row} * plan.columns() * plan.tiling.depth_segment;
     if (source.activation.scale != nullptr) {
       stage_rows<Form, kEvery, T, true>(plan, region, concatenated, rows, activate, to);

@@ -1,10 +1,13 @@
 #include "kernels/winograd_plan.h"
 
 #include <algorithm>
-#include <cassert>
 #include <cmath>
 #include <limits>
 #include <numeric>
+#include <string>
+
+#include "base/checked_size.h"
+#include "e2enet/error.h"
 
 namespace e2enet::kernels::winograd {
 namespace {
@@ -190,7 +193,13 @@ void Plan::lay_out_scratch() {
   };
 
   const std::size_t stage_row_floats = (strided ? kStageRowVectors<Strided> : kStageRowVectors<Unstrided>)*lanes;
-  assert(std::size_t(tiling.tile_rows) * columns() * tiling.depth_segment + lanes <= stage_row_floats);
+  // Nothing else keeps the kernels inside a row of the stage.
+  if (std::size_t(tiling.tile_rows) * columns() * tiling.depth_segment + lanes > stage_row_floats) {
+    throw Error(ErrorCode::internal,
+                "a Winograd item: expected at most " + std::to_string(stage_row_floats - lanes) +
+                    " floats of a row of its stage, found " +
+                    std::to_string(std::size_t(tiling.tile_rows) * columns() * tiling.depth_segment));
+  }
   stage_offset = place(patch * stage_row_floats);
   rows_offset = place(2 * rows_read() * sizeof(std::ptrdiff_t) / sizeof(float));
   tile_offset = place(kTile * kTile * item_lanes + lanes);
@@ -279,8 +288,10 @@ void Plan::pack_sparse(const SparseKernels& kernels) {
   row_begin.push_back(static_cast<std::uint32_t>(packed_from.size()));
 
   position_weights = round_up(kept, 16);
-  weights = AlignedBuffer(std::max<std::size_t>(positions * position_weights, 16) * sizeof(float),
-                          "packed kernels of a Winograd convolution");
+  weights = AlignedBuffer(
+      std::max(checked_size("packed kernels of a Winograd convolution", positions, position_weights, sizeof(float)),
+               16 * sizeof(float)),
+      "packed kernels of a Winograd convolution");
   auto* packed = reinterpret_cast<float*>(weights.data());
   for (std::size_t k = 0; k < packed_from.size(); ++k) {
     double transformed[kMostPositions];
@@ -297,8 +308,10 @@ void Plan::pack_sparse(const SparseKernels& kernels) {
 void Plan::pack_dense(const SparseKernels& kernels) {
   const int block = dense_block_outputs(unit.registers, tiling.vectors);
   const int blocks = divide_up(outputs, block);
-  position_weights = round_up(std::size_t(blocks) * channels * block, 16);
-  weights = AlignedBuffer(positions * position_weights * sizeof(float), "packed kernels of a Winograd convolution");
+  position_weights = round_up(checked_size("packed kernels of a Winograd convolution", blocks, channels, block), 16);
+  weights = AlignedBuffer(
+      checked_size("packed kernels of a Winograd convolution", positions, position_weights, sizeof(float)),
+      "packed kernels of a Winograd convolution");
   auto* packed = reinterpret_cast<float*>(weights.data());
   for (int o = 0; o < outputs; ++o) {
     for (std::int32_t k = kernels.row_begin[o]; k < kernels.row_begin[o + 1]; ++k) {

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <numeric>
 
+#include "e2enet/error.h"
+
 namespace e2enet::model {
 
 int Architecture::features(int level) const {
@@ -36,9 +38,11 @@ int LayerDescription::taps() const {
       return stride[0] * stride[1] * stride[2];
     case LayerKind::head:
       return 1;
-    default:
+    case LayerKind::backbone_convolution:
+    case LayerKind::fusion_convolution:
       return 9;
   }
+  throw Error(ErrorCode::internal, "a kind of layer without a number of taps");
 }
 
 int largest_head_count(const Architecture& architecture) { return std::min(4, architecture.pooling_steps() + 1); }

@@ -1,5 +1,7 @@
 #include "model/flops.h"
 
+#include "e2enet/error.h"
+
 namespace e2enet::model {
 
 Flops count_flops(const Network& network, const Layer& layer, const Triple& patch) {
@@ -13,9 +15,11 @@ Flops count_flops(const Network& network, const Layer& layer, const Triple& patc
       return {2 * voxels * values, 2 * voxels * values};
     case LayerKind::upward_transposed:
       return {2 * voxels * values, 2 * voxels * values / description.taps()};
-    default:
+    case LayerKind::backbone_convolution:
+    case LayerKind::fusion_convolution:
       return {2 * voxels * (values + description.outputs), 2 * voxels * values};
   }
+  throw Error(ErrorCode::internal, "a kind of layer whose operations nobody counts");
 }
 
 Flops count_flops(const Network& network, const Triple& patch) {

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <numeric>
 
+#include "base/checked_size.h"
+
 namespace e2enet::plan {
 
 ArenaLayout place_buffers(const std::vector<BufferRequest>& requests) {
@@ -25,7 +27,7 @@ ArenaLayout place_buffers(const std::vector<BufferRequest>& requests) {
       offset = std::max(offset, layout.offsets[other] + (requests[other].bytes + 63) / 64 * 64);
     }
     layout.offsets[index] = offset;
-    layout.bytes = std::max(layout.bytes, offset + bytes);
+    layout.bytes = std::max(layout.bytes, checked_sum("the features of a patch", offset, bytes));
     const auto at = std::upper_bound(placed.begin(), placed.end(), index, [&](std::size_t a, std::size_t b) {
       return layout.offsets[a] < layout.offsets[b];
     });

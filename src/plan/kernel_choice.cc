@@ -74,9 +74,10 @@ std::unique_ptr<kernels::Convolution> make(Algorithm algorithm, const kernels::C
     case Algorithm::onednn:
       if (kernels.density() != 1.0) return nullptr;
       return make_dense_onednn(shape, kernels, storage, options.threads);
-    default:
+    case Algorithm::direct:
       return make_sparse_direct(shape, kernels, storage);
   }
+  throw Error(ErrorCode::internal, "an algorithm without a kernel");
 }
 
 }  // namespace
@@ -89,9 +90,10 @@ const char* algorithm_name(Algorithm algorithm) {
       return "winograd";
     case Algorithm::onednn:
       return "onednn";
-    default:
+    case Algorithm::direct:
       return "direct";
   }
+  throw Error(ErrorCode::internal, "an algorithm without a name");
 }
 
 KernelChoice choose_convolution(const kernels::ConvolutionShape& shape, const kernels::SparseKernels& kernels,

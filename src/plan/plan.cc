@@ -4,6 +4,7 @@
 #include <map>
 #include <utility>
 
+#include "base/checked_size.h"
 #include "e2enet/error.h"
 #include "plan/arena.h"
 #include "plan/kernel_choice.h"
@@ -83,7 +84,9 @@ class Builder {
 
  private:
   std::size_t plane_bytes(int level) const {
-    return std::size_t(levels_[level].extent.voxels()) * kernels::element_bytes(options_.storage);
+    const Extent& extent = levels_[level].extent;
+    return checked_size("a feature", extent.depth, extent.height, extent.width,
+                        kernels::element_bytes(options_.storage));
   }
 
   // --- Kernels, in the order of the schedule: backbone downwards, then stage after stage from the top level. ---
@@ -154,7 +157,8 @@ class Builder {
     for (std::size_t i = 0; i < levels_.size(); ++i) {
       Level& level = levels_[i];
       level.extent = to_extent(architecture_.extent(plan_.patch, int(i)));
-      level.in_place = plane_bytes(int(i)) * std::size_t(architecture_.features(int(i))) > options_.in_place_bytes;
+      level.in_place = checked_size("a level's features", plane_bytes(int(i)), architecture_.features(int(i))) >
+                       options_.in_place_bytes;
     }
     for (const auto& block : blocks_) {
       const model::LayerDescription& description = block->layer->description;
@@ -191,6 +195,8 @@ class Builder {
     // Rows and planes a power of two apart would meet in the same cache sets; a line or two more spreads them.
     const int line = 64 / int(kernels::element_bytes(element));
     if (feature.row_bytes() % 4096 == 0) feature.row_gap = 2 * line;
+    // Checked before strides are multiplied, which would wrap as well.
+    checked_size("a feature", channels, checked_sum("a feature", stored_rows, extra_rows, 1), feature.row_bytes() + 64);
     feature.channel_stride =
         std::ptrdiff_t(stored_rows + extra_rows) * (std::ptrdiff_t{extent.width} * extent.depth + feature.row_gap) +
         line;
@@ -232,8 +238,9 @@ class Builder {
   // Rows that an upward flow must keep so that the bands of its reader that run at once find all that they read, while
   // what the bands after them will read is made.
   int ring_rows(const ConvolutionStep& step, const Extent& extent, int stride_height) const {
-    const std::size_t bytes = std::size_t(extent.voxels()) * std::size_t(step.upward_layer->description.outputs) *
-                              kernels::element_bytes(options_.storage);
+    const std::size_t bytes =
+        checked_size("an upward flow", extent.depth, extent.height, extent.width,
+                     step.upward_layer->description.outputs, kernels::element_bytes(options_.storage));
     if (bytes <= options_.ring_bytes) return extent.height;
     kernels::ConvolutionShape shape;
     shape.input = extent;
@@ -336,13 +343,13 @@ class Builder {
       const ConvolutionStep& convolution = *step.convolution;
       plan_.scratch_bytes = std::max(plan_.scratch_bytes, convolution.kernel->scratch_bytes());
       if (convolution.upward) plan_.scratch_bytes = std::max(plan_.scratch_bytes, convolution.upward->scratch_bytes());
-      plan_.statistics_bytes =
-          std::max(plan_.statistics_bytes, convolution.slot_voxels.size() * std::size_t(convolution.output.channels) *
-                                               sizeof(kernels::PartialStatistics));
+      plan_.statistics_bytes = std::max(plan_.statistics_bytes,
+                                        checked_size("statistics", convolution.slot_voxels.size(),
+                                                     convolution.output.channels, sizeof(kernels::PartialStatistics)));
     }
     plan_.scratch_bytes = (plan_.scratch_bytes + 4095) / 4096 * 4096;
     plan_.row_logits_bytes =
-        std::size_t(architecture_.classes) * std::size_t(plan_.patch[0]) * std::size_t(plan_.patch[2]) * 4;
+        checked_size("a row of logits", architecture_.classes, plan_.patch[0], plan_.patch[2], sizeof(float));
     plan_.row_logits_bytes = (plan_.row_logits_bytes + 4095) / 4096 * 4096;
   }
 

@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <cmath>
+#include <string>
 
+#include "e2enet/error.h"
 #include "imaging/gzip_writer.h"
 #include "imaging/read_ahead.h"
 
@@ -20,7 +22,10 @@ constexpr double kAllowance = 16 << 20;
 // The canvas of a preview, its supersampled panels, and a sample of the image's values.
 constexpr double kPreviewBytes = 80 << 20;
 
-std::int64_t bytes(double value) { return static_cast<std::int64_t>(std::min(value, 9e18)); }
+// The most that one figure says, so that the sum of a stage's still fits 64 bits.
+constexpr double kMost = 1e18;
+
+std::int64_t bytes(double value) { return static_cast<std::int64_t>(std::min(value, kMost)); }
 
 // The most input slices that kSlicesTogether output slices can ask for, in any crop of `input` slices.
 double window_slices(double spacing_ratio, double input, bool separate) {
@@ -59,10 +64,11 @@ Extent3 network_extent(const model::Configuration& configuration, const Geometry
 }
 
 std::int64_t count_runs(const Extent3& volume, const model::Triple& patch, const TilingOptions& options) {
-  std::int64_t runs = std::int64_t{1} << options.mirror_axes.size();
-  for (std::size_t axis = 0; axis < 3; ++axis)
-    runs *= std::int64_t(tile_starts(volume[axis], patch[axis], options.step).size());
-  return runs;
+  double runs = std::ldexp(1.0, int(options.mirror_axes.size()));
+  for (std::size_t axis = 0; axis < 3; ++axis) {
+    runs *= double(TileStarts(volume[axis], patch[axis], options.step).count());
+  }
+  return static_cast<std::int64_t>(std::min(runs, kMost));
 }
 
 MemoryEstimate estimate_memory(const engine::Engine& engine, std::int64_t process, const Geometry& geometry,
@@ -123,8 +129,7 @@ MemoryEstimate estimate_memory(const engine::Engine& engine, std::int64_t proces
 
   estimate.network = bytes(double(plan.features_bytes) + double(plan.statistics_bytes) +
                            threads * double(plan.scratch_bytes + plan.row_logits_bytes));
-  estimate.probabilities =
-      std::int64_t(SlidingWindow::memory_bytes(volume, plan.patch, configuration.architecture.classes));
+  estimate.probabilities = bytes(SlidingWindow::memory_bytes(volume, plan.patch, configuration.architecture.classes));
 
   const double plane = double(cropped[1]) * double(cropped[2]);
   const double planes_in_work = std::max(kPlanesInWork, threads);

@@ -2,21 +2,53 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdio>
 #include <cstring>
 #include <string>
 
+#include "base/checked_size.h"
 #include "base/parallel.h"
 #include "e2enet/error.h"
 
 namespace e2enet::streaming {
 
-std::vector<int> tile_starts(int image, int patch, double step) {
-  if (image <= patch) return {0};
-  const int count = int(std::ceil((image - patch) / (patch * step))) + 1;
-  std::vector<int> starts;
-  for (int i = 0; i < count; ++i)
-    starts.push_back(int(std::nearbyint(double(i) * (double(image - patch) / (count - 1)))));
-  return starts;
+namespace {
+
+std::string number_text(double value) {
+  char text[32];
+  std::snprintf(text, sizeof text, "%g", value);
+  return text;
+}
+
+}  // namespace
+
+std::string step_problem(double step, const Extent3& patch) {
+  if (!(step > 0 && step <= 1)) {
+    return "expected a fraction of the patch above 0 and at most 1, found " + number_text(step);
+  }
+  for (std::size_t axis = 0; axis < 3; ++axis) {
+    // 1/49 of 49 voxels is a little less than one in floating point.
+    const double least = patch[axis] == 1 ? 0.5 : 1 - 1e-9;
+    if (patch[axis] * step < least) {
+      return std::string("expected at least one voxel, ") + number_text(1.0 / patch[axis]) + " of the patch along " +
+             "DHW"[axis] + " (" + std::to_string(patch[axis]) + " voxels), found " + number_text(step);
+    }
+  }
+  return "";
+}
+
+TileStarts::TileStarts(int image, int patch, double step) {
+  const std::string problem = step_problem(step, {patch, patch, patch});
+  if (!problem.empty()) throw Error(ErrorCode::invalid_argument, "step: " + problem);
+  if (image < 1 || patch < 1) throw Error(ErrorCode::internal, "tiles: expected at least one voxel on each axis");
+  if (image <= patch) return;
+  slack_ = image - patch;
+  count_ = std::int64_t(std::ceil(slack_ / (patch * step))) + 1;
+}
+
+int TileStarts::operator[](std::int64_t i) const {
+  if (slack_ == 0) return 0;
+  return int(std::nearbyint(double(i) * (double(slack_) / double(count_ - 1))));
 }
 
 std::vector<float> gaussian_weights(const Extent3& patch) {
@@ -28,7 +60,7 @@ std::vector<float> gaussian_weights(const Extent3& patch) {
     }
   }
   std::vector<float> weights;
-  weights.reserve(std::size_t(patch[0]) * std::size_t(patch[1]) * std::size_t(patch[2]));
+  weights.reserve(checked_count<float>("a tile's weights", patch[0], patch[1], patch[2]));
   for (const double d : squares[0]) {
     for (const double h : squares[1]) {
       for (const double w : squares[2]) weights.push_back(float(std::exp(-0.5 * (d + h + w))));
@@ -78,8 +110,8 @@ class SlidingWindow::Accumulate : public engine::LogitsSink {
           transpose(logits + c * plane, d, depths, w, pixels, block);
           for (int i = 0; i < depths; ++i) {
             const std::ptrdiff_t ring = (start_[0] + d + i) % window_.ring_slices_;
-            float* to = sums + (ring * window_.classes_ + target) * slice + std::ptrdiff_t{h} * window_.volume_[2] +
-                        start_[2] + w;
+            float* to = sums + ((ring * window_.classes_ + target) * slice + std::ptrdiff_t{h} * window_.volume_[2] +
+                                start_[2] + w);
             if (window_.weights_.empty()) {
               for (int k = 0; k < pixels; ++k) to[k] += block[i][k];
             } else {
@@ -120,16 +152,13 @@ class SlidingWindow::Accumulate : public engine::LogitsSink {
 
 SlidingWindow::SlidingWindow(engine::Engine& engine, const TilingOptions& options, const Extent3& volume)
     : engine_(engine), volume_(volume), patch_(engine.plan().patch), classes_(engine.network().architecture().classes) {
-  if (!(options.step > 0 && options.step <= 1)) {
-    throw Error(ErrorCode::invalid_argument,
-                "step: expected a fraction of the patch above 0 and at most 1, found " + std::to_string(options.step));
-  }
-  std::int64_t tiles = 1;
+  const std::string problem = step_problem(options.step, patch_);
+  if (!problem.empty()) throw Error(ErrorCode::invalid_argument, "step: " + problem);
+  bool one_tile = true;
   for (int axis = 0; axis < 3; ++axis) {
     padding_[axis] = std::max(0, patch_[axis] - volume_[axis]) / 2;
-    starts_[axis] = tile_starts(std::max(volume_[axis], patch_[axis]), patch_[axis], options.step);
-    for (int& start : starts_[axis]) start -= padding_[axis];
-    tiles *= std::int64_t(starts_[axis].size());
+    starts_[axis] = TileStarts(volume_[axis], patch_[axis], options.step);
+    one_tile = one_tile && starts_[axis].count() == 1;
   }
   for (int subset = 0; subset < (1 << options.mirror_axes.size()); ++subset) {
     mirrors_.emplace_back();
@@ -140,21 +169,23 @@ SlidingWindow::SlidingWindow(engine::Engine& engine, const TilingOptions& option
   for (int c = 0; c < classes_; ++c) exchanged_.push_back(c);
   for (const auto& [one, other] : engine.network().configuration().mirrored_labels)
     std::swap(exchanged_[std::size_t(one)], exchanged_[std::size_t(other)]);
-  if (options.gaussian && tiles > 1) weights_ = gaussian_weights(patch_);
+  if (options.gaussian && !one_tile) weights_ = gaussian_weights(patch_);
   ring_slices_ = std::min(patch_[0], volume_[0]);
-  const std::size_t plane = std::size_t(volume_[1]) * std::size_t(volume_[2]) * sizeof(float);
-  sums_ = AlignedBuffer(std::size_t(ring_slices_) * std::size_t(classes_) * plane, "accumulated probabilities");
-  weight_sums_ = AlignedBuffer(std::size_t(ring_slices_) * plane, "the weights of accumulated probabilities");
+  const auto slices = [&](const char* what, int channels) {
+    return AlignedBuffer(checked_size(what, ring_slices_, channels, volume_[1], volume_[2], sizeof(float)), what);
+  };
+  sums_ = slices("accumulated probabilities", classes_);
+  weight_sums_ = slices("the weights of accumulated probabilities", 1);
 }
 
 std::int64_t SlidingWindow::runs() const {
-  return std::int64_t(starts_[0].size() * starts_[1].size() * starts_[2].size() * mirrors_.size());
+  return starts_[0].count() * starts_[1].count() * starts_[2].count() * std::int64_t(mirrors_.size());
 }
 
-std::size_t SlidingWindow::memory_bytes(const Extent3& volume, const model::Triple& patch, int classes) {
-  const std::size_t plane = std::size_t(volume[1]) * std::size_t(volume[2]) * sizeof(float);
-  const std::size_t weights = std::size_t(patch[0]) * std::size_t(patch[1]) * std::size_t(patch[2]) * sizeof(float);
-  return std::size_t(std::min(patch[0], volume[0])) * std::size_t(classes + 1) * plane + weights;
+double SlidingWindow::memory_bytes(const Extent3& volume, const model::Triple& patch, int classes) {
+  const double plane = double(volume[1]) * volume[2] * sizeof(float);
+  const double weights = double(patch[0]) * patch[1] * patch[2] * sizeof(float);
+  return double(std::min(patch[0], volume[0])) * (classes + 1.0) * plane + weights;
 }
 
 void SlidingWindow::finish_slices(int begin, int end, SliceSink& sink) {
@@ -200,26 +231,28 @@ void SlidingWindow::run(InputVolume& volume, SliceSink& sink, const TileCallback
   std::int64_t done = 0;
   const float share = 1.0f / float(mirrors_.size());
 
-  for (std::size_t layer = 0; layer < starts_[0].size(); ++layer) {
-    const int first_slice = std::max(0, starts_[0][layer]);
-    const InputVolume::Slices slices = volume.slices(first_slice, std::min(volume_[0], starts_[0][layer] + patch_[0]));
-    for (const int start_h : starts_[1]) {
-      for (const int start_w : starts_[2]) {
-        const std::array<int, 3> start{starts_[0][layer], start_h, start_w};
+  for (std::int64_t layer = 0; layer < starts_[0].count(); ++layer) {
+    const int start_d = starts_[0][layer] - padding_[0];
+    const int first_slice = std::max(0, start_d);
+    const InputVolume::Slices slices = volume.slices(first_slice, std::min(volume_[0], start_d + patch_[0]));
+    for (std::int64_t row = 0; row < starts_[1].count(); ++row) {
+      for (std::int64_t tile = 0; tile < starts_[2].count(); ++tile) {
+        const std::array<int, 3> start{start_d, starts_[1][row] - padding_[1], starts_[2][tile] - padding_[2]};
         for (const std::vector<int>& mirror : mirrors_) {
           if (callback && !callback(done, total)) throw Error(ErrorCode::cancelled, "cancelled by the caller");
           kernels::PatchView view;
           const std::ptrdiff_t strides[3] = {std::ptrdiff_t{volume_[1]} * volume_[2], volume_[2], 1};
           view.channel_stride = slices.channel_stride;
-          view.data = slices.data - first_slice * strides[0];
+          view.data = slices.data;
+          view.origin = -first_slice * strides[0];
           for (int axis = 0; axis < 3; ++axis) {
             view.begin[axis] = std::max(0, -start[axis]);
             view.end[axis] = std::min(patch_[axis], volume_[axis] - start[axis]);
             view.stride[axis] = strides[axis];
-            view.data += start[axis] * strides[axis];
+            view.origin += start[axis] * strides[axis];
           }
           for (const int axis : mirror) {
-            view.data += (patch_[axis] - 1) * strides[axis];
+            view.origin += (patch_[axis] - 1) * strides[axis];
             view.stride[axis] = -strides[axis];
             const int begin = patch_[axis] - view.end[axis];
             view.end[axis] = patch_[axis] - view.begin[axis];
@@ -232,8 +265,8 @@ void SlidingWindow::run(InputVolume& volume, SliceSink& sink, const TileCallback
         add_weights(start);
       }
     }
-    const bool last = layer + 1 == starts_[0].size();
-    const int finished = last ? volume_[0] : starts_[0][layer + 1];
+    const bool last = layer + 1 == starts_[0].count();
+    const int finished = last ? volume_[0] : starts_[0][layer + 1] - padding_[0];
     finish_slices(first_slice, finished, sink);
   }
   if (callback && !callback(done, total)) throw Error(ErrorCode::cancelled, "cancelled by the caller");
@@ -243,12 +276,12 @@ void SlidingWindow::add_weights(const std::array<int, 3>& start) {
   auto* sums = reinterpret_cast<float*>(weight_sums_.data());
   for (int d = std::max(0, -start[0]); d < patch_[0] && start[0] + d < volume_[0]; ++d) {
     for (int h = std::max(0, -start[1]); h < patch_[1] && start[1] + h < volume_[1]; ++h) {
-      float* row =
-          sums + (std::ptrdiff_t((start[0] + d) % ring_slices_) * volume_[1] + start[1] + h) * volume_[2] + start[2];
+      const std::ptrdiff_t row =
+          (std::ptrdiff_t((start[0] + d) % ring_slices_) * volume_[1] + start[1] + h) * volume_[2] + start[2];
       const float* weight =
           weights_.empty() ? nullptr : weights_.data() + (std::ptrdiff_t{d} * patch_[1] + h) * patch_[2];
       for (int w = std::max(0, -start[2]); w < patch_[2] && start[2] + w < volume_[2]; ++w)
-        row[w] += weight ? weight[w] : 1.0f;
+        sums[row + w] += weight ? weight[w] : 1.0f;
     }
   }
 }

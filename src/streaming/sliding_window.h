@@ -2,8 +2,10 @@
 // probabilities are averaged (nnU-Net's sliding window inference).
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <functional>
+#include <string>
 #include <vector>
 
 #include "engine/engine.h"
@@ -18,9 +20,25 @@ struct TilingOptions {
   bool gaussian = true;          // weight a tile's voxels by a Gaussian about its centre; false: all alike
 };
 
-// Where tiles begin on one axis of an image (after padding to the patch): ceil((image - patch) / (patch * step)) + 1 of
-// them, at round-half-to-even(i * (image - patch) / (count - 1)).
-std::vector<int> tile_starts(int image, int patch, double step);
+// What is wrong with a step for tiles of this patch, as "expected ..., found ..."; empty where nothing is. A step is a
+// number above 0 and at most 1, and at least one voxel along each axis: smaller ones only put tiles in the same place
+// again. (Where the patch is one voxel, down to half of it, so that the usual step can be used.)
+std::string step_problem(double step, const Extent3& patch);
+
+// Where tiles begin on one axis of an image: ceil((image - patch) / (patch * step)) + 1 of them, at
+// round-half-to-even(i * (image - patch) / (count - 1)), and one at 0 where the image is not longer than the patch.
+class TileStarts {
+ public:
+  TileStarts() = default;
+  // Throws Error (invalid_argument) for a step that step_problem() refuses on this axis, internal for no voxel.
+  TileStarts(int image, int patch, double step);
+  std::int64_t count() const { return count_; }  // at least 1
+  int operator[](std::int64_t i) const;
+
+ private:
+  int slack_ = 0;  // image - patch, or 0
+  std::int64_t count_ = 1;
+};
 
 // Weight of each voxel of a tile, exp(-1/2 * sum(((i - n div 2) / (n / 8))^2)), (D, H, W) order.
 std::vector<float> gaussian_weights(const Extent3& patch);
@@ -70,13 +88,14 @@ using TileCallback = std::function<bool(std::int64_t done, std::int64_t total)>;
 // depth of them; finished slices leave at once.
 class SlidingWindow {
  public:
-  // Throws Error (invalid_argument) for a step out of range; out_of_memory.
+  // Throws Error: invalid_argument for a step that step_problem() refuses, out_of_memory.
   SlidingWindow(engine::Engine& engine, const TilingOptions& options, const Extent3& volume);
 
   std::int64_t runs() const;  // tiles times mirrored copies
 
-  // What an instance takes for accumulated probabilities and weights.
-  static std::size_t memory_bytes(const Extent3& volume, const model::Triple& patch, int classes);
+  // What an instance takes for accumulated probabilities and weights. A real number, since it is asked for volumes that
+  // no memory can hold.
+  static double memory_bytes(const Extent3& volume, const model::Triple& patch, int classes);
 
   // Throws Error (cancelled) when the callback says so, and what `volume` and `sink` throw.
   void run(InputVolume& volume, SliceSink& sink, const TileCallback& callback = {});
@@ -94,7 +113,7 @@ class SlidingWindow {
   Extent3 patch_;
   int classes_;
   std::array<int, 3> padding_;  // before the image, on an axis shorter than the patch
-  std::array<std::vector<int>, 3> starts_;
+  std::array<TileStarts, 3> starts_;
   std::vector<std::vector<int>> mirrors_;  // each a set of axes to flip
   std::vector<int> exchanged_;             // the class that each class is where left and right have changed places
   std::vector<float> weights_;             // of a tile; empty: all one

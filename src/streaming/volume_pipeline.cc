@@ -5,6 +5,7 @@
 #include <cstring>
 #include <string>
 
+#include "base/checked_size.h"
 #include "base/parallel.h"
 #include "e2enet/error.h"
 #include "imaging/components.h"
@@ -24,9 +25,10 @@ imaging::NormalizationScheme scheme_of(model::NormalizationScheme scheme) {
       return imaging::NormalizationScheme::ct2;
     case model::NormalizationScheme::none:
       return imaging::NormalizationScheme::none;
-    default:
+    case model::NormalizationScheme::non_ct:
       return imaging::NormalizationScheme::non_ct;
   }
+  throw Error(ErrorCode::internal, "a normalisation scheme that preprocessing does not know");
 }
 
 // Where finished label planes go: straight to the sink when they are the image's slices in order and nobody needs the
@@ -40,7 +42,8 @@ class LabelCollector {
     in_order_ = exporter.planes_are_file_slices(&ascending) && ascending && components_.empty();
     first_plane_slice_ = first_plane_slice;
     if (!in_order_) {
-      volume_ = AlignedBuffer(std::size_t(image[0] * slice_size()) * sizeof(std::uint16_t), "the label volume");
+      volume_ = AlignedBuffer(checked_size("the label volume", image[0], image[1], image[2], sizeof(std::uint16_t)),
+                              "the label volume");
     }
   }
 
@@ -54,10 +57,11 @@ class LabelCollector {
       return;
     }
     write_background(first_plane_slice_ + first);
-    slices_.assign(std::size_t(count * slice_size()), 0);
-    // place() counts from the image's first voxel.
-    std::uint16_t* origin = slices_.data() - (first_plane_slice_ + first) * slice_size();
-    for (std::int64_t i = 0; i < count; ++i) exporter_.place(first + i, planes + i * exporter_.plane_size(), origin);
+    slices_.assign(checked_count<std::uint16_t>("slices of labels", count, slice_size()), 0);
+    const std::int64_t first_voxel = (first_plane_slice_ + first) * slice_size();
+    for (std::int64_t i = 0; i < count; ++i) {
+      exporter_.place(first + i, planes + i * exporter_.plane_size(), slices_.data(), first_voxel);
+    }
     sink_.consume(next_slice_, count, slices_.data());
     next_slice_ += count;
   }
@@ -102,7 +106,8 @@ class ExportSlices : public SliceSink {
     image_voxels_ = plan.geometry().voxels();
     for (int i = 0; i < threads; ++i) workspaces_.emplace_back(exporter);
     if (probabilities_)
-      plane_probabilities_.resize(std::size_t(threads) * std::size_t(exporter.classes() * exporter.plane_size()));
+      plane_probabilities_.resize(
+          checked_count<float>("planes of probabilities", threads, exporter.classes(), exporter.plane_size()));
   }
 
   void consume(const FinishedSlices& slices) override {
@@ -114,7 +119,7 @@ class ExportSlices : public SliceSink {
     const std::int64_t batch = std::max<std::int64_t>(threads_, 16);
     while (next_plane_ < end) {
       const std::int64_t count = std::min(batch, end - next_plane_);
-      labels_.resize(std::size_t(count * exporter_.plane_size()));
+      labels_.resize(checked_count<std::uint16_t>("planes of labels", count, exporter_.plane_size()));
       run_team(threads_, [&](const Worker& worker) {
         worker.for_each(count, [&](std::int64_t i) { export_plane(next_plane_ + i, i, slice, worker.thread()); });
       });
@@ -192,7 +197,7 @@ void write_empty(const Geometry& geometry, int classes, bool regions, bool proba
   const std::vector<std::uint16_t> slice(std::size_t(geometry.shape[1] * geometry.shape[2]), 0);
   for (std::int64_t k = 0; k < geometry.shape[0]; ++k) sink.consume(k, 1, slice.data());
   if (!probabilities) return;
-  result.probabilities.assign(std::size_t(classes) * std::size_t(geometry.voxels()), 0.0f);
+  result.probabilities.assign(checked_count<float>("the probabilities", classes, geometry.voxels()), 0.0f);
   if (!regions) std::fill_n(result.probabilities.begin(), geometry.voxels(), 1.0f);
 }
 
@@ -222,6 +227,24 @@ imaging::LabelRule label_rule(const model::Configuration& configuration) {
   rule.regions = configuration.output == model::OutputKind::sigmoid;
   rule.region_order = configuration.region_order;
   return rule;
+}
+
+std::vector<int> largest_component_labels(const model::Configuration& configuration, LargestComponent wanted) {
+  switch (wanted) {
+    case LargestComponent::model:
+      return configuration.largest_component;
+    case LargestComponent::none:
+      return {};
+    case LargestComponent::all: {
+      std::vector<int> labels;
+      for (const auto& [value, name] : configuration.labels) {
+        if (value != 0) labels.push_back(value);
+      }
+      return labels;
+    }
+  }
+  throw Error(ErrorCode::invalid_argument, "largest_component: expected model, none or all, found the number " +
+                                               std::to_string(static_cast<int>(wanted)));
 }
 
 int largest_label(const model::Configuration& configuration) {
@@ -293,7 +316,7 @@ PipelineResult segment_volume(engine::Engine& engine, const Geometry& geometry,
   LabelCollector collector(exporter, geometry.shape, options.largest_component, plan.box().begin[0], sink);
   if (options.probabilities) {
     // Outside the crop there is background.
-    result.probabilities.assign(std::size_t(classes) * std::size_t(geometry.voxels()), 0.0f);
+    result.probabilities.assign(checked_count<float>("the probabilities", classes, geometry.voxels()), 0.0f);
     if (configuration.output == model::OutputKind::softmax)
       std::fill_n(result.probabilities.begin(), geometry.voxels(), 1.0f);
   }

@@ -19,6 +19,10 @@ namespace e2enet::streaming {
 imaging::PreprocessingConfiguration preprocessing_configuration(const model::Configuration& configuration);
 imaging::LabelRule label_rule(const model::Configuration& configuration);
 
+// The labels of which only the largest component is kept. Throws Error (invalid_argument) for a value that is none of
+// the three.
+std::vector<int> largest_component_labels(const model::Configuration& configuration, LargestComponent wanted);
+
 // The largest label value that the model can write.
 int largest_label(const model::Configuration& configuration);
 

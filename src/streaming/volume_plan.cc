@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "e2enet/error.h"
 #include "imaging/preprocess.h"
 
 namespace e2enet::streaming {
@@ -17,7 +18,7 @@ const char* holding_name(Holding holding) {
     case Holding::window:
       return "image prepared a few slices at a time";
   }
-  return "";
+  throw Error(ErrorCode::internal, "a holding without a name");
 }
 
 bool reads_ahead(Holding holding, int threads) { return threads > 1 && !keeps_image(holding); }

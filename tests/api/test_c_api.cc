@@ -2,6 +2,7 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 #include <string>
 #include <thread>
@@ -130,6 +131,45 @@ TEST_CASE("C: errors are values with a message, a message a thread") {
   e2enet_segmenter_free(segmenter);
   e2enet_segmenter_free(nullptr);
   e2enet_model_free(nullptr);
+}
+
+TEST_CASE("C: three ways with the largest component, and no other; a step that no tile can make") {
+  const CModel model;
+  const e2enet::test::TestImage image({10, 22, 18});
+  const e2enet_image view = c_image(image);
+  e2enet_options options;
+  e2enet_options_default(&options);
+  CHECK(options.largest_component == E2ENET_LARGEST_COMPONENT_MODEL);
+  options.threads = 2;
+  const auto labels = [&](int largest_component) {
+    options.largest_component = largest_component;
+    e2enet_segmenter* segmenter = nullptr;
+    REQUIRE(e2enet_segmenter_create(model.model, &options, &segmenter) == E2ENET_OK);
+    std::vector<std::uint16_t> values(image.voxels());
+    CHECK(e2enet_segment(segmenter, &view, values.data(), nullptr, nullptr, nullptr) == E2ENET_OK);
+    e2enet_segmenter_free(segmenter);
+    return values;
+  };
+  const auto all = labels(E2ENET_LARGEST_COMPONENT_ALL);
+  const auto none = labels(E2ENET_LARGEST_COMPONENT_NONE);
+  CHECK(all != none);
+  CHECK(labels(E2ENET_LARGEST_COMPONENT_MODEL) == none);  // this model names no label
+  for (const int wrong : {-1, 3, 2147483647}) {
+    CAPTURE(wrong);
+    options.largest_component = wrong;
+    e2enet_segmenter* segmenter = nullptr;
+    CHECK(e2enet_segmenter_create(model.model, &options, &segmenter) == E2ENET_INVALID_ARGUMENT);
+    CHECK(segmenter == nullptr);
+    CHECK(std::string(e2enet_last_error()).find("largest_component") != std::string::npos);
+  }
+  options.largest_component = E2ENET_LARGEST_COMPONENT_MODEL;
+  for (const double step : {1e-12, 0.0, -1.0, 1.5, std::nan("")}) {
+    CAPTURE(step);
+    options.step = step;
+    e2enet_segmenter* segmenter = nullptr;
+    CHECK(e2enet_segmenter_create(model.model, &options, &segmenter) == E2ENET_INVALID_ARGUMENT);
+    CHECK(std::string(e2enet_last_error()).find("step") != std::string::npos);
+  }
 }
 
 TEST_CASE("C: a zeroed affine is refused; remarks and implausible spacings") {

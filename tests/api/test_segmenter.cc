@@ -428,6 +428,10 @@ TEST_CASE("options out of range are refused by name") {
   };
   bad([](Options& options) { options.threads = -1; }, "threads");
   bad([](Options& options) { options.threads = 1 << 30; }, "threads");
+  bad([](Options& options) { options.threads = 4097; }, "threads");
+  bad([](Options& options) { options.step = 1e-12; }, "step");
+  bad([](Options& options) { options.step = std::nan(""); }, "step");
+  bad([](Options& options) { options.step = 0.01; }, "step");
   for (const double step : {0.0, -0.5, 1.01, double(kNan), double(kInfinity)}) {
     bad([&](Options& options) { options.step = step; }, "step");
   }
@@ -467,7 +471,7 @@ TEST_CASE("steps, mirroring and the largest component are what they say") {
 
   Options largest;
   largest.threads = 2;
-  largest.largest_component = true;
+  largest.largest_component = e2enet::LargestComponent::all;
   const Segmentation all = Segmenter(model, with_threads(2)).segment(image.view);
   const Segmentation kept = Segmenter(model, largest).segment(image.view);
   std::size_t removed = 0;
@@ -477,6 +481,42 @@ TEST_CASE("steps, mirroring and the largest component are what they say") {
     ++removed;
   }
   CHECK(removed > 0);
+}
+
+TEST_CASE("the largest component: as the model says, of none, of all") {
+  const TestImage image({14, 28, 22});
+  const Model names_none = small_model();
+  const auto labels = [&](const Model& model, e2enet::LargestComponent wanted) {
+    Options options = with_threads(2);
+    options.largest_component = wanted;
+    return Segmenter(model, options).segment(image.view).labels;
+  };
+  using e2enet::LargestComponent;
+  const std::vector<std::uint16_t> none = labels(names_none, LargestComponent::none);
+  const std::vector<std::uint16_t> all = labels(names_none, LargestComponent::all);
+  // A label that is in several pieces here.
+  std::uint16_t label = 0;
+  for (std::size_t v = 0; v < image.voxels(); ++v) {
+    if (all[v] != none[v]) label = none[v];
+  }
+  REQUIRE(label != 0);
+  const Model names_one = small_model(R"(, "postprocessing": {"largest_component": [)" + std::to_string(label) + "]}");
+  CHECK(labels(names_none, LargestComponent::model) == none);
+  CHECK(labels(names_one, LargestComponent::none) == none);  // the model's list does not apply any more
+  CHECK(labels(names_one, LargestComponent::all) == all);
+  const std::vector<std::uint16_t> as_the_model_says = labels(names_one, LargestComponent::model);
+  CHECK(as_the_model_says == Segmenter(names_one, with_threads(2)).segment(image.view).labels);  // the default
+  CHECK(as_the_model_says != none);
+  for (std::size_t v = 0; v < image.voxels(); ++v) {
+    if (none[v] == label) {
+      CHECK(as_the_model_says[v] == all[v]);
+    } else {
+      CHECK(as_the_model_says[v] == none[v]);
+    }
+  }
+  Options wrong;
+  wrong.largest_component = LargestComponent(7);
+  CHECK_THROWS_AS(Segmenter(names_none, wrong), e2enet::Error);
 }
 
 TEST_CASE("mirroring a mirrored image gives the mirrored result") {

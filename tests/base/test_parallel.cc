@@ -1,5 +1,8 @@
 #include <doctest/doctest.h>
 
+#include <sched.h>
+
+#include <algorithm>
 #include <atomic>
 #include <numeric>
 #include <stdexcept>
@@ -8,6 +11,7 @@
 
 #include "base/parallel.h"
 #include "base/process_memory.h"
+#include "e2enet/error.h"
 
 namespace {
 
@@ -113,6 +117,40 @@ TEST_CASE("the default number of threads can be set and taken back") {
   CHECK(e2enet::default_threads() == 3);
   e2enet::set_default_threads(0);
   CHECK(e2enet::default_threads() == e2enet::available_threads());
+}
+
+TEST_CASE("more threads than this process may use are not started, and no number that makes no sense") {
+  const int available = e2enet::available_threads();
+  CHECK(e2enet::usable_threads(0) == available);
+  CHECK(e2enet::usable_threads(1) == 1);
+  CHECK(e2enet::usable_threads(available) == available);
+  CHECK(e2enet::usable_threads(e2enet::kMostThreads) == std::min(available, e2enet::kMostThreads));
+  CHECK_THROWS_AS(e2enet::usable_threads(-1), e2enet::Error);
+  CHECK_THROWS_AS(e2enet::usable_threads(e2enet::kMostThreads + 1), e2enet::Error);
+}
+
+TEST_CASE("the affinity of this process counts") {
+  cpu_set_t before;
+  REQUIRE(sched_getaffinity(0, sizeof before, &before) == 0);
+  int first = 0;
+  while (!CPU_ISSET(first, &before)) ++first;
+  cpu_set_t one;
+  CPU_ZERO(&one);
+  CPU_SET(first, &one);
+  REQUIRE(sched_setaffinity(0, sizeof one, &one) == 0);
+  const int available = e2enet::available_threads();
+  const int wanted = e2enet::usable_threads(8);
+  REQUIRE(sched_setaffinity(0, sizeof before, &before) == 0);
+  CHECK(available == 1);
+  CHECK(wanted == 1);
+}
+
+TEST_CASE("a team far larger than the machine sleeps and wakes, and ends") {
+  std::atomic<int> runs{0};
+  e2enet::run_team(64, [&](const Worker& worker) {
+    for (int loop = 0; loop < 20; ++loop) worker.for_each(64, [&](std::int64_t) { ++runs; });
+  });
+  CHECK(runs == 64 * 20);
 }
 
 TEST_CASE("the process knows its memory") {

@@ -156,9 +156,9 @@ TEST_CASE("Ctrl-C ends the work within a tile, and nothing half written is left"
   write_file(shop.path("out/b.nii.gz"), "from before");
   // Tiles so close that the second case would take many minutes.
   const std::vector<std::string> one = {
-      "segment", "-m", "model.safetensors", "-i", "in/b.nii.gz", "-o", "out/b.nii.gz", "--step", "0.1", "--tta"};
+      "segment", "-m", "model.safetensors", "-i", "in/b.nii.gz", "-o", "out/b.nii.gz", "--step", "0.125", "--tta"};
   const std::vector<std::string> all = {"segment", "-m",   "model.safetensors", "-i", "in", "-o", "out", "--step",
-                                        "0.1",     "--tta"};
+                                        "0.125",   "--tta"};
   for (const bool folder : {false, true}) {
     const int signal = folder ? SIGTERM : SIGINT;
     // While the image is prepared, and among the tiles.

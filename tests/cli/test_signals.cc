@@ -30,7 +30,7 @@ bool has_partial_files(const Workshop& shop) {
 
 // A folder whose first case takes a moment and whose second would take many minutes.
 const std::vector<std::string> kLongCall = {"segment", "-m",   "model.safetensors", "-i", "in", "-o", "out", "--step",
-                                            "0.1",     "--tta"};
+                                            "0.125",   "--tta"};
 void make_long_work(const Workshop& shop) {
   shop.make_model("model.safetensors");
   fs::create_directory(shop.path("in"));
@@ -145,7 +145,7 @@ TEST_CASE("tradeoff passes a signal on to the process that measures") {
   fs::create_directory(shop.path("r"));
   fs::copy_file(shop.path("in/b.nii.gz"), shop.path("r/b.nii.gz"));
   const pid_t child =
-      shop.start({"tradeoff", "-m", "model.safetensors", "-i", "in", "-r", "r", "--step", "0.1", "--tta"});
+      shop.start({"tradeoff", "-m", "model.safetensors", "-i", "in", "-r", "r", "--step", "0.125", "--tta"});
   std::this_thread::sleep_for(std::chrono::milliseconds(1500));
   const auto sent = Clock::now();
   kill(child, SIGTERM);

@@ -35,9 +35,15 @@ const char* name_of(ErrorCode code) {
       return "invalid_model";
     case ErrorCode::out_of_memory:
       return "out_of_memory";
-    default:
-      return "another code";
+    case ErrorCode::invalid_argument:
+    case ErrorCode::cannot_write:
+    case ErrorCode::invalid_image:
+    case ErrorCode::memory_limit:
+    case ErrorCode::cancelled:
+    case ErrorCode::internal:
+      break;
   }
+  return "another code";
 }
 
 bool one_printable_line(const std::string& text) {

@@ -379,6 +379,10 @@ class Tiles(unittest.TestCase):
         self.assertEqual(inference.tile_starts(100, 64, 0.5), [0, 18, 36])
         self.assertEqual(inference.tile_starts(90, 64, 0.5), [0, 26])
         self.assertEqual(inference.tile_starts(64, 64, 0.5), [0])
+        self.assertEqual(inference.tile_starts(3, 1, 0.5), [0, 0, 1, 2, 2])
+        for step in (1e-12, 0, -0.5, 1.5, math.nan, math.inf, 0.0155):
+            with self.subTest(step=step), self.assertRaisesRegex(ValueError, "^step: expected"):
+                inference.tile_starts(100, 64, step)
 
     def test_a_pointwise_network_gives_the_same_in_one_tile_or_many_and_mirrored(self):
         image = numpy.random.default_rng(1).standard_normal((1, 9, 21, 17)).astype(numpy.float32)

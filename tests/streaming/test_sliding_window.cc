@@ -39,6 +39,13 @@ class KeepAll : public SliceSink {
   int next_ = 0;
 };
 
+std::vector<int> tile_starts(int image, int patch, double step) {
+  const TileStarts starts(image, patch, step);
+  std::vector<int> all;
+  for (std::int64_t i = 0; i < starts.count(); ++i) all.push_back(starts[i]);
+  return all;
+}
+
 struct GoldenRun {
   const char* input;
   const char* name;
@@ -119,6 +126,53 @@ TEST_CASE("tiles start where nnU-Net starts them") {
   CHECK(tile_starts(18, 10, 0.3) == std::vector<int>{0, 3, 5, 8});
   CHECK(tile_starts(161, 64, 0.75) == std::vector<int>{0, 32, 65, 97});
   CHECK(tile_starts(11, 4, 0.5) == std::vector<int>{0, 2, 4, 5, 7});
+}
+
+TEST_CASE("a step that no tile can make is refused, whatever the image") {
+  for (const double step : {1e-12, 1e-300, 0.0, -0.0, -0.5, 1.0000001, 2.0, double(NAN), double(INFINITY),
+                            -double(INFINITY), 0.0155 /* of 64 voxels, less than one */}) {
+    CAPTURE(step);
+    for (const int image : {1, 63, 64, 65, 32767, 2147483647}) {
+      try {
+        const TileStarts starts(image, 64, step);
+        FAIL("not refused");
+      } catch (const e2enet::Error& error) {
+        CHECK(error.code() == e2enet::ErrorCode::invalid_argument);
+        CHECK(std::string(error.what()).find("step: expected") == 0);
+      }
+    }
+    CHECK(step_problem(step, {64, 64, 64}) != "");
+  }
+  CHECK(step_problem(0.02, {64, 64, 32}).find("along W (32 voxels), found 0.02") != std::string::npos);
+  CHECK(step_problem(0.5, {1, 64, 64}) == "");
+  CHECK(step_problem(0.49, {1, 64, 64}) != "");
+  for (int patch = 1; patch < 4097; ++patch) CHECK(step_problem(1.0 / patch, {patch, patch, patch}) == "");
+}
+
+TEST_CASE("tiles of any patch, step and size cover the axis from end to end, at least one of them") {
+  for (const int patch : {1, 2, 3, 7, 16, 49, 64, 224, 4096}) {
+    for (const double step : {1.0, 0.75, 0.5, 0.3, 1.0 / 3, 0.1, 1.0 / 49, 1.0 / 64}) {
+      if (step_problem(step, {patch, patch, patch}) != "") continue;
+      for (const int image : {1, 2, 3, 7, 8, 16, 17, 63, 64, 65, 100, 225, 5000}) {
+        CAPTURE(patch);
+        CAPTURE(step);
+        CAPTURE(image);
+        const std::vector<int> starts = tile_starts(image, patch, step);
+        REQUIRE(!starts.empty());
+        CHECK(starts.front() == 0);
+        CHECK(starts.back() == std::max(0, image - patch));
+        int gaps = 0;
+        for (std::size_t i = 1; i < starts.size(); ++i) {
+          gaps += starts[i] < starts[i - 1] || starts[i] > starts[i - 1] + patch;
+        }
+        CHECK(gaps == 0);
+      }
+    }
+  }
+  // Counted, not built: as many tiles as fit no memory.
+  const TileStarts many(2147483647, 1, 0.5);
+  CHECK(many.count() == std::int64_t{2} * 2147483646 + 1);
+  CHECK(many[many.count() - 1] == 2147483646);
 }
 
 TEST_CASE("a tile's weights are the original's Gaussian") {

@@ -1,0 +1,86 @@
+// Buffers in one block of memory: those that live at the same time never overlap.
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <cstdint>
+#include <random>
+#include <vector>
+
+#include "e2enet/error.h"
+#include "plan/arena.h"
+
+namespace {
+
+using e2enet::plan::ArenaLayout;
+using e2enet::plan::BufferRequest;
+using e2enet::plan::place_buffers;
+
+// The number of pairs that live at the same time and share a byte.
+int overlaps(const std::vector<BufferRequest>& requests, const ArenaLayout& layout) {
+  int found = 0;
+  for (std::size_t a = 0; a < requests.size(); ++a) {
+    for (std::size_t b = 0; b < a; ++b) {
+      if (requests[a].last < requests[b].first || requests[b].last < requests[a].first) continue;
+      if (requests[a].bytes == 0 || requests[b].bytes == 0) continue;
+      found += layout.offsets[a] < layout.offsets[b] + requests[b].bytes &&
+               layout.offsets[b] < layout.offsets[a] + requests[a].bytes;
+    }
+  }
+  return found;
+}
+
+void check(const std::vector<BufferRequest>& requests) {
+  const ArenaLayout layout = place_buffers(requests);
+  REQUIRE(layout.offsets.size() == requests.size());
+  CHECK(overlaps(requests, layout) == 0);
+  std::size_t end = 0, most_alive = 0, all = 0;
+  for (std::size_t i = 0; i < requests.size(); ++i) {
+    CHECK(layout.offsets[i] % 64 == 0);
+    end = std::max(end, layout.offsets[i] + requests[i].bytes);
+    all += (requests[i].bytes + 63) / 64 * 64;
+    std::size_t alive = 0;
+    for (const BufferRequest& other : requests) {
+      if (other.first <= requests[i].first && requests[i].first <= other.last) alive += other.bytes;
+    }
+    most_alive = std::max(most_alive, alive);
+  }
+  CHECK(layout.bytes >= end);
+  CHECK(layout.bytes >= most_alive);
+  CHECK(layout.bytes <= all);
+}
+
+}  // namespace
+
+TEST_CASE("buffers that live at the same time lie apart, others share memory") {
+  const ArenaLayout layout = place_buffers({{100, 0, 1}, {100, 1, 2}, {100, 2, 3}});
+  CHECK(layout.offsets[0] != layout.offsets[1]);
+  CHECK(layout.offsets[1] != layout.offsets[2]);
+  CHECK(layout.offsets[0] == layout.offsets[2]);
+  CHECK(layout.bytes == 256);
+  // Lives that meet in one step only, and a gap that is just large enough.
+  check({{64, 0, 5}, {64, 5, 9}});
+  check({{1000, 0, 9}, {128, 0, 3}, {64, 4, 9}, {128, 4, 9}, {129, 2, 5}});
+  check({});
+  check({{0, 0, 0}, {1, 0, 0}, {0, 0, 9}});
+}
+
+TEST_CASE("no two of any buffers overlap while both live") {
+  std::mt19937 random(7);
+  for (int round = 0; round < 400; ++round) {
+    CAPTURE(round);
+    std::vector<BufferRequest> requests(1 + random() % 40);
+    const int steps = 1 + int(random() % 30);
+    for (BufferRequest& request : requests) {
+      // Equal sizes and sizes off the alignment, short lives and long ones.
+      request.bytes = random() % 4 == 0 ? 64 * (random() % 5) : random() % 5000;
+      request.first = int(random() % unsigned(steps));
+      request.last = request.first + int(random() % unsigned(steps - request.first));
+    }
+    check(requests);
+  }
+}
+
+TEST_CASE("a block larger than the address space is refused") {
+  const std::size_t half = SIZE_MAX / 2 - 63;
+  CHECK_THROWS_AS(place_buffers({{half, 0, 1}, {half, 0, 1}}), e2enet::Error);
+}
