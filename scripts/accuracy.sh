@@ -5,7 +5,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 if [ $# -ne 1 ] || [ "$1" = --help ] || [ "$1" = -h ]; then
   cat <<'HELP'
-Builds e2enet, segments and scores the test cases with every model in models/ that has a card, and writes docs/accuracy.csv,
+Builds e2enet, segments and scores the test cases with every hippocampus model in models/ that has a card, and writes docs/accuracy.csv,
 docs/images/accuracy.svg and the table in docs/accuracy.md.
 
 Usage: scripts/accuracy.sh TEST
@@ -19,7 +19,7 @@ fi
 
 scripts/build.sh
 models=()
-for card in models/*.md; do
+for card in models/hippocampus*.md; do
   model=${card%.md}.safetensors
   if [ -e "$model" ]; then models+=("$model"); fi
 done

@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# The demonstration: from a fresh clone to a segmented hippocampus, its volume, its score and a picture.
+# The demonstration: from a fresh clone to a segmented head, its volumes left and right, its agreement with an atlas and a picture.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 if [ $# -gt 0 ]; then
   cat <<'HELP'
-Installs what is missing (Debian packages), builds e2enet, segments the right hippocampus of the Colin27 head and compares
-it with the AAL atlas. Everything it writes is below build/ and out/.
+Installs what is missing (Debian packages), builds e2enet, segments 29 structures of the whole Colin27 head, compares
+left with right and what the AAL atlas has with the atlas; then the right hippocampus alone, by a network for crops. Everything it writes is below build/ and out/.
 
 Usage: scripts/demo.sh
 HELP
@@ -39,12 +39,22 @@ atlas=$(template aal.nii.gz)
 out=out/demo
 mkdir -p "$out"
 
-step "Segment the right hippocampus of the Colin27 head ($head)"
-model=models/hippocampus_dense.safetensors
-"$e2enet" segment -m "$model" -i "$head" -o "$out/labels.nii.gz" --roi 97:135,80:132,40:88 --tta \
-  --preview "$out/preview.png" --statistics "$out/statistics.json"
+step "Segment 29 structures of the Colin27 head ($head)"
+"$e2enet" segment -m models/brain_density20.safetensors -i "$head" -o "$out/head.nii.gz" \
+  --preview "$out/head.png" --statistics "$out/head.json"
 
-step "Volumes, and both labels joined against the atlas (AAL label 38, drawn wider than the training data's)"
-"$e2enet" evaluate -p "$out/labels.nii.gz" -r "$atlas" --match 1+2=38
+# Labels of the network = labels of AAL, which has odd numbers on the left: hippocampus, amygdala, caudate, putamen,
+# pallidum, thalamus, each left and right.
+step "Agreement with the AAL atlas (drawn by another rule; odd numbers are left)"
+echo "37, 38 hippocampus; 41, 42 amygdala; 71, 72 caudate; 73, 74 putamen; 75, 76 pallidum; 77, 78 thalamus"
+"$e2enet" evaluate -p "$out/head.nii.gz" -r "$atlas" \
+  --match 16=37,15=38,18=41,17=42,10=71,9=72,12=73,11=74,14=75,13=76,8=77,7=78
 
-printf '\nLabels:  %s\nPreview: %s\n' "$PWD/$out/labels.nii.gz" "$PWD/$out/preview.png"
+step "The right hippocampus alone, in a box, by a network that was trained on such crops"
+"$e2enet" segment -m models/hippocampus_dense.safetensors -i "$head" -o "$out/hippocampus.nii.gz" \
+  --roi 97:135,80:132,40:88 --tta --preview "$out/hippocampus.png" --statistics "$out/hippocampus.json"
+
+step "Both its labels joined against the atlas (AAL label 38, drawn wider than the training data's)"
+"$e2enet" evaluate -p "$out/hippocampus.nii.gz" -r "$atlas" --match 1+2=38
+
+printf '\nLabels:   %s\nPreviews: %s\n          %s\n' "$PWD/$out/head.nii.gz" "$PWD/$out/head.png" "$PWD/$out/hippocampus.png"

@@ -14,6 +14,7 @@
 #include "base/atomic_file.h"
 #include "base/input_file.h"
 #include "base/process_memory.h"
+#include "cli/asymmetry.h"
 #include "cli/cases.h"
 #include "cli/command_files.h"
 #include "cli/commands.h"
@@ -223,6 +224,8 @@ class SegmentCommand {
                    std::to_string(of_label["voxels"].get<std::int64_t>()), fixed(of_label["ml"], 3)});
       }
       std::cout << table.text();
+      const std::vector<Asymmetry> sides = sides_of_case();
+      if (!sides.empty()) std::cout << "\n" << asymmetry_table(sides);
       for (const auto& [option, path] : outputs_of(job)) {
         if (option != "--output") std::cout << path << "\n";
       }
@@ -503,6 +506,7 @@ class SegmentCommand {
       add_mean_intensities(image, labels.kept(), statistics_);
       ordered_json statistics = result;
       statistics["labels"] = statistics_json(statistics_, true);
+      add_asymmetry(statistics);
       write_text(job.statistics, json_text(statistics) + "\n");
     }
     writer.commit();
@@ -512,7 +516,17 @@ class SegmentCommand {
     result["seconds_network"] = segmented.network_seconds;
     result["seconds_export"] = segmented.export_seconds;
     result["labels"] = statistics_json(statistics_, !job.statistics.empty());
+    add_asymmetry(result);
     return result;
+  }
+
+  // Left against right in the case that was done last, as far as the model's labels have sides.
+  std::vector<Asymmetry> sides_of_case() const {
+    return asymmetries(side_pairs(segmenter_->configuration()), statistics_);
+  }
+  void add_asymmetry(ordered_json& result) const {
+    const std::vector<Asymmetry> sides = sides_of_case();
+    if (!sides.empty()) result["asymmetry"] = asymmetry_json(sides);
   }
 
   // The way of doing it, in few words.

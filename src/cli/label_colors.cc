@@ -2,10 +2,11 @@
 
 #include <algorithm>
 #include <array>
-#include <cctype>
 #include <cmath>
 #include <limits>
 #include <vector>
+
+#include "cli/label_sides.h"
 
 namespace e2enet::cli {
 namespace {
@@ -159,35 +160,6 @@ Choice take_farthest(std::vector<Choice>& choices) {
   return *farthest;
 }
 
-// The name without its words "left", "right", "l" and "r"; the side is empty where there is none of them.
-struct SidedName {
-  std::string rest;
-  std::string side;
-};
-
-SidedName without_side(const std::string& name) {
-  SidedName result;
-  std::string word;
-  const auto end_of_word = [&]() {
-    const bool is_side = word == "left" || word == "right" || word == "l" || word == "r";
-    if (is_side && result.side.empty()) {
-      result.side = word.substr(0, 1);
-    } else if (!word.empty()) {
-      result.rest += " " + word;
-    }
-    word.clear();
-  };
-  for (const char c : name) {
-    if (c == ' ' || c == '_' || c == '-' || c == '.' || c == ',' || c == '(' || c == ')') {
-      end_of_word();
-    } else {
-      word += static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
-    }
-  }
-  end_of_word();
-  return result;
-}
-
 }  // namespace
 
 double color_distance(const Color& a, const Color& b) { return Appearance(a).distance(Appearance(b)); }
@@ -195,18 +167,17 @@ double color_distance(const Color& a, const Color& b) { return Appearance(a).dis
 std::map<int, Color> label_colors(const std::map<int, std::string>& names) {
   // The left and right of one structure, in the order of their values; else a label alone.
   std::vector<std::vector<int>> groups;
-  std::map<std::string, std::size_t> waiting;  // a side whose other one has not come: its group
+  std::map<int, std::size_t> group_of;
+  const std::vector<SidePair> pairs = side_pairs(names);
   for (const auto& [label, name] : names) {
-    const SidedName sided = without_side(name);
-    if (!sided.side.empty()) {
-      const auto other = waiting.find(sided.rest + (sided.side == "l" ? "/r" : "/l"));
-      if (other != waiting.end()) {
-        groups[other->second].push_back(label);
-        waiting.erase(other);
-        continue;
-      }
-      waiting[sided.rest + "/" + sided.side] = groups.size();
+    const auto pair = std::find_if(pairs.begin(), pairs.end(), [&, one = label](const SidePair& other) {
+      return one == std::max(other.left, other.right);
+    });
+    if (pair != pairs.end()) {
+      groups[group_of.at(std::min(pair->left, pair->right))].push_back(label);
+      continue;
     }
+    group_of[label] = groups.size();
     groups.push_back({label});
   }
   const bool any_pair = groups.size() < names.size();
