@@ -296,17 +296,28 @@ TEST_CASE("storage in bf16 changes at most one label in a thousand of a trained 
   CHECK(static_cast<double>(different) <= 0.001 * static_cast<double>(voxels));
 }
 
+// A model and an image of its own channel.
+class OneImage : public Workshop {
+ public:
+  OneImage() {
+    make_model("model.safetensors");
+    make_image(path("a.nii.gz"));
+  }
+  Result segment(const std::string& labels, const std::vector<std::string>& more) const {
+    std::vector<std::string> call = {"segment", "-m", "model.safetensors", "-i", "a.nii.gz", "-o", labels};
+    call.insert(call.end(), more.begin(), more.end());
+    return run(call);
+  }
+};
+
 TEST_CASE("a step below one voxel, or that is no fraction, is refused before anything is read") {
-  const Workshop shop;
-  shop.make_model("model.safetensors");
-  Workshop::make_image(shop.path("a.nii.gz"));
+  const OneImage shop;
   for (const std::string step : {"1e-12", "1e-300", "0", "-0.5", "1.01", "nan", "inf", "-inf", "0.12"}) {
     CAPTURE(step);
     for (const std::vector<std::string>& more : {std::vector<std::string>{}, std::vector<std::string>{"--dry-run"}}) {
-      std::vector<std::string> call = {"segment",  "-m", "model.safetensors", "-i",
-                                       "a.nii.gz", "-o", "l.nii.gz",          "--step=" + step};
-      call.insert(call.end(), more.begin(), more.end());
-      const Result result = shop.run(call);
+      std::vector<std::string> options = {"--step=" + step};
+      options.insert(options.end(), more.begin(), more.end());
+      const Result result = shop.segment("l.nii.gz", options);
       CHECK(result.code == 2);
       CHECK(result.errors.find("step: expected") != std::string::npos);
       CHECK(result.errors.find(step == "0.12" ? "one voxel" : "found") != std::string::npos);
@@ -316,16 +327,9 @@ TEST_CASE("a step below one voxel, or that is no fraction, is refused before any
 }
 
 TEST_CASE("threads beyond those that the machine has are not started, which is said, and change no bit") {
-  const Workshop shop;
-  shop.make_model("model.safetensors");
-  Workshop::make_image(shop.path("a.nii.gz"));
-  const auto segment = [&](const std::string& labels, const std::vector<std::string>& more) {
-    std::vector<std::string> call = {"segment", "-m", "model.safetensors", "-i", "a.nii.gz", "-o", labels};
-    call.insert(call.end(), more.begin(), more.end());
-    return shop.run(call);
-  };
-  REQUIRE(segment("one.nii", {"--threads", "1"}).code == 0);
-  const Result many = segment("many.nii", {"--threads", "4096"});
+  const OneImage shop;
+  REQUIRE(shop.segment("one.nii", {"--threads", "1"}).code == 0);
+  const Result many = shop.segment("many.nii", {"--threads", "4096"});
   CHECK(many.code == 0);
   if (e2enet::available_threads() < 4096) {
     CHECK(many.errors.find("--threads 4096: this process may use " + std::to_string(e2enet::available_threads())) !=
@@ -334,31 +338,24 @@ TEST_CASE("threads beyond those that the machine has are not started, which is s
   CHECK(read_file(shop.path("one.nii")) == read_file(shop.path("many.nii")));
   for (const std::string threads : {"4097", "-1", "2147483648"}) {
     CAPTURE(threads);
-    CHECK(segment("l.nii", {"--threads=" + threads}).code == 2);
+    CHECK(shop.segment("l.nii", {"--threads=" + threads}).code == 2);
   }
   CHECK(!std::filesystem::exists(shop.path("l.nii")));
 }
 
 TEST_CASE("the largest component: model, none or all, and nothing else") {
-  const Workshop shop;
-  shop.make_model("model.safetensors");
-  Workshop::make_image(shop.path("a.nii.gz"));
-  const auto segment = [&](const std::string& labels, const std::vector<std::string>& more) {
-    std::vector<std::string> call = {"segment", "-m", "model.safetensors", "-i", "a.nii.gz", "-o", labels};
-    call.insert(call.end(), more.begin(), more.end());
-    return shop.run(call);
-  };
-  CHECK(segment("default.nii", {}).code == 0);
-  CHECK(segment("model.nii", {"--largest-component=model"}).code == 0);
-  CHECK(segment("none.nii", {"--largest-component=none"}).code == 0);
-  CHECK(segment("flag.nii", {"--largest-component"}).code == 0);
-  CHECK(segment("all.nii", {"--largest-component=all"}).code == 0);
+  const OneImage shop;
+  CHECK(shop.segment("default.nii", {}).code == 0);
+  CHECK(shop.segment("model.nii", {"--largest-component=model"}).code == 0);
+  CHECK(shop.segment("none.nii", {"--largest-component=none"}).code == 0);
+  CHECK(shop.segment("flag.nii", {"--largest-component"}).code == 0);
+  CHECK(shop.segment("all.nii", {"--largest-component=all"}).code == 0);
   const auto bytes = [&](const std::string& name) { return read_file(shop.path(name)); };
   CHECK(bytes("default.nii") == bytes("model.nii"));
   CHECK(bytes("default.nii") == bytes("none.nii"));  // this model names no label
   CHECK(bytes("flag.nii") == bytes("all.nii"));
   CHECK(bytes("all.nii") != bytes("none.nii"));
-  const Result wrong = segment("wrong.nii", {"--largest-component=largest"});
+  const Result wrong = shop.segment("wrong.nii", {"--largest-component=largest"});
   CHECK(wrong.code == 2);
   CHECK(wrong.errors.find("expected model, none or all, found 'largest'") != std::string::npos);
 }
