@@ -8,7 +8,8 @@ from typing import List, Optional, Sequence, Tuple
 
 import numpy
 
-SIDED_NAME = re.compile(r"(^|[^a-z])(left|right|l|r|lh|rh)([^a-z]|$)", re.IGNORECASE)
+# Words of their own: "left amygdala", "hippocampus_L", "lh.thalamus"; but L1 is a vertebra.
+SIDED_NAME = re.compile(r"(^|[^a-z0-9])(left|right|l|r|lh|rh)([^a-z0-9]|$)", re.IGNORECASE)
 
 
 class MirroringError(ValueError):

@@ -203,6 +203,9 @@ class Sides(unittest.TestCase):
         oriented, mixed = {"orientation": "PSR"}, {"orientation": None}
         self.assertEqual(mirroring.default_axes([(1, 2)], self.NAMES, oriented), [0])
         self.assertEqual(mirroring.default_axes([], {0: "background", 1: "anterior", 2: "bright"}, mixed), [0, 1, 2])
+        # Vertebrae and numbered labels have no side.
+        numbered = {0: "background", 1: "L1", 2: "l5", 3: "R2", 4: "left2right", 5: "rib"}
+        self.assertEqual(mirroring.default_axes([], numbered, oriented), [0, 1, 2])
         for names in ({1: "Left-Hippocampus"}, {1: "hippocampus_R"}, {1: "lh cortex"}, self.NAMES):
             with self.assertRaisesRegex(mirroring.MirroringError, "mirrored_labels"):
                 mirroring.default_axes([], names, oriented)
