@@ -3,7 +3,8 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-# Those that start the program as a process of its own need an ARM machine.
+# Those that start the program as a process of its own (cli, embedding) need an ARM machine; api, plan and failed_allocation have not been
+# tried here.
 TESTS=(base kernels model imaging engine streaming evaluate allocation)
 
 usage() {

@@ -82,7 +82,7 @@ e2enet_status e2enet_segmenter_create(const e2enet_model* model, const e2enet_op
 void e2enet_segmenter_free(e2enet_segmenter* segmenter);
 
 typedef struct e2enet_image {
-  int64_t shape[3];  /* depth, height, width; voxel (d, h, w) is element (d * height + h) * width + w */
+  int64_t shape[3];  /* depth, height, width, 1 to 32767; voxel (d, h, w) is element (d * height + h) * width + w */
   double spacing[3]; /* mm, in the same order */
   /* row-major, (w, h, d, 1) to mm: to the right, to the front, upwards. It must be there: E2ENET_INVALID_ARGUMENT where
    * its columns are zero or not independent. Where it contradicts the spacing, e2enet_segmenter_remarks() says so;
@@ -103,7 +103,7 @@ e2enet_status e2enet_segment(e2enet_segmenter* segmenter, const e2enet_image* im
                              float* probabilities, e2enet_progress progress, void* context);
 
 /* What the last e2enet_segment() of this segmenter that succeeded found peculiar about the image's geometry, one line
- * each; "" where nothing. Valid until the next call with this segmenter. */
+ * each, ended by a newline; "" where nothing. Valid until the next call with this segmenter. */
 const char* e2enet_segmenter_remarks(const e2enet_segmenter* segmenter);
 
 #ifdef __cplusplus

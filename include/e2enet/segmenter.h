@@ -81,13 +81,13 @@ class Segmenter {
   Segmenter(Segmenter&&) noexcept;
   Segmenter& operator=(Segmenter&&) noexcept;
 
-  // The image must have the model's number of channels; NaN counts as 0. The affine tells which way the axes run, so
-  // one that does not (zero, or with dependent columns, such as that of a zeroed structure) is refused. Throws Error:
-  // invalid_argument (affine), invalid_image, cancelled, out_of_memory.
+  // The image must have the model's number of channels and 1 to 32767 voxels an axis; NaN counts as 0. The affine tells
+  // which way the axes run: one that does not (zero or dependent columns, as in a zeroed structure) is refused. Throws
+  // Error: invalid_argument (affine), invalid_image (all else, infinite voxels too), cancelled, out_of_memory.
   Segmentation segment(const ImageView& image, const ProgressCallback& progress = {});
 
   // The bare network on one patch: `patch` is (channels, D, H, W) of the model's patch size, already normalised; writes
-  // (classes, D, H, W) logits.
+  // (classes, D, H, W) logits. Throws Error: out_of_memory (where the system gives no thread).
   void run_patch(const float* patch, float* logits);
 
   std::int64_t planned_peak_bytes() const;  // working memory of the network: features, scratch, packed weights

@@ -73,7 +73,7 @@ void add_common_options(CLI::App& command, CommonOptions& options, Json json) {
                    : "expected a number from 0 to " + std::to_string(kMostThreads) + ", found '" + text + "'";
       })
       ->group("Common options");
-  command.add_flag("-q,--quiet", options.quiet, "No progress and no remarks, only results and errors")
+  command.add_flag("-q,--quiet", options.quiet, "No progress and no remarks, only results, warnings and errors")
       ->group("Common options");
   if (json == Json::yes) {
     command.add_flag("--json", options.json, "Print the result as JSON")->group("Common options");

@@ -657,7 +657,9 @@ void add_segment(CLI::App& program, Invocation& invocation) {
       ->group(input);
 
   const char* const how = "How to segment";
-  command.add_option("--step", arguments->step, "Distance of neighbouring tiles, as a fraction of the patch")
+  command
+      .add_option("--step", arguments->step,
+                  "Distance of neighbouring tiles, as a fraction of the patch: at most 1, and at least one voxel")
       ->type_name("FRACTION")
       ->capture_default_str()
       ->group(how);

@@ -469,7 +469,9 @@ void add_tradeoff(CLI::App& program, Invocation& invocation) {
       ->type_name("FOLDER")
       ->required()
       ->group("Input");
-  command.add_option("--step", arguments->step, "Distance of neighbouring tiles, as a fraction of the patch")
+  command
+      .add_option("--step", arguments->step,
+                  "Distance of neighbouring tiles, as a fraction of the patch: at most 1, and at least one voxel")
       ->type_name("FRACTION")
       ->capture_default_str()
       ->group("How to compare");
