@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# Measures the shipped models over the test cases and writes the figures of docs/accuracy.md.
+# Measures the hippocampus models over the test cases and writes the figures of docs/accuracy.md.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 if [ $# -ne 1 ] || [ "$1" = --help ] || [ "$1" = -h ]; then
   cat <<'HELP'
-Builds e2enet, segments and scores the test cases with every hippocampus model in models/ that has a card, and writes docs/accuracy.csv,
-docs/images/accuracy.svg and the table in docs/accuracy.md.
+Builds e2enet, segments and scores the test cases with every hippocampus model in models/ that has a card, and writes
+docs/accuracy.csv, docs/images/accuracy.svg and the table in docs/accuracy.md.
 
 Usage: scripts/accuracy.sh TEST
 

@@ -6,7 +6,8 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 if [ $# -gt 0 ]; then
   cat <<'HELP'
 Installs what is missing (Debian packages), builds e2enet, segments 29 structures of the whole Colin27 head, compares
-left with right and what the AAL atlas has with the atlas; then the right hippocampus alone, by a network for crops. Everything it writes is below build/ and out/.
+left with right and what the AAL atlas has with the atlas; then the right hippocampus alone, by a network for crops.
+Everything it writes is below build/ and out/.
 
 Usage: scripts/demo.sh
 HELP
