@@ -176,6 +176,11 @@ def wide_transformation(random: numpy.random.Generator, patch):
     return matrix, displacement
 
 
+def label_tensor(labels: numpy.ndarray) -> torch.Tensor:
+    """Labels as PyTorch takes them: it has no uint16, in which more than 256 labels are kept."""
+    return torch.from_numpy(labels if labels.dtype == numpy.uint8 else labels.astype(numpy.int32))
+
+
 class TrainingBatches(Dataset):
     """Item t is the batch of iteration t: image (B, C, D, H, W) float32, labels (B, D, H, W) int64."""
 
@@ -220,7 +225,7 @@ class TrainingBatches(Dataset):
         else:
             start = [int(math.floor(c - (size - 1) / 2 + 0.5)) for c, size in zip(centre, self.patch)]
             x = torch.from_numpy(crop_with_padding(image, start, self.patch, fill))
-            y = torch.from_numpy(crop_with_padding(labels, start, self.patch))
+            y = label_tensor(crop_with_padding(labels, start, self.patch))
         y = y.long()
         if self.intensity and wide:
             x, y = variation.vary(x, y, random, self.classes, self.partner)
@@ -242,5 +247,5 @@ class TrainingBatches(Dataset):
         high = [min(size, int(math.ceil(c + h)) + 1) for c, h, size in zip(centre, half, labels.shape)]
         box = tuple(slice(a, max(b, a + 1)) for a, b in zip(low, high))
         x = torch.from_numpy(numpy.array(image[(slice(None), *box)]))
-        y = torch.from_numpy(numpy.array(labels[box]))
+        y = label_tensor(numpy.array(labels[box]))
         return sample_affine(x, y, [c - a for c, a in zip(centre, low)], matrix, self.patch, displacement, fill)
