@@ -70,16 +70,19 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* bytes, std::size_t siz
   const unsigned flags = input.take<std::uint8_t>();
   options.bf16 = flags & 1;
   options.mirror = flags & 2;
-  options.largest_component = flags >> 2 & 1;
   options.probabilities = flags & 8;
   options.threads = flags & 16 ? input.take<std::int8_t>() % 5 : 1;
   options.step = number(input, 0.5);
-  // A tile a voxel is as small as steps get; what is allowed and takes hours is not what this looks for.
-  if (options.step > 0 && options.step < 0.25) options.step = -options.step;
+  const unsigned component = input.take<std::uint8_t>();
+  options.largest_component = component < 240 ? static_cast<int>(component % 3) : static_cast<int>(component) - 250;
+  options.allow_implausible_spacing = flags & 128;
   e2enet_segmenter* segmenter = nullptr;
   const e2enet_status created = e2enet_segmenter_create(model(), flags & 32 ? nullptr : &options, &segmenter);
   check(created);
   if ((created == E2ENET_OK) != (segmenter != nullptr)) std::abort();
+  // A tile a voxel is as small as steps get, and the patch has 4 voxels on its shorter axes.
+  const bool step_makes_sense = options.step > 0.2499 && options.step <= 1;
+  if (created == E2ENET_OK && !(flags & 32) && !step_makes_sense) std::abort();
   if (!segmenter) return 0;
 
   e2enet_image image;
@@ -92,6 +95,16 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* bytes, std::size_t siz
   }
   for (double& spacing : image.spacing) spacing = number(input, 1);
   for (int i = 0; i < 16; ++i) image.affine[i] = number(input, i == 15 ? 1 : i % 5 == 0 ? image.spacing[2 - i / 5] : 0);
+  // What is allowed and takes hours is not what this looks for. Without the option, spacings this large are refused.
+  double tiles = 1;
+  for (std::size_t axis = 0; axis < 3; ++axis) {
+    const double step = flags & 32 ? 0.5 : options.step;
+    tiles *= std::max(1.0, double(image.shape[axis]) * image.spacing[axis] / (4 * step));
+  }
+  if (!absurd && tiles > 3000 && (options.allow_implausible_spacing || tiles < 1e9)) {
+    e2enet_segmenter_free(segmenter);
+    return 0;
+  }
   const unsigned channels = input.take<std::uint8_t>();
   image.channels = channels < 224 ? 2 : static_cast<int>(channels) - 240;
   const std::size_t count = static_cast<std::size_t>(absurd ? 1 : voxels);

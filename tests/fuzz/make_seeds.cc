@@ -1,9 +1,15 @@
-// Writes valid files for the fuzzers to begin from: make_seeds FOLDER, which gets one folder a fuzzer.
+// Writes files for the fuzzers to begin from, valid ones and headers that are peculiar as files in the wild are:
+// make_seeds FOLDER, which gets one folder a fuzzer.
+#include <nifti/nifti1.h>
+
+#include <algorithm>
 #include <cstdint>
+#include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <iostream>
 #include <iterator>
+#include <limits>
 #include <stdexcept>
 #include <string>
 #include <vector>
@@ -25,6 +31,86 @@ const char* const kConfigurations[] = {
         "postprocessing": {"largest_component": [1, 2]}, "provenance": {"licence": "CC0-1.0"}})",
     R"({"input_channels": 1, "classes": 3, "base_features": 1, "pool_strides": [[1, 1, 1]], "patch_size": [1, 1, 1],
         "density": 0.5, "mirror_axes": [0], "mirrored_labels": [[1, 2]], "preprocessing": {"orientation": "PSR"}})",
+};
+
+void set_row(float (&row)[4], float a, float b, float c, float d) {
+  const float values[4] = {a, b, c, d};
+  std::copy_n(values, 4, row);
+}
+
+// Headers that some program took otherwise than another, or this one once took wrongly: each differs from a sound one
+// in what its name says.
+struct Peculiar {
+  const char* name;
+  void (*change)(nifti_1_header& header);
+};
+const Peculiar kPeculiar[] = {
+    {"no_codes", [](nifti_1_header& header) { header.sform_code = 0; }},
+    {"code_beyond_the_last", [](nifti_1_header& header) { header.sform_code = 6; }},
+    {"bitpix_of_another_type", [](nifti_1_header& header) { header.bitpix = 16; }},
+    {"negative_spacing", [](nifti_1_header& header) { header.pixdim[1] = -1; }},
+    {"spacing_of_zero", [](nifti_1_header& header) { header.pixdim[3] = 0; }},
+    {"spacing_infinite", [](nifti_1_header& header) { header.pixdim[2] = std::numeric_limits<float>::infinity(); }},
+    {"spacing_of_a_thousandth", [](nifti_1_header& header) { header.pixdim[3] = 0.001f; }},
+    {"metres", [](nifti_1_header& header) { header.xyzt_units = NIFTI_UNITS_METER; }},
+    {"micrometres", [](nifti_1_header& header) { header.xyzt_units = NIFTI_UNITS_MICRON; }},
+    {"fourth_axis_of_zero",
+     [](nifti_1_header& header) {
+       header.dim[0] = 4;
+       header.dim[4] = 0;
+     }},
+    {"two_volumes",
+     [](nifti_1_header& header) {
+       header.dim[0] = 4;
+       header.dim[4] = 2;
+     }},
+    {"negative_axis", [](nifti_1_header& header) { header.dim[2] = -3; }},
+    {"voxel_offset_of_zero", [](nifti_1_header& header) { header.vox_offset = 0; }},
+    {"voxel_offset_in_the_header", [](nifti_1_header& header) { header.vox_offset = 100; }},
+    {"voxel_offset_not_whole", [](nifti_1_header& header) { header.vox_offset = 352.5f; }},
+    {"slope_not_a_number", [](nifti_1_header& header) { header.scl_slope = std::numeric_limits<float>::quiet_NaN(); }},
+    {"slope_infinite", [](nifti_1_header& header) { header.scl_slope = std::numeric_limits<float>::infinity(); }},
+    {"sform_of_zeros",
+     [](nifti_1_header& header) {
+       set_row(header.srow_x, 0, 0, 0, 0);
+       set_row(header.srow_y, 0, 0, 0, 0);
+       set_row(header.srow_z, 0, 0, 0, 0);
+     }},
+    {"sform_of_zeros_and_qform",
+     [](nifti_1_header& header) {
+       set_row(header.srow_x, 0, 0, 0, 0);
+       set_row(header.srow_y, 0, 0, 0, 0);
+       set_row(header.srow_z, 0, 0, 0, 0);
+       header.qform_code = 1;
+     }},
+    {"sform_not_a_number", [](nifti_1_header& header) { header.srow_y[3] = std::numeric_limits<float>::quiet_NaN(); }},
+    {"sform_sheared", [](nifti_1_header& header) { set_row(header.srow_x, 1, 0.4f, 0, -7); }},
+    {"sform_and_qform_differ",
+     [](nifti_1_header& header) {
+       header.qform_code = 1;
+       header.quatern_d = 1;
+     }},
+    {"quaternion_too_long",
+     [](nifti_1_header& header) {
+       header.sform_code = 0;
+       header.qform_code = 1;
+       header.quatern_b = 0.9f;
+       header.quatern_c = 0.9f;
+     }},
+    {"quaternion_of_half_a_turn",
+     [](nifti_1_header& header) {
+       header.sform_code = 0;
+       header.qform_code = 1;
+       header.quatern_c = 1.0000001f;
+     }},
+    {"handedness_of_a_half",
+     [](nifti_1_header& header) {
+       header.sform_code = 0;
+       header.qform_code = 1;
+       header.pixdim[0] = -0.5f;
+     }},
+    {"colours", [](nifti_1_header& header) { header.datatype = NIFTI_TYPE_RGB24; }},
+    {"analyze", [](nifti_1_header& header) { std::memset(header.magic, 0, sizeof header.magic); }},
 };
 
 std::string read(const std::filesystem::path& path) {
@@ -81,6 +167,16 @@ int main(int count, char** arguments) try {
     }
   }
 
+  const std::string sound = read(folder / "nifti_header" / "v1floats");
+  for (const auto& [name, change] : kPeculiar) {
+    nifti_1_header raw;
+    std::memcpy(&raw, sound.data(), sizeof raw);
+    change(raw);
+    std::string bytes = sound;
+    std::memcpy(bytes.data(), &raw, sizeof raw);
+    write(folder / "nifti_header" / name, bytes);
+  }
+
   for (const char* shape : {"(2, 3)", "(6,)", "()", "(1, 2, 1, 3)", "(0, 3)"}) {
     std::string dictionary = "{'descr': '<f4', 'fortran_order': False, 'shape': " + std::string(shape) + ", }";
     dictionary.resize(117, ' ');
@@ -90,7 +186,7 @@ int main(int count, char** arguments) try {
           "\x93NUMPY\x01" + std::string(1, 0) + "v" + std::string(1, 0) + dictionary + std::string(bytes, '?'));
   }
   // Bytes that mean sensible numbers (fuzz_c_functions.cc), for each of the options' flags.
-  for (int flags = 0; flags < 128; flags = 2 * flags + 1) {
+  for (int flags = 0; flags < 256; flags = 2 * flags + 1) {
     std::string bytes(600, char(60));
     for (std::size_t i = 40; i < bytes.size(); ++i) bytes[i] = char(i * 37 % 150);
     bytes[4] = char(flags);
