@@ -377,8 +377,10 @@ void check_colors(const std::map<int, std::string>& names, double least) {
   for (const auto& [a, color_a] : colors) {
     for (const auto& [b, color_b] : colors) {
       if (a >= b) continue;
-      CAPTURE(names.at(a));
-      CAPTURE(names.at(b));
+      // Not the bindings themselves: C++17 does not allow lambdas, which CAPTURE makes, to refer to them.
+      const std::string one = names.at(a), other = names.at(b);
+      CAPTURE(one);
+      CAPTURE(other);
       CHECK(color_distance(color_a, color_b) >= least);
     }
     // Neither grey, as the image is, nor dark, as the ground.
