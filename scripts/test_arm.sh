@@ -5,7 +5,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 # Those that start the program as a process of its own (cli, embedding) need an ARM machine; api, plan and failed_allocation have not been
 # tried here.
-TESTS=(base kernels model imaging engine streaming evaluate allocation)
+TESTS=(base kernels model image prepare labels engine tiles evaluate allocation)
 
 usage() {
   cat <<HELP

@@ -10,10 +10,10 @@
 #include "base/parallel.h"
 #include "e2enet/error.h"
 #include "engine/engine.h"
-#include "imaging/geometry.h"
-#include "imaging/slice_source.h"
-#include "streaming/memory_estimate.h"
-#include "streaming/volume_pipeline.h"
+#include "image/geometry.h"
+#include "image/slice_source.h"
+#include "tiles/memory_estimate.h"
+#include "tiles/volume_pipeline.h"
 
 namespace e2enet {
 namespace {
@@ -23,9 +23,9 @@ const Error kNoMemoryToSegment(ErrorCode::out_of_memory, "no memory to segment a
 const Error kNoMemoryToRun(ErrorCode::out_of_memory, "no memory to run a patch");
 
 plan::PlanOptions plan_options(const Options& options, const model::Configuration& configuration) {
-  const std::string problem = streaming::step_problem(options.step, configuration.architecture.patch_size);
+  const std::string problem = tiles::step_problem(options.step, configuration.architecture.patch_size);
   if (!problem.empty()) throw Error(ErrorCode::invalid_argument, "step: " + problem);
-  streaming::largest_component_labels(configuration, options.largest_component);  // refuses what is no choice
+  tiles::largest_component_labels(configuration, options.largest_component);  // refuses what is no choice
   plan::PlanOptions plan;
   plan.threads = usable_threads(options.threads);
   plan.storage = options.precision == Precision::bf16 ? kernels::Element::bf16 : kernels::Element::f32;
@@ -58,7 +58,7 @@ void check_geometry(const Geometry& geometry) {
   }
 }
 
-class KeepLabels : public streaming::LabelSink {
+class KeepLabels : public tiles::LabelSink {
  public:
   KeepLabels(std::vector<std::uint16_t>& labels, const Shape& shape) : labels_(labels), slice_(shape[1] * shape[2]) {
     labels_.resize(checked_count<std::uint16_t>("the labels", shape[0], shape[1], shape[2]));
@@ -114,7 +114,7 @@ Segmentation Segmenter::Implementation::segment(const ImageView& image, const Pr
   const model::Configuration& configuration = engine.network().configuration();
   check_geometry(image.geometry);
   if (!options.allow_implausible_spacing) {
-    imaging::require_plausible_spacing("image", image.geometry, streaming::network_frame(configuration, image.geometry),
+    imaging::require_plausible_spacing("image", image.geometry, tiles::network_frame(configuration, image.geometry),
                                        configuration.preprocessing.spacing);
   }
   std::vector<imaging::MemorySource> sources;
@@ -125,20 +125,19 @@ Segmentation Segmenter::Implementation::segment(const ImageView& image, const Pr
   std::vector<imaging::SliceSource*> channels;
   for (imaging::MemorySource& source : sources) channels.push_back(&source);
 
-  streaming::PipelineOptions pipeline;
+  tiles::PipelineOptions pipeline;
   pipeline.tiling.step = options.step;
   if (options.mirror) pipeline.tiling.mirror_axes = configuration.mirror_axes;
   pipeline.probabilities = options.probabilities;
   pipeline.threads = engine.plan().threads;
-  pipeline.largest_component = streaming::largest_component_labels(configuration, options.largest_component);
+  pipeline.largest_component = tiles::largest_component_labels(configuration, options.largest_component);
   Segmentation segmentation;
   segmentation.geometry = image.geometry;
   for (const imaging::Remark& remark : imaging::contradictions(image.geometry, "affine", "spacing")) {
     segmentation.remarks.push_back("warning: " + remark.text);
   }
   KeepLabels keep(segmentation.labels, image.geometry.shape);
-  streaming::PipelineResult result =
-      streaming::segment_volume(engine, image.geometry, channels, pipeline, keep, progress);
+  tiles::PipelineResult result = tiles::segment_volume(engine, image.geometry, channels, pipeline, keep, progress);
   segmentation.probabilities = std::move(result.probabilities);
   segmentation.empty_image = result.empty_image;
   return segmentation;

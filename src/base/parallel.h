@@ -1,5 +1,5 @@
 // Threads for the engine and the imaging steps. All of the project's own parallelism goes through here, but for the one
-// thread that reads ahead of the others (imaging/read_ahead.h), which works beside them, not with them.
+// thread that reads ahead of the others (image/formats/read_ahead.h), which works beside them, not with them.
 //
 // Why not OpenMP's: between two steps of a network threads wait for each other thousands of times a second, and
 // libgomp's wait either spins for milliseconds, which on a machine that does other work takes the time from the very

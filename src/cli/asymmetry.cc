@@ -10,14 +10,14 @@ std::optional<double> Asymmetry::percent() const {
   return (left_ml - right_ml) / (sum / 2) * 100;
 }
 
-std::vector<Asymmetry> asymmetries(const std::vector<SidePair>& pairs,
+std::vector<Asymmetry> asymmetries(const std::vector<report::SidePair>& pairs,
                                    const std::map<int, LabelStatistics>& statistics) {
   const auto ml = [&](int label) {
     const auto found = statistics.find(label);
     return found == statistics.end() ? 0.0 : found->second.ml;
   };
   std::vector<Asymmetry> result;
-  for (const SidePair& pair : pairs) result.push_back({pair, ml(pair.left), ml(pair.right)});
+  for (const report::SidePair& pair : pairs) result.push_back({pair, ml(pair.left), ml(pair.right)});
   return result;
 }
 

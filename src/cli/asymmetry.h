@@ -7,13 +7,13 @@
 #include <string>
 #include <vector>
 
-#include "cli/label_sides.h"
 #include "cli/segmented_case.h"
+#include "report/label_sides.h"
 
 namespace e2enet::cli {
 
 struct Asymmetry {
-  SidePair pair;
+  report::SidePair pair;
   double left_ml = 0;
   double right_ml = 0;
 
@@ -22,7 +22,7 @@ struct Asymmetry {
 };
 
 // Of each pair, in its order. A label that is not in `statistics` has no voxels.
-std::vector<Asymmetry> asymmetries(const std::vector<SidePair>& pairs,
+std::vector<Asymmetry> asymmetries(const std::vector<report::SidePair>& pairs,
                                    const std::map<int, LabelStatistics>& statistics);
 
 // [{"structure", "left_label", "right_label", "left_ml", "right_ml", "asymmetry_percent"}, ...]; the last is null where

@@ -6,7 +6,7 @@
 #include <set>
 
 #include "e2enet/error.h"
-#include "imaging/image_name.h"
+#include "image/formats/image_name.h"
 
 namespace e2enet::cli {
 namespace {

@@ -20,7 +20,7 @@
 #include "evaluate/geometry_match.h"
 #include "evaluate/label_match.h"
 #include "evaluate/metrics.h"
-#include "imaging/nifti_reader.h"
+#include "image/formats/nifti/nifti_reader.h"
 #include "model/model_file.h"
 
 namespace e2enet::cli {

@@ -9,7 +9,7 @@
 #include "base/atomic_file.h"
 #include "cli/arguments.h"
 #include "e2enet/error.h"
-#include "imaging/image_name.h"
+#include "image/formats/image_name.h"
 
 namespace e2enet::cli {
 namespace {

@@ -13,9 +13,9 @@
 #include "cli/segmented_case.h"
 #include "cli/text.h"
 #include "e2enet/error.h"
-#include "imaging/preprocess.h"
 #include "model/model_file.h"
-#include "streaming/volume_pipeline.h"
+#include "prepare/preprocess.h"
+#include "tiles/volume_pipeline.h"
 
 namespace e2enet::cli {
 namespace {
@@ -56,7 +56,7 @@ int run(const Arguments& arguments) {
                      " (the model's channels), found " + std::to_string(arguments.images.size()));
   }
   const imaging::PreprocessingConfiguration configuration =
-      streaming::preprocessing_configuration(network->configuration());
+      tiles::preprocessing_configuration(network->configuration());
   const ImageFiles image(arguments.images);
   ProgressDisplay display(ProgressDisplay::style_for(arguments.common.quiet));
   show_remarks(display, "preprocess", image.remarks());

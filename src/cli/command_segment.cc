@@ -19,14 +19,14 @@
 #include "cli/command_files.h"
 #include "cli/commands.h"
 #include "cli/network_run.h"
-#include "cli/preview.h"
 #include "cli/progress.h"
 #include "cli/segmented_case.h"
 #include "cli/text.h"
 #include "e2enet/error.h"
-#include "imaging/image_name.h"
-#include "imaging/nifti_writer.h"
+#include "image/formats/image_name.h"
+#include "image/formats/nifti/nifti_writer.h"
 #include "model/model_file.h"
+#include "report/preview.h"
 
 namespace e2enet::cli {
 namespace {
@@ -144,7 +144,7 @@ std::string volumes_line(const std::map<int, LabelStatistics>& statistics) {
 }
 
 // Labels on their way: to the file slice by slice, into the counts, and into memory where something else needs them.
-class LabelOutput : public streaming::LabelSink {
+class LabelOutput : public tiles::LabelSink {
  public:
   // `keep`: all of them, for an image of `shape`.
   LabelOutput(imaging::ImageWriter& writer, const Shape& shape, bool keep)
@@ -437,7 +437,7 @@ class SegmentCommand {
     options.allow_implausible_spacing = arguments_.force;
     options.bf16_if_needed = arguments_.precision == "auto";
     auto loaded = model::load_model_file(arguments_.model);
-    const std::string problem = streaming::step_problem(options.step, patch_of(*loaded, options.plan));
+    const std::string problem = tiles::step_problem(options.step, patch_of(*loaded, options.plan));
     if (!problem.empty()) throw UsageError("--step: " + problem);
     segmenter_ = std::make_unique<CaseSegmenter>(std::move(loaded), options);
   }
@@ -461,10 +461,10 @@ class SegmentCommand {
     require_memory(plan, job.images[0]);
     if (arguments_.dry_run) return dry_run(job, image, plan);
     const std::string way = way_text(plan);
-    imaging::ImageWriter writer(job.labels, image.header(),
-                                imaging::label_type(streaming::largest_label(configuration)), 1, threads);
+    imaging::ImageWriter writer(job.labels, image.header(), imaging::label_type(tiles::largest_label(configuration)), 1,
+                                threads);
     LabelOutput labels(writer, geometry.shape, wishes.keep_labels());
-    const streaming::PipelineResult segmented =
+    const tiles::PipelineResult segmented =
         segmenter_->segment(image, wishes, plan.chosen.holding, labels, [&](const Progress& progress) {
           const char* doing = progress.stage == Progress::Stage::prepare   ? "preparing"
                               : progress.stage == Progress::Stage::segment ? "segmenting"
@@ -485,7 +485,7 @@ class SegmentCommand {
     result["remarks"] = remarks_json(image.remarks());
     result["labels_file"] = job.labels;
     result["model"] = arguments_.model;
-    result["plan"] = streaming::holding_name(plan.chosen.holding);
+    result["plan"] = tiles::holding_name(plan.chosen.holding);
     result["precision"] = precision_name(plan.precision);
     result["planned_peak_bytes"] = plan.chosen.memory.peak();
     result["voxel_ml"] = geometry.voxel_ml();
@@ -494,13 +494,13 @@ class SegmentCommand {
                              static_cast<std::int64_t>(segmented.probabilities.size()) / geometry.voxels(), threads);
     }
     if (!job.preview.empty()) {
-      PreviewInput preview;
+      report::PreviewInput preview;
       preview.geometry = geometry;
       preview.image = image.sources().front();
       preview.labels = labels.kept().data();
       preview.names = configuration.labels;
       preview.title = fs::path(job.images[0]).filename().string();
-      write_preview(job.preview, preview);
+      report::write_preview(job.preview, preview);
     }
     if (!job.statistics.empty()) {
       add_mean_intensities(image, labels.kept(), statistics_);
@@ -522,7 +522,7 @@ class SegmentCommand {
 
   // Left against right in the case that was done last, as far as the model's labels have sides.
   std::vector<Asymmetry> sides_of_case() const {
-    return asymmetries(side_pairs(segmenter_->configuration()), statistics_);
+    return asymmetries(report::side_pairs(segmenter_->configuration()), statistics_);
   }
   void add_asymmetry(ordered_json& result) const {
     const std::vector<Asymmetry> sides = sides_of_case();
@@ -531,7 +531,7 @@ class SegmentCommand {
 
   // The way of doing it, in few words.
   static std::string way_text(const CasePlan& plan) {
-    const std::string holding = streaming::holding_name(plan.chosen.holding);
+    const std::string holding = tiles::holding_name(plan.chosen.holding);
     return plan.precision == kernels::Element::bf16 ? holding + ", bf16" : holding;
   }
 
@@ -555,7 +555,7 @@ class SegmentCommand {
   ordered_json dry_run(const Job& job, const ImageFiles& image, const CasePlan& plan) {
     if (seconds_of_a_run_[plan.precision] == 0) seconds_of_a_run_[plan.precision] = segmenter_->seconds_of_a_run();
     const double seconds_a_run = seconds_of_a_run_[plan.precision];
-    const streaming::MemoryEstimate& memory = plan.chosen.memory;
+    const tiles::MemoryEstimate& memory = plan.chosen.memory;
     ordered_json result;
     result["case"] = job.name;
     result["images"] = job.images;
@@ -565,12 +565,12 @@ class SegmentCommand {
     result["runs"] = plan.runs;
     result["seconds_a_run"] = seconds_a_run;
     result["seconds_network"] = seconds_a_run * double(plan.runs);
-    result["plan"] = streaming::holding_name(plan.chosen.holding);
+    result["plan"] = tiles::holding_name(plan.chosen.holding);
     result["precision"] = precision_name(plan.precision);
     result["peak_bytes"] = memory.peak();
     result["limit_bytes"] = plan.limit;
-    for (const streaming::PlannedHolding& one : plan.holdings) {
-      result["plans"].push_back({{"plan", streaming::holding_name(one.holding)}, {"peak_bytes", one.memory.peak()}});
+    for (const tiles::PlannedHolding& one : plan.holdings) {
+      result["plans"].push_back({{"plan", tiles::holding_name(one.holding)}, {"peak_bytes", one.memory.peak()}});
     }
     result["memory"] = {{"process", memory.process},
                         {"image", memory.image},
@@ -584,7 +584,7 @@ class SegmentCommand {
                         {"finishing", memory.finishing}};
     display_.clear();
     if (!arguments_.common.json) {
-      const streaming::Extent3& extent = plan.network_extent;
+      const tiles::Extent3& extent = plan.network_extent;
       std::cout << job.images[0] << "\n"
                 << "  volume for the network  " << triple_text({extent[0], extent[1], extent[2]}) << " voxels at most\n"
                 << "  runs of the network     " << plan.runs << "\n"
@@ -600,8 +600,8 @@ class SegmentCommand {
                 << bytes_text(memory.image + memory.preparing) << " while preparing\n"
                 << "  all plans               ";
       std::string list;
-      for (const streaming::PlannedHolding& one : plan.holdings) {
-        list += (list.empty() ? "" : "; ") + std::string(streaming::holding_name(one.holding)) + " " +
+      for (const tiles::PlannedHolding& one : plan.holdings) {
+        list += (list.empty() ? "" : "; ") + std::string(tiles::holding_name(one.holding)) + " " +
                 bytes_text(one.memory.peak());
       }
       std::cout << list << std::endl;
@@ -706,7 +706,7 @@ void add_segment(CLI::App& program, Invocation& invocation) {
   add_common_options(command, arguments->common, Json::yes);
   command.final_callback([arguments, &invocation] {
     // Whatever the patch; that of the model decides how small it may be.
-    const std::string problem = streaming::step_problem(arguments->step, {1 << 30, 1 << 30, 1 << 30});
+    const std::string problem = tiles::step_problem(arguments->step, {1 << 30, 1 << 30, 1 << 30});
     if (!(arguments->step > 0 && arguments->step <= 1)) throw UsageError("--step: " + problem);
     if (!arguments->box.empty()) parse_box(arguments->box, "--roi");
     if (!arguments->part.empty()) parse_part(arguments->part, "--part");

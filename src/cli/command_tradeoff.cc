@@ -34,7 +34,7 @@
 #include "e2enet/error.h"
 #include "evaluate/geometry_match.h"
 #include "evaluate/metrics.h"
-#include "imaging/nifti_reader.h"
+#include "image/formats/nifti/nifti_reader.h"
 #include "model/flops.h"
 #include "model/model_file.h"
 
@@ -152,7 +152,7 @@ TestCases find_test_cases(const Arguments& arguments, int channels, CommandFiles
   return found;
 }
 
-class KeepLabels : public streaming::LabelSink {
+class KeepLabels : public tiles::LabelSink {
  public:
   explicit KeepLabels(std::int64_t slice_size) : slice_size_(slice_size) {}
   void consume(std::int64_t, std::int64_t slices, const std::uint16_t* labels) override {
@@ -198,8 +198,8 @@ ordered_json measure(const Arguments& arguments, const std::string& path, const 
     const ImageFiles image(one.images);
     const Geometry& geometry = image.geometry();
     KeepLabels sink(geometry.shape[1] * geometry.shape[2]);
-    const streaming::PipelineResult result = segmenter.segment(image, {}, streaming::Holding::prepared, sink,
-                                                               [](const Progress&) { return !interrupted(); });
+    const tiles::PipelineResult result =
+        segmenter.segment(image, {}, tiles::Holding::prepared, sink, [](const Progress&) { return !interrupted(); });
     seconds += std::chrono::duration<double>(Clock::now() - start).count();
     network_seconds += result.network_seconds;
     const imaging::LabelImage reference = imaging::read_labels(one.reference);

@@ -1,6 +1,6 @@
 #include "cli/image_remarks.h"
 
-#include "imaging/orientation.h"
+#include "image/orientation.h"
 
 namespace e2enet::cli {
 namespace {

@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "cli/progress.h"
-#include "imaging/nifti_header.h"
+#include "image/formats/nifti/nifti_header.h"
 
 namespace e2enet::cli {
 

@@ -8,7 +8,7 @@
 #include "cli/network_run.h"
 #include "cli/text.h"
 #include "e2enet/error.h"
-#include "imaging/orientation.h"
+#include "image/orientation.h"
 #include "model/network.h"
 
 namespace e2enet::cli {
@@ -52,7 +52,7 @@ std::vector<FileRemark> ImageFiles::remarks() const {
 
 void require_plausible_spacing(const ImageFiles& image, const model::Configuration& configuration, bool allow) {
   const Geometry& geometry = image.geometry();
-  const imaging::AxisMap frame = streaming::network_frame(configuration, geometry);
+  const imaging::AxisMap frame = tiles::network_frame(configuration, geometry);
   const std::optional<Spacing>& wanted = configuration.preprocessing.spacing;
   if (!allow) imaging::require_plausible_spacing(image.name(), geometry, frame, wanted);
 }
@@ -79,11 +79,11 @@ void CaseSegmenter::make_engine(kernels::Element precision) {
   process_bytes_ = resident_bytes();
 }
 
-streaming::PipelineOptions CaseSegmenter::pipeline_options(const ImageFiles& image, const CaseWishes& wishes) const {
-  streaming::PipelineOptions pipeline;
+tiles::PipelineOptions CaseSegmenter::pipeline_options(const ImageFiles& image, const CaseWishes& wishes) const {
+  tiles::PipelineOptions pipeline;
   pipeline.tiling.step = options_.step;
   if (options_.mirror) pipeline.tiling.mirror_axes = configuration().mirror_axes;
-  pipeline.largest_component = streaming::largest_component_labels(configuration(), options_.largest_component);
+  pipeline.largest_component = tiles::largest_component_labels(configuration(), options_.largest_component);
   const imaging::Box region = box_in(wishes.box, image.geometry().shape);
   if (wishes.box.begin != VoxelBox{}.begin || wishes.box.end != VoxelBox{}.end) pipeline.region = region;
   pipeline.probabilities = wishes.probabilities;
@@ -95,14 +95,14 @@ CasePlan CaseSegmenter::plan_with(kernels::Element precision, const ImageFiles& 
                                   std::int64_t memory_limit) {
   require_plausible_spacing(image, configuration_, options_.allow_implausible_spacing);
   make_engine(precision);
-  const streaming::PipelineOptions pipeline = pipeline_options(image, wishes);
+  const tiles::PipelineOptions pipeline = pipeline_options(image, wishes);
   CasePlan plan;
   try {
-    plan.network_extent = streaming::network_extent(configuration(), image.geometry(), pipeline);
+    plan.network_extent = tiles::network_extent(configuration(), image.geometry(), pipeline);
   } catch (const Error& error) {
     throw Error(error.code(), image.name() + ": " + error.what());
   }
-  streaming::CallerNeeds needs;
+  tiles::CallerNeeds needs;
   needs.image_bytes = image.stored_bytes();
   needs.labels = wishes.keep_labels();
   needs.probabilities = wishes.probabilities;
@@ -110,11 +110,11 @@ CasePlan CaseSegmenter::plan_with(kernels::Element precision, const ImageFiles& 
   needs.intensities = wishes.intensities;
   plan.precision = precision;
   plan.limit = memory_limit > 0 ? memory_limit : resident_bytes() + available_bytes() / 4 * 3;
-  plan.holdings = streaming::possible_holdings(*engine_, process_bytes_, image.geometry(), pipeline, needs);
-  const streaming::PlannedHolding* fastest = streaming::fastest_within(plan.holdings, plan.limit);
+  plan.holdings = tiles::possible_holdings(*engine_, process_bytes_, image.geometry(), pipeline, needs);
+  const tiles::PlannedHolding* fastest = tiles::fastest_within(plan.holdings, plan.limit);
   plan.fits = fastest != nullptr;
-  plan.chosen = fastest ? *fastest : streaming::smallest(plan.holdings);
-  plan.runs = streaming::count_runs(plan.network_extent, engine_->plan().patch, pipeline.tiling);
+  plan.chosen = fastest ? *fastest : tiles::smallest(plan.holdings);
+  plan.runs = tiles::count_runs(plan.network_extent, engine_->plan().patch, pipeline.tiling);
   return plan;
 }
 
@@ -134,9 +134,8 @@ double CaseSegmenter::seconds_of_a_run() {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 }
 
-streaming::PipelineResult CaseSegmenter::segment(const ImageFiles& image, const CaseWishes& wishes,
-                                                 streaming::Holding holding, streaming::LabelSink& sink,
-                                                 const ProgressCallback& progress) {
+tiles::PipelineResult CaseSegmenter::segment(const ImageFiles& image, const CaseWishes& wishes, tiles::Holding holding,
+                                             tiles::LabelSink& sink, const ProgressCallback& progress) {
   const std::vector<imaging::SliceSource*> sources = image.sources();
   if (static_cast<int>(sources.size()) != configuration().architecture.input_channels) {
     throw Error(ErrorCode::invalid_image, "number of images: expected one for each of the model's " +
@@ -144,10 +143,10 @@ streaming::PipelineResult CaseSegmenter::segment(const ImageFiles& image, const 
                                               " channels, found " + std::to_string(sources.size()));
   }
   require_plausible_spacing(image, configuration_, options_.allow_implausible_spacing);
-  streaming::PipelineOptions pipeline = pipeline_options(image, wishes);
+  tiles::PipelineOptions pipeline = pipeline_options(image, wishes);
   pipeline.holding = holding;
-  pipeline.read_ahead = streaming::reads_ahead(holding, pipeline.threads);
-  return streaming::segment_volume(*engine_, image.geometry(), sources, pipeline, sink, progress);
+  pipeline.read_ahead = tiles::reads_ahead(holding, pipeline.threads);
+  return tiles::segment_volume(*engine_, image.geometry(), sources, pipeline, sink, progress);
 }
 
 void LabelCounter::count(const std::uint16_t* labels, std::int64_t voxels) {

@@ -12,9 +12,9 @@
 #include "cli/arguments.h"
 #include "cli/image_remarks.h"
 #include "engine/engine.h"
-#include "imaging/nifti_reader.h"
-#include "streaming/volume_pipeline.h"
-#include "streaming/volume_plan.h"
+#include "image/formats/nifti/nifti_reader.h"
+#include "tiles/volume_pipeline.h"
+#include "tiles/volume_plan.h"
 
 namespace e2enet::cli {
 
@@ -63,13 +63,13 @@ struct CaseWishes {
 // How a case will be done, known before a voxel is read; the image may turn out smaller once its empty borders are cut
 // off.
 struct CasePlan {
-  std::vector<streaming::PlannedHolding> holdings;  // that are possible, fastest first
-  streaming::PlannedHolding chosen;                 // the fastest within the limit, or the smallest where none is
+  std::vector<tiles::PlannedHolding> holdings;  // that are possible, fastest first
+  tiles::PlannedHolding chosen;                 // the fastest within the limit, or the smallest where none is
   bool fits = false;
   std::int64_t limit = 0;  // of the process's resident memory, bytes
   kernels::Element precision = kernels::Element::f32;
-  streaming::Extent3 network_extent{};  // D, H, W of the volume that the network sees
-  std::int64_t runs = 0;                // of the network: tiles times mirrored copies
+  tiles::Extent3 network_extent{};  // D, H, W of the volume that the network sees
+  std::int64_t runs = 0;            // of the network: tiles times mirrored copies
 };
 
 // Holds the network's plan and memory for any number of cases.
@@ -92,11 +92,11 @@ class CaseSegmenter {
 
   // Segments the image, or only the box: outside of it everything is background. `holding` is that of the latest plan
   // for this image. Throws Error, and UsageError for a box that is not inside the image.
-  streaming::PipelineResult segment(const ImageFiles& image, const CaseWishes& wishes, streaming::Holding holding,
-                                    streaming::LabelSink& sink, const ProgressCallback& progress);
+  tiles::PipelineResult segment(const ImageFiles& image, const CaseWishes& wishes, tiles::Holding holding,
+                                tiles::LabelSink& sink, const ProgressCallback& progress);
 
  private:
-  streaming::PipelineOptions pipeline_options(const ImageFiles& image, const CaseWishes& wishes) const;
+  tiles::PipelineOptions pipeline_options(const ImageFiles& image, const CaseWishes& wishes) const;
   void make_engine(kernels::Element precision);
   CasePlan plan_with(kernels::Element precision, const ImageFiles& image, const CaseWishes& wishes,
                      std::int64_t memory_limit);

@@ -4,7 +4,7 @@
 #include <cmath>
 #include <cstdio>
 
-#include "imaging/orientation.h"
+#include "image/orientation.h"
 
 namespace e2enet::evaluate {
 namespace {

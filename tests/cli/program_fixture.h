@@ -18,8 +18,8 @@
 #include <string>
 #include <vector>
 
-#include "imaging/nifti_reader.h"
-#include "imaging/nifti_writer.h"
+#include "image/formats/nifti/nifti_reader.h"
+#include "image/formats/nifti/nifti_writer.h"
 #include "support/sanitizers.h"
 
 namespace e2enet::test {

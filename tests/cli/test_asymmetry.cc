@@ -6,12 +6,13 @@
 #include <string>
 
 #include "cli/asymmetry.h"
-#include "cli/label_sides.h"
 #include "program_fixture.h"
+#include "report/label_sides.h"
 
 namespace {
 
 using namespace e2enet::cli;
+using namespace e2enet::report;
 using e2enet::test::read_file;
 using e2enet::test::Result;
 using e2enet::test::Workshop;

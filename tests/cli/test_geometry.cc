@@ -9,10 +9,10 @@
 #include <string>
 #include <vector>
 
-#include "cli/anatomical_view.h"
-#include "imaging/nifti_writer.h"
-#include "imaging/orientation.h"
+#include "image/formats/nifti/nifti_writer.h"
+#include "image/orientation.h"
 #include "program_fixture.h"
+#include "report/anatomical_view.h"
 
 namespace {
 
@@ -74,7 +74,7 @@ TEST_CASE("the preview's sides are those of the labels, for any rotation and she
   for (int round = 0; round < 10000; ++round) {
     geometry.affine = random_affine(random, round % 2 == 1);
     const std::string code = e2enet::imaging::orientation_code(geometry.affine);
-    const e2enet::cli::AnatomicalView view(geometry);
+    const e2enet::report::AnatomicalView view(geometry);
     for (std::size_t world = 0; world < 3; ++world) {
       const auto file = static_cast<std::size_t>(view.file_axis[world]);
       REQUIRE(code[file] == (view.flipped[world] ? negative : positive)[world]);

@@ -10,15 +10,16 @@
 #include <string>
 #include <vector>
 
-#include "cli/label_colors.h"
-#include "cli/preview.h"
-#include "cli/stroke_font.h"
-#include "imaging/slice_source.h"
+#include "image/slice_source.h"
 #include "program_fixture.h"
+#include "report/label_colors.h"
+#include "report/preview.h"
+#include "report/stroke_font.h"
 
 namespace {
 
 using namespace e2enet::cli;
+using namespace e2enet::report;
 using e2enet::Affine;
 using e2enet::Geometry;
 using e2enet::test::Workshop;

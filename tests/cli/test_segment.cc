@@ -8,7 +8,7 @@
 #include <string>
 
 #include "base/parallel.h"
-#include "imaging/nifti_reader.h"
+#include "image/formats/nifti/nifti_reader.h"
 #include "program_fixture.h"
 #include "support/paths.h"
 

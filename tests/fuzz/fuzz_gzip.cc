@@ -11,7 +11,7 @@
 #include <vector>
 
 #include "e2enet/error.h"
-#include "imaging/nifti_reader.h"
+#include "image/formats/nifti/nifti_reader.h"
 #include "input_bytes.h"
 #include "input_file.h"
 

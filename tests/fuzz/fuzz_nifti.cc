@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "e2enet/error.h"
-#include "imaging/nifti_reader.h"
+#include "image/formats/nifti/nifti_reader.h"
 #include "input_file.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* bytes, std::size_t size) {

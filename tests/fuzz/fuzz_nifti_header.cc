@@ -8,7 +8,7 @@
 #include <string>
 
 #include "e2enet/error.h"
-#include "imaging/nifti_header.h"
+#include "image/formats/nifti/nifti_header.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* bytes, std::size_t size) {
   using namespace e2enet::imaging;

@@ -14,7 +14,7 @@
 #include <string>
 #include <vector>
 
-#include "imaging/nifti_writer.h"
+#include "image/formats/nifti/nifti_writer.h"
 #include "model/random_model.h"
 
 namespace {

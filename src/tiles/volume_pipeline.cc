@@ -1,0 +1,347 @@
+#include "tiles/volume_pipeline.h"
+
+#include <algorithm>
+#include <chrono>
+#include <cstring>
+#include <string>
+
+#include "base/checked_size.h"
+#include "base/parallel.h"
+#include "e2enet/error.h"
+#include "labels/components.h"
+
+namespace e2enet::tiles {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
+
+imaging::NormalizationScheme scheme_of(model::NormalizationScheme scheme) {
+  switch (scheme) {
+    case model::NormalizationScheme::ct:
+      return imaging::NormalizationScheme::ct;
+    case model::NormalizationScheme::ct2:
+      return imaging::NormalizationScheme::ct2;
+    case model::NormalizationScheme::none:
+      return imaging::NormalizationScheme::none;
+    case model::NormalizationScheme::non_ct:
+      return imaging::NormalizationScheme::non_ct;
+  }
+  throw Error(ErrorCode::internal, "a normalisation scheme that preprocessing does not know");
+}
+
+// Where finished label planes go: straight to the sink when they are the image's slices in order and nobody needs the
+// volume as a whole, into a label volume otherwise.
+class LabelCollector {
+ public:
+  LabelCollector(const imaging::LabelExport& exporter, const Shape& image, const std::vector<int>& largest_component,
+                 std::int64_t first_plane_slice, LabelSink& sink)
+      : exporter_(exporter), image_(image), components_(largest_component), sink_(sink) {
+    bool ascending = false;
+    in_order_ = exporter.planes_are_file_slices(&ascending) && ascending && components_.empty();
+    first_plane_slice_ = first_plane_slice;
+    if (!in_order_) {
+      volume_ = AlignedBuffer(checked_size("the label volume", image[0], image[1], image[2], sizeof(std::uint16_t)),
+                              "the label volume");
+    }
+  }
+
+  std::int64_t slice_size() const { return image_[1] * image_[2]; }
+
+  // Planes [first, first + count) of the cropped volume, one after the other.
+  void add(std::int64_t first, std::int64_t count, const std::uint16_t* planes) {
+    if (!in_order_) {
+      for (std::int64_t i = 0; i < count; ++i)
+        exporter_.place(first + i, planes + i * exporter_.plane_size(), volume());
+      return;
+    }
+    write_background(first_plane_slice_ + first);
+    slices_.assign(checked_count<std::uint16_t>("slices of labels", count, slice_size()), 0);
+    const std::int64_t first_voxel = (first_plane_slice_ + first) * slice_size();
+    for (std::int64_t i = 0; i < count; ++i) {
+      exporter_.place(first + i, planes + i * exporter_.plane_size(), slices_.data(), first_voxel);
+    }
+    sink_.consume(next_slice_, count, slices_.data());
+    next_slice_ += count;
+  }
+
+  void finish() {
+    if (in_order_) {
+      write_background(image_[0]);
+      return;
+    }
+    if (!components_.empty()) imaging::keep_largest_components(volume(), image_, components_);
+    sink_.consume(0, image_[0], volume());
+  }
+
+ private:
+  std::uint16_t* volume() { return reinterpret_cast<std::uint16_t*>(volume_.data()); }
+
+  void write_background(std::int64_t up_to) {
+    if (next_slice_ >= up_to) return;
+    slices_.assign(std::size_t(slice_size()), 0);
+    for (; next_slice_ < up_to; ++next_slice_) sink_.consume(next_slice_, 1, slices_.data());
+  }
+
+  const imaging::LabelExport& exporter_;
+  Shape image_;
+  const std::vector<int>& components_;
+  LabelSink& sink_;
+  bool in_order_ = false;
+  std::int64_t first_plane_slice_ = 0;
+  std::int64_t next_slice_ = 0;
+  std::vector<std::uint16_t> slices_;
+  AlignedBuffer volume_;
+};
+
+// Turns finished slices of probabilities into label planes as soon as all that a plane needs is there.
+class ExportSlices : public SliceSink {
+ public:
+  ExportSlices(const imaging::LabelExport& exporter, const imaging::PreprocessPlan& plan, LabelCollector& collector,
+               std::vector<float>* probabilities, int threads)
+      : exporter_(exporter), collector_(collector), probabilities_(probabilities), threads_(threads) {
+    class_stride_ = plan.shape()[1] * plan.shape()[2];
+    slice_size_ = class_stride_ * exporter.classes();
+    image_voxels_ = plan.geometry().voxels();
+    for (int i = 0; i < threads; ++i) workspaces_.emplace_back(exporter);
+    if (probabilities_)
+      plane_probabilities_.resize(
+          checked_count<float>("planes of probabilities", threads, exporter.classes(), exporter.plane_size()));
+  }
+
+  void consume(const FinishedSlices& slices) override {
+    const Clock::time_point start = Clock::now();
+    std::int64_t end = next_plane_;
+    while (end < exporter_.planes() && last_needed(end) < slices.end()) ++end;
+    const auto slice = [&](std::int64_t d) { return d < slices.begin() ? kept_.data() : slices.slice(int(d)); };
+    // Some planes at a time: their labels wait for the sink.
+    const std::int64_t batch = std::max<std::int64_t>(threads_, 16);
+    while (next_plane_ < end) {
+      const std::int64_t count = std::min(batch, end - next_plane_);
+      labels_.resize(checked_count<std::uint16_t>("planes of labels", count, exporter_.plane_size()));
+      run_team(threads_, [&](const Worker& worker) {
+        worker.for_each(count, [&](std::int64_t i) { export_plane(next_plane_ + i, i, slice, worker.thread()); });
+      });
+      collector_.add(next_plane_, count, labels_.data());
+      next_plane_ += count;
+    }
+    // A plane to come may lie between the last of these slices and the first of the next.
+    kept_.assign(slices.slice(slices.end() - 1), slices.slice(slices.end() - 1) + slice_size_);
+    seconds_ += seconds_since(start);
+  }
+
+  double seconds() const { return seconds_; }
+
+ private:
+  std::int64_t last_needed(std::int64_t plane) const {
+    const auto needed = exporter_.needed(plane);
+    return needed.first + needed.count - 1;
+  }
+
+  template <typename Slice>
+  void export_plane(std::int64_t plane, std::int64_t index, const Slice& slice, int thread) {
+    const auto needed = exporter_.needed(plane);
+    const float* planes[2] = {slice(needed.first), slice(needed.first + needed.count - 1)};
+    const std::int64_t plane_size = exporter_.plane_size();
+    float* probabilities = probabilities_
+                               ? plane_probabilities_.data() + std::int64_t{thread} * exporter_.classes() * plane_size
+                               : nullptr;
+    exporter_.plane(plane, planes, class_stride_, 0, workspaces_[std::size_t(thread)],
+                    labels_.data() + index * plane_size, probabilities);
+    for (std::int64_t c = 0; probabilities && c < exporter_.classes(); ++c) {
+      exporter_.place(plane, probabilities + c * plane_size, probabilities_->data() + c * image_voxels_);
+    }
+  }
+
+  const imaging::LabelExport& exporter_;
+  LabelCollector& collector_;
+  std::vector<float>* probabilities_;
+  int threads_;
+  std::int64_t class_stride_ = 0;
+  std::int64_t slice_size_ = 0;
+  std::int64_t image_voxels_ = 0;
+  std::int64_t next_plane_ = 0;
+  std::vector<imaging::LabelExport::Workspace> workspaces_;
+  std::vector<float> plane_probabilities_;
+  std::vector<std::uint16_t> labels_;
+  std::vector<float> kept_;
+  double seconds_ = 0;
+};
+
+// The volume that the network sees, prepared as it is asked for.
+class WindowInput : public InputVolume {
+ public:
+  explicit WindowInput(imaging::PreparedWindow& window) : window_(window) {}
+  Slices slices(int begin, int end) override {
+    const Clock::time_point start = Clock::now();
+    const float* data = window_.slices(begin, end);
+    seconds_ += seconds_since(start);
+    return {data, std::ptrdiff_t{window_.channel_stride()}};
+  }
+  double seconds() const { return seconds_; }
+
+ private:
+  imaging::PreparedWindow& window_;
+  double seconds_ = 0;
+};
+
+void report(const ProgressCallback& progress, Progress::Stage stage, std::int64_t done, std::int64_t total,
+            double left) {
+  if (progress && !progress({stage, done, total, left})) throw Error(ErrorCode::cancelled, "cancelled by the caller");
+}
+
+// All background, with probability 1 where probabilities are wanted.
+void write_empty(const Geometry& geometry, int classes, bool regions, bool probabilities, LabelSink& sink,
+                 PipelineResult& result) {
+  const std::vector<std::uint16_t> slice(std::size_t(geometry.shape[1] * geometry.shape[2]), 0);
+  for (std::int64_t k = 0; k < geometry.shape[0]; ++k) sink.consume(k, 1, slice.data());
+  if (!probabilities) return;
+  result.probabilities.assign(checked_count<float>("the probabilities", classes, geometry.voxels()), 0.0f);
+  if (!regions) std::fill_n(result.probabilities.begin(), geometry.voxels(), 1.0f);
+}
+
+}  // namespace
+
+imaging::PreprocessingConfiguration preprocessing_configuration(const model::Configuration& configuration) {
+  const model::Preprocessing& source = configuration.preprocessing;
+  imaging::PreprocessingConfiguration preprocessing;
+  if (source.spacing) preprocessing.spacing = *source.spacing;
+  preprocessing.transpose_forward = source.transpose_forward;
+  preprocessing.orientation = source.orientation;
+  for (const model::Normalization& channel : source.normalization) {
+    imaging::ChannelNormalization normalization;
+    normalization.scheme = scheme_of(channel.scheme);
+    normalization.clip_low = channel.clip_low;
+    normalization.clip_high = channel.clip_high;
+    normalization.mean = channel.mean;
+    normalization.sd = channel.standard_deviation;
+    normalization.use_mask = channel.use_mask;
+    preprocessing.normalization.push_back(normalization);
+  }
+  return preprocessing;
+}
+
+imaging::LabelRule label_rule(const model::Configuration& configuration) {
+  imaging::LabelRule rule;
+  rule.regions = configuration.output == model::OutputKind::sigmoid;
+  rule.region_order = configuration.region_order;
+  return rule;
+}
+
+std::vector<int> largest_component_labels(const model::Configuration& configuration, LargestComponent wanted) {
+  switch (wanted) {
+    case LargestComponent::model:
+      return configuration.largest_component;
+    case LargestComponent::none:
+      return {};
+    case LargestComponent::all: {
+      std::vector<int> labels;
+      for (const auto& [value, name] : configuration.labels) {
+        if (value != 0) labels.push_back(value);
+      }
+      return labels;
+    }
+  }
+  throw Error(ErrorCode::invalid_argument, "largest_component: expected model, none or all, found the number " +
+                                               std::to_string(static_cast<int>(wanted)));
+}
+
+int largest_label(const model::Configuration& configuration) {
+  return label_rule(configuration).largest_label(configuration.architecture.classes);
+}
+
+PipelineResult segment_volume(engine::Engine& engine, const Geometry& geometry,
+                              const std::vector<imaging::SliceSource*>& channels, const PipelineOptions& options,
+                              LabelSink& sink, const ProgressCallback& progress) {
+  const model::Configuration& configuration = engine.network().configuration();
+  const int classes = configuration.architecture.classes;
+  if (int(channels.size()) != configuration.architecture.input_channels) {
+    throw Error(ErrorCode::invalid_image, "the image's channels: expected " +
+                                              std::to_string(configuration.architecture.input_channels) +
+                                              " as the model has, found " + std::to_string(channels.size()));
+  }
+  PipelineResult result;
+  Clock::time_point start = Clock::now();
+  if (keeps_image(options.holding)) {
+    for (imaging::SliceSource* channel : channels) channel->keep();
+  }
+  // Surveying is the first half of the stage.
+  constexpr std::int64_t kSteps = 200;
+  const auto report_pass = [&](std::int64_t first_step) {
+    return [&progress, first_step](std::int64_t done, std::int64_t total) {
+      report(progress, Progress::Stage::prepare, first_step + done * (kSteps / 2) / total, kSteps, -1);
+    };
+  };
+  report(progress, Progress::Stage::prepare, 0, kSteps, -1);
+  const imaging::PreprocessingConfiguration preprocessing = preprocessing_configuration(configuration);
+  imaging::SurveyOptions survey_options = imaging::PreprocessPlan::survey_options(geometry, preprocessing);
+  survey_options.region = options.region;
+  survey_options.threads = options.threads;
+  survey_options.pass.read_ahead = options.read_ahead;
+  survey_options.pass.progress = report_pass(0);
+  imaging::Survey survey = imaging::survey_image(channels, survey_options);
+  const auto forget_image = [&] {
+    for (imaging::SliceSource* channel : channels) channel->forget();
+  };
+  if (survey.empty()) {
+    if (options.holding == Holding::image_while_preparing) forget_image();
+    result.empty_image = true;
+    write_empty(geometry, classes, configuration.output == model::OutputKind::sigmoid, options.probabilities, sink,
+                result);
+    return result;
+  }
+  const imaging::PreprocessPlan plan(geometry, survey, preprocessing);
+  result.network_shape = plan.shape();
+  const Extent3 volume{int(plan.shape()[0]), int(plan.shape()[1]), int(plan.shape()[2])};
+  imaging::PassOptions pass;
+  pass.read_ahead = options.read_ahead;
+  pass.progress = report_pass(kSteps / 2);
+  imaging::Preprocessed prepared;
+  std::optional<imaging::PreparedWindow> prepared_window;
+  std::optional<WindowInput> window_input;
+  if (options.holding == Holding::window) {
+    prepared_window.emplace(plan, channels, survey, std::min(engine.plan().patch[0], volume[0]), options.threads, pass);
+    window_input.emplace(*prepared_window);
+  } else {
+    prepared = imaging::preprocess(plan, channels, survey, {1, 1, 1}, options.threads, pass);
+  }
+  if (options.holding == Holding::image_while_preparing) forget_image();
+  result.prepare_seconds = seconds_since(start);
+  report(progress, Progress::Stage::prepare, kSteps, kSteps, -1);
+
+  SlidingWindow window(engine, options.tiling, volume);
+  result.runs = window.runs();
+  const imaging::LabelExport exporter(plan, label_rule(configuration), classes);
+  LabelCollector collector(exporter, geometry.shape, options.largest_component, plan.box().begin[0], sink);
+  if (options.probabilities) {
+    // Outside the crop there is background.
+    result.probabilities.assign(checked_count<float>("the probabilities", classes, geometry.voxels()), 0.0f);
+    if (configuration.output == model::OutputKind::softmax)
+      std::fill_n(result.probabilities.begin(), geometry.voxels(), 1.0f);
+  }
+  ExportSlices exported(exporter, plan, collector, options.probabilities ? &result.probabilities : nullptr,
+                        options.threads);
+
+  start = Clock::now();
+  const auto after_tile = [&](std::int64_t done, std::int64_t total) {
+    const double left = done ? seconds_since(start) / double(done) * double(total - done) : -1;
+    return !progress || progress({Progress::Stage::segment, done, total, left});
+  };
+  if (window_input) {
+    window.run(*window_input, exported, after_tile);
+    result.prepare_seconds += window_input->seconds();
+  } else {
+    window.run(prepared.channel(0), exported, after_tile);
+  }
+  result.export_seconds = exported.seconds();
+  result.network_seconds = seconds_since(start) - result.export_seconds - (window_input ? window_input->seconds() : 0);
+  report(progress, Progress::Stage::export_labels, 0, 1, -1);
+  start = Clock::now();
+  collector.finish();
+  result.export_seconds += seconds_since(start);
+  report(progress, Progress::Stage::export_labels, 1, 1, 0);
+  return result;
+}
+
+}  // namespace e2enet::tiles

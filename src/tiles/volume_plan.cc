@@ -1,0 +1,58 @@
+#include "tiles/volume_plan.h"
+
+#include <algorithm>
+
+#include "e2enet/error.h"
+#include "prepare/preprocess.h"
+
+namespace e2enet::tiles {
+
+const char* holding_name(Holding holding) {
+  switch (holding) {
+    case Holding::image:
+      return "image in memory";
+    case Holding::image_while_preparing:
+      return "image in memory while preparing";
+    case Holding::prepared:
+      return "image read twice";
+    case Holding::window:
+      return "image prepared a few slices at a time";
+  }
+  throw Error(ErrorCode::internal, "a holding without a name");
+}
+
+bool reads_ahead(Holding holding, int threads) { return threads > 1 && !keeps_image(holding); }
+
+std::vector<PlannedHolding> possible_holdings(const engine::Engine& engine, std::int64_t process,
+                                              const Geometry& geometry, const PipelineOptions& options,
+                                              const CallerNeeds& needs) {
+  std::vector<Holding> possible;
+  if (needs.image_afterwards()) possible.push_back(Holding::image);
+  possible.push_back(Holding::image_while_preparing);
+  possible.push_back(Holding::prepared);
+  if (imaging::PreparedWindow::possible(network_frame(engine.network().configuration(), geometry))) {
+    possible.push_back(Holding::window);
+  }
+  std::vector<PlannedHolding> holdings;
+  for (const Holding holding : possible) {
+    PipelineOptions with = options;
+    with.holding = holding;
+    with.read_ahead = reads_ahead(holding, options.threads);
+    holdings.push_back({holding, estimate_memory(engine, process, geometry, with, needs)});
+  }
+  return holdings;
+}
+
+const PlannedHolding* fastest_within(const std::vector<PlannedHolding>& holdings, std::int64_t limit) {
+  const auto found = std::find_if(holdings.begin(), holdings.end(),
+                                  [&](const PlannedHolding& one) { return one.memory.peak() <= limit; });
+  return found == holdings.end() ? nullptr : &*found;
+}
+
+const PlannedHolding& smallest(const std::vector<PlannedHolding>& holdings) {
+  return *std::min_element(holdings.begin(), holdings.end(), [](const PlannedHolding& a, const PlannedHolding& b) {
+    return a.memory.peak() < b.memory.peak();
+  });
+}
+
+}  // namespace e2enet::tiles

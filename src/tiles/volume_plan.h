@@ -1,0 +1,36 @@
+// How much of a volume is held in memory at a time: every way of doing it that there is, what each takes, and the
+// fastest that fits. Decides only; volume_pipeline.h does it. All give the same labels, bit for bit.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "tiles/memory_estimate.h"
+
+namespace e2enet::tiles {
+
+// For people: "image in memory while preparing".
+const char* holding_name(Holding holding);
+
+// Whether the next slices are read on a thread of their own (PipelineOptions::read_ahead). That pays where the file is
+// unpacked while slices are resampled; an image in memory is there before that (docs/volumes.md has the figures).
+bool reads_ahead(Holding holding, int threads);
+
+// One way of doing it and its memory. Whoever does it reads ahead as reads_ahead() says.
+struct PlannedHolding {
+  Holding holding = Holding::prepared;
+  MemoryEstimate memory;
+};
+
+// The ways that this volume allows, fastest first. Arguments and errors as of estimate_memory().
+std::vector<PlannedHolding> possible_holdings(const engine::Engine& engine, std::int64_t process,
+                                              const Geometry& geometry, const PipelineOptions& options,
+                                              const CallerNeeds& needs);
+
+// The first whose peak is within `limit` bytes, or null where none is.
+const PlannedHolding* fastest_within(const std::vector<PlannedHolding>& holdings, std::int64_t limit);
+
+// The one with the smallest peak. `holdings` must not be empty.
+const PlannedHolding& smallest(const std::vector<PlannedHolding>& holdings);
+
+}  // namespace e2enet::tiles
