@@ -1,19 +1,37 @@
-/* e2enet for programs in C, and for languages that call C. The same library as e2enet.h, with errors as return values.
+/* e2enet for programs in C, and for languages that call C: all of the C++ API, with errors as return values. What may
+ * change between versions is said in docs/api-stability.md: objects are opaque, options are set by name, and structures
+ * that a caller fills in do not grow.
  *
  *   e2enet_model* model = NULL;
  *   e2enet_segmenter* segmenter = NULL;
+ *   e2enet_image* image = NULL;
+ *   e2enet_request* request = NULL;
  *   if (e2enet_model_load("model.safetensors", &model) != E2ENET_OK ||
  *       e2enet_segmenter_create(model, NULL, &segmenter) != E2ENET_OK ||
- *       e2enet_segment(segmenter, &image, labels, NULL, NULL, NULL) != E2ENET_OK) {
+ *       e2enet_image_open(&path, 1, &image) != E2ENET_OK || e2enet_request_create(&request) != E2ENET_OK ||
+ *       e2enet_request_set_labels_file(request, "labels.nii.gz") != E2ENET_OK ||
+ *       e2enet_segment(segmenter, image, request, NULL) != E2ENET_OK) {
  *     fprintf(stderr, "%s\n", e2enet_last_error());
  *   }
+ *   e2enet_request_free(request);
+ *   e2enet_image_free(image);
  *   e2enet_segmenter_free(segmenter);
  *   e2enet_model_free(model);
+ *
+ * Every function that gives an object back sets the pointer to NULL first, and to the object only on success; each has
+ * a
+ * ..._free() that allows NULL. Texts and arrays that a function returns are valid as long as the object that they come
+ * from, unless said otherwise. Axis order is D, H, W (depth, height, width; D is the slowest in memory, and the k of a
+ * NIfTI file), lengths are mm.
  */
 #ifndef E2ENET_E2ENET_C_H_
 #define E2ENET_E2ENET_C_H_
 
+#include <stddef.h>
 #include <stdint.h>
+
+#include "e2enet/export.h"
+#include "e2enet/version.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -35,76 +53,211 @@ typedef enum e2enet_status {
 
 /* One line on what the last call of this thread that did not return E2ENET_OK found wrong; "" if none ever did. Valid
  * until the next call that fails in this thread. */
-const char* e2enet_last_error(void);
+E2ENET_API const char* e2enet_last_error(void);
 
-/* A loaded, checked model: immutable, any number of threads may use it at once. */
+/* ---- A model: immutable, any number of threads may use one at once. ---- */
 typedef struct e2enet_model e2enet_model;
 
-/* Reads a model file. On success *model must be given to e2enet_model_free(); on failure it is NULL. */
-e2enet_status e2enet_model_load(const char* path, e2enet_model** model);
-/* NULL is allowed. Segmenters made from the model stay valid. */
-void e2enet_model_free(e2enet_model* model);
+E2ENET_API e2enet_status e2enet_model_load(const char* path, e2enet_model** model);
+/* From the bytes of a model file, which are not needed afterwards. `name` stands for it in messages. */
+E2ENET_API e2enet_status e2enet_model_from_bytes(const void* bytes, size_t count, const char* name,
+                                                 e2enet_model** model);
+/* Segmenters made from the model stay valid. */
+E2ENET_API void e2enet_model_free(e2enet_model* model);
 
-int e2enet_model_input_channels(const e2enet_model* model);
-int e2enet_model_classes(const e2enet_model* model);
+E2ENET_API int e2enet_model_input_channels(const e2enet_model* model);
+E2ENET_API int e2enet_model_classes(const e2enet_model* model);
+E2ENET_API int e2enet_model_largest_label(const e2enet_model* model);
 /* Depth, height, width in voxels. */
-void e2enet_model_patch_size(const e2enet_model* model, int patch_size[3]);
-/* The name of a label value, or NULL if the model has no such label. Valid as long as the model. */
-const char* e2enet_model_label_name(const e2enet_model* model, int value);
+E2ENET_API void e2enet_model_patch_size(const e2enet_model* model, int patch_size[3]);
+/* The name of a label value, or NULL if the model has no such label. 0 is the background. */
+E2ENET_API const char* e2enet_model_label_name(const e2enet_model* model, int value);
+E2ENET_API int64_t e2enet_model_parameters(const e2enet_model* model);
+/* Of one patch, in the two conventions of docs/flops.md; 0 where they cannot be counted. */
+E2ENET_API double e2enet_model_flops_paper(const e2enet_model* model);
+E2ENET_API double e2enet_model_flops_executed(const e2enet_model* model);
+/* What `e2enet info --json` says of a model: configuration, labels, layers with their densities, parameters, FLOPs.
+ * Valid until the next call for this model. NULL on failure. */
+E2ENET_API const char* e2enet_model_json(e2enet_model* model);
 
+/* ---- An image. One thread at a time. ---- */
+typedef struct e2enet_image e2enet_image;
+
+/* The type of one voxel in memory, in this machine's byte order. */
+typedef enum e2enet_scalar_type {
+  E2ENET_UINT8 = 0,
+  E2ENET_INT8 = 1,
+  E2ENET_UINT16 = 2,
+  E2ENET_INT16 = 3,
+  E2ENET_UINT32 = 4,
+  E2ENET_INT32 = 5,
+  E2ENET_UINT64 = 6,
+  E2ENET_INT64 = 7,
+  E2ENET_FLOAT32 = 8,
+  E2ENET_FLOAT64 = 9
+} e2enet_scalar_type;
+
+/* Files of one channel each. Headers are read and checked, no voxel is. */
+E2ENET_API e2enet_status e2enet_image_open(const char* const* paths, int channels, e2enet_image** image);
+
+/* Arrays in the caller's memory, which must stay as they are while the image is in use; nothing is copied as a whole.
+ * `affine`: row-major, (w, h, d, 1) to mm: to the right, to the front, upwards; E2ENET_INVALID_ARGUMENT where its
+ * columns are zero or not independent. `strides`: bytes from a voxel to the next along D, H, W, of all channels;
+ * negative where an axis runs backwards; NULL: without gaps, W fastest. */
+E2ENET_API e2enet_status e2enet_image_from_arrays(const int64_t shape[3], const double spacing[3],
+                                                  const double affine[16], const void* const* channels,
+                                                  int channel_count, e2enet_scalar_type type, const int64_t strides[3],
+                                                  const char* name, e2enet_image** image);
+
+/* Gives slices [first, first + count) of a channel as float32, W fastest; 0 on success, anything else ends the work
+ * (E2ENET_CANNOT_READ). Called on the thread that called e2enet_segment(); slices ascend, and each pass over the image
+ * begins at 0 again. */
+typedef int (*e2enet_slice_reader)(void* context, int channel, int64_t first, int64_t count, float* values);
+E2ENET_API e2enet_status e2enet_image_from_slices(const int64_t shape[3], const double spacing[3],
+                                                  const double affine[16], int channels, e2enet_slice_reader reader,
+                                                  void* context, const char* name, e2enet_image** image);
+E2ENET_API void e2enet_image_free(e2enet_image* image);
+
+E2ENET_API int e2enet_image_channels(const e2enet_image* image);
+/* Any of the three may be NULL. */
+E2ENET_API void e2enet_image_geometry(const e2enet_image* image, int64_t shape[3], double spacing[3],
+                                      double affine[16]);
+/* What the image says of itself that its user should know, a line each, warnings beginning with "warning: "; "" where
+ * nothing. */
+E2ENET_API const char* e2enet_image_remarks(const e2enet_image* image);
+/* Slices [first, first + count) of a channel as float32. */
+E2ENET_API e2enet_status e2enet_image_read(e2enet_image* image, int channel, int64_t first, int64_t count,
+                                           float* values);
+
+/* ---- How to segment. ---- */
+typedef struct e2enet_options e2enet_options;
+
+enum { E2ENET_PRECISION_F32 = 0, E2ENET_PRECISION_BF16 = 1, E2ENET_PRECISION_AUTOMATIC = 2 };
 /* Of which labels only the largest component (face-connected) is kept: those that the model names, none, all. */
-enum { E2ENET_LARGEST_COMPONENT_MODEL = 0, E2ENET_LARGEST_COMPONENT_ALL = 1, E2ENET_LARGEST_COMPONENT_NONE = 2 };
+enum { E2ENET_LARGEST_COMPONENT_MODEL = 0, E2ENET_LARGEST_COMPONENT_NONE = 1, E2ENET_LARGEST_COMPONENT_ALL = 2 };
 
-typedef struct e2enet_options {
-  int threads;           /* 0: as many as this process may use; more than that are not started. At most 4096 */
-  int bf16;              /* nonzero: features stored in bfloat16, half the memory */
-  double step;           /* distance of neighbouring tiles as a fraction of the patch, at most 1 and at least a voxel */
-  int mirror;            /* nonzero: average over mirrored copies of each tile */
-  int largest_component; /* one of E2ENET_LARGEST_COMPONENT_... */
-  int probabilities;     /* nonzero: e2enet_segment() can also give probabilities */
-  /* nonzero: take an image whose spacing is implausible (a field of view along an axis above 3 m, or below 5 mm with
-   * voxels below 0.1 mm, or more than ten times the model's spacing or less than a tenth of it), which is refused
-   * otherwise */
-  int allow_implausible_spacing;
-} e2enet_options;
+E2ENET_API e2enet_status e2enet_options_create(e2enet_options** options);
+E2ENET_API void e2enet_options_free(e2enet_options* options);
+/* The meanings are those of e2enet::Options (segmenter.h). Values are checked by e2enet_segmenter_create(). */
+E2ENET_API e2enet_status e2enet_options_set_threads(e2enet_options* options, int threads);
+E2ENET_API e2enet_status e2enet_options_set_precision(e2enet_options* options, int precision);
+E2ENET_API e2enet_status e2enet_options_set_step(e2enet_options* options, double step);
+E2ENET_API e2enet_status e2enet_options_set_mirror(e2enet_options* options, int mirror);
+E2ENET_API e2enet_status e2enet_options_set_largest_component(e2enet_options* options, int largest_component);
+E2ENET_API e2enet_status e2enet_options_set_allow_implausible_spacing(e2enet_options* options, int allow);
+/* Bytes of resident memory that the process may have at the most; 0: what it has and three quarters of what is free. */
+E2ENET_API e2enet_status e2enet_options_set_memory_limit(e2enet_options* options, int64_t bytes);
+/* The caller's own threads: must call body(body_context, 0) to body(body_context, threads - 1), each once and all at
+ * the same time, each on a thread of its own (one may be the calling one), and return when all have returned. */
+typedef void (*e2enet_parallel_for)(void* context, int threads, void (*body)(void* body_context, int thread),
+                                    void* body_context);
+E2ENET_API e2enet_status e2enet_options_set_parallel_for(e2enet_options* options, e2enet_parallel_for parallel_for,
+                                                         void* context);
 
-/* Fills in the defaults: 0, 0, 0.5, 0, 0, 0, 0. Call it before setting single fields: later versions may add some. */
-void e2enet_options_default(e2enet_options* options);
+/* ---- What is wanted of an image. ---- */
+typedef struct e2enet_request e2enet_request;
 
-/* A plan and its working memory. One thread at a time; several segmenters may share a model. */
-typedef struct e2enet_segmenter e2enet_segmenter;
-
-/* `options` NULL: the defaults. On success *segmenter must be given to e2enet_segmenter_free(); on failure it is NULL.
- */
-e2enet_status e2enet_segmenter_create(const e2enet_model* model, const e2enet_options* options,
-                                      e2enet_segmenter** segmenter);
-/* NULL is allowed. */
-void e2enet_segmenter_free(e2enet_segmenter* segmenter);
-
-typedef struct e2enet_image {
-  int64_t shape[3];  /* depth, height, width, 1 to 32767; voxel (d, h, w) is element (d * height + h) * width + w */
-  double spacing[3]; /* mm, in the same order */
-  /* row-major, (w, h, d, 1) to mm: to the right, to the front, upwards. It must be there: E2ENET_INVALID_ARGUMENT where
-   * its columns are zero or not independent. Where it contradicts the spacing, e2enet_segmenter_remarks() says so;
-   * distances go by the spacing, directions by the affine. */
-  double affine[16];
-  int channels;
-  const float* const* voxels; /* one pointer a channel */
-} e2enet_image;
-
-/* Called on the thread that called e2enet_segment(), at least once a tile. `stage` is 0 (prepare), 1 (segment) or 2
- * (export); `seconds_left` is below 0 while not known. Return 0 to cancel, anything else to go on. */
+E2ENET_API e2enet_status e2enet_request_create(e2enet_request** request);
+E2ENET_API void e2enet_request_free(e2enet_request* request);
+/* Segment only these voxels, half-open, D, H, W; background outside of it. */
+E2ENET_API e2enet_status e2enet_request_set_box(e2enet_request* request, const int64_t begin[3], const int64_t end[3]);
+/* One value a voxel, D, H, W order, `count` of them in all. Written while the work goes on: undefined when it fails. */
+E2ENET_API e2enet_status e2enet_request_set_labels(e2enet_request* request, uint16_t* labels, size_t count);
+/* (classes, D, H, W) values, `count` of them in all. */
+E2ENET_API e2enet_status e2enet_request_set_probabilities(e2enet_request* request, float* probabilities, size_t count);
+/* Takes slices [first_slice, first_slice + slices) of the labels from the first to the last; 0 on success, anything
+ * else ends the work (E2ENET_CANCELLED). Called on the thread that called e2enet_segment(). */
+typedef int (*e2enet_label_callback)(void* context, int64_t first_slice, int64_t slices, const uint16_t* labels);
+E2ENET_API e2enet_status e2enet_request_set_label_callback(e2enet_request* request, e2enet_label_callback callback,
+                                                           void* context);
+/* Called at least once a tile, on the thread that called e2enet_segment(). `stage` is 0 (prepare), 1 (segment), 2
+ * (export) or 3 (write); `seconds_left` is below 0 while not known. Return 0 to cancel, anything else to go on. */
 typedef int (*e2enet_progress)(void* context, int stage, int64_t done, int64_t total, double seconds_left);
+E2ENET_API e2enet_status e2enet_request_set_progress(e2enet_request* request, e2enet_progress progress, void* context);
+E2ENET_API e2enet_status e2enet_request_set_mean_intensities(e2enet_request* request, int wanted);
+/* Files get their names when everything else has been done, the labels' last. NULL or "": none. */
+E2ENET_API e2enet_status e2enet_request_set_labels_file(e2enet_request* request, const char* path);
+E2ENET_API e2enet_status e2enet_request_set_probabilities_file(e2enet_request* request, const char* path);
+E2ENET_API e2enet_status e2enet_request_set_preview_file(e2enet_request* request, const char* path);
 
-/* Segments an image. `labels` receives one value a voxel. `probabilities`, which may be NULL, receives (classes, depth,
- * height, width) values and needs a segmenter made with that option. `progress` may be NULL. When the call fails, what
- * is in `labels` and `probabilities` is as before. */
-e2enet_status e2enet_segment(e2enet_segmenter* segmenter, const e2enet_image* image, uint16_t* labels,
-                             float* probabilities, e2enet_progress progress, void* context);
+/* ---- Doing it. A segmenter holds a plan and its working memory; one thread at a time, several may share a model. ----
+ */
+typedef struct e2enet_segmenter e2enet_segmenter;
+typedef struct e2enet_segmentation e2enet_segmentation;
 
-/* What the last e2enet_segment() of this segmenter that succeeded found peculiar about the image's geometry, one line
- * each, ended by a newline; "" where nothing. Valid until the next call with this segmenter. */
-const char* e2enet_segmenter_remarks(const e2enet_segmenter* segmenter);
+/* `options` NULL: the defaults. */
+E2ENET_API e2enet_status e2enet_segmenter_create(const e2enet_model* model, const e2enet_options* options,
+                                                 e2enet_segmenter** segmenter);
+E2ENET_API void e2enet_segmenter_free(e2enet_segmenter* segmenter);
+/* How many threads are used. */
+E2ENET_API int e2enet_segmenter_threads(const e2enet_segmenter* segmenter);
+
+/* Does what the request says. `segmentation`, which may be NULL, is what was found out on the way. */
+E2ENET_API e2enet_status e2enet_segment(e2enet_segmenter* segmenter, const e2enet_image* image,
+                                        const e2enet_request* request, e2enet_segmentation** segmentation);
+E2ENET_API void e2enet_segmentation_free(e2enet_segmentation* segmentation);
+/* Nonzero: the image had no nonzero voxel, and everything is background. */
+E2ENET_API int e2enet_segmentation_empty_image(const e2enet_segmentation* segmentation);
+/* Label values with statistics: of the model but the background, and every other that occurred. The value number
+ * `index`, or -1. */
+E2ENET_API int e2enet_segmentation_label_count(const e2enet_segmentation* segmentation);
+E2ENET_API int e2enet_segmentation_label(const e2enet_segmentation* segmentation, int index);
+/* Of a label value; -1 where there are no statistics of it. */
+E2ENET_API int64_t e2enet_segmentation_voxels(const e2enet_segmentation* segmentation, int value);
+E2ENET_API double e2enet_segmentation_ml(const e2enet_segmentation* segmentation, int value);
+/* All of it as JSON: labels with names, voxels, mL and, where asked for, mean intensities; asymmetries; remarks;
+ * seconds; the way it was done. */
+E2ENET_API const char* e2enet_segmentation_json(const e2enet_segmentation* segmentation);
+
+/* How an image would be segmented, without reading a voxel. */
+typedef struct e2enet_forecast e2enet_forecast;
+E2ENET_API e2enet_status e2enet_segmenter_forecast(e2enet_segmenter* segmenter, const e2enet_image* image,
+                                                   const e2enet_request* request, e2enet_forecast** forecast);
+E2ENET_API void e2enet_forecast_free(e2enet_forecast* forecast);
+E2ENET_API int e2enet_forecast_fits(const e2enet_forecast* forecast);
+E2ENET_API int64_t e2enet_forecast_peak_bytes(const e2enet_forecast* forecast);
+E2ENET_API int64_t e2enet_forecast_smallest_limit_bytes(const e2enet_forecast* forecast);
+E2ENET_API int64_t e2enet_forecast_runs(const e2enet_forecast* forecast);
+E2ENET_API double e2enet_forecast_seconds(const e2enet_forecast* forecast);
+E2ENET_API const char* e2enet_forecast_json(const e2enet_forecast* forecast);
+
+/* ---- The bare network on patches, for devices and measurements. ---- */
+typedef struct e2enet_patch_runner e2enet_patch_runner;
+
+/* Of the options, threads, parallel_for and precision (f32, bf16) count. `patch` NULL: the model's own. `algorithm`
+ * NULL: "auto". */
+E2ENET_API e2enet_status e2enet_patch_runner_create(const e2enet_model* model, const e2enet_options* options,
+                                                    const int patch[3], const char* algorithm,
+                                                    e2enet_patch_runner** runner);
+E2ENET_API void e2enet_patch_runner_free(e2enet_patch_runner* runner);
+/* `patch` is (channels, D, H, W), already normalised; writes (classes, D, H, W) logits; NULL: they are thrown away. */
+E2ENET_API e2enet_status e2enet_patch_runner_run(e2enet_patch_runner* runner, const float* patch, float* logits);
+E2ENET_API int64_t e2enet_patch_runner_planned_bytes(const e2enet_patch_runner* runner);
+/* The steps of the last patch with kernel, density, FLOPs, bytes and seconds, as JSON. Valid until the next call for
+ * this runner. NULL on failure. */
+E2ENET_API const char* e2enet_patch_runner_json(e2enet_patch_runner* runner);
+
+/* ---- How good labels are. ---- */
+typedef struct e2enet_scores e2enet_scores;
+
+/* Two label volumes on the same voxels: Dice, normalised surface Dice at `tolerance` mm, 95% Hausdorff distance of
+ * every label value that occurs in either (docs/metrics.md). */
+E2ENET_API e2enet_status e2enet_evaluate(const uint16_t* prediction, const uint16_t* reference, const int64_t shape[3],
+                                         const double spacing[3], double tolerance, int threads,
+                                         e2enet_scores** scores);
+/* The same of two label files, which must lie at the same place. */
+E2ENET_API e2enet_status e2enet_evaluate_files(const char* prediction, const char* reference, double tolerance,
+                                               int threads, e2enet_scores** scores);
+E2ENET_API void e2enet_scores_free(e2enet_scores* scores);
+/* As `e2enet evaluate --json` writes one case: per label dice, nsd, hd95 (null where infinite, then "hd95_infinite"),
+ * voxels and mL of both. */
+E2ENET_API const char* e2enet_scores_json(const e2enet_scores* scores);
+
+/* ---- The machine. ---- */
+E2ENET_API const char* e2enet_instruction_set(void);
+E2ENET_API int e2enet_available_threads(void);
+E2ENET_API int64_t e2enet_resident_bytes(void);
+E2ENET_API int64_t e2enet_peak_resident_bytes(void);
 
 #ifdef __cplusplus
 }

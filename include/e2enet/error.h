@@ -4,6 +4,8 @@
 #include <stdexcept>
 #include <string>
 
+#include "e2enet/export.h"
+
 namespace e2enet {
 
 enum class ErrorCode {
@@ -18,8 +20,9 @@ enum class ErrorCode {
   internal,          // a defect of the library
 };
 
-// what() is one line: what failed, where (file and field), what was expected, what was found.
-class Error : public std::runtime_error {
+// what() is one line: what failed, where (file and field, or the name of the option or argument), what was expected,
+// what was found.
+class E2ENET_API Error : public std::runtime_error {
  public:
   Error(ErrorCode code, const std::string& message) : std::runtime_error(message), code_(code) {}
   ErrorCode code() const noexcept { return code_; }

@@ -1,20 +1,27 @@
-// Segmentation of a volume in memory.
+// Segmentation of an image: how it would be done, and doing it.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "e2enet/export.h"
+#include "e2enet/image.h"
 #include "e2enet/model.h"
+#include "e2enet/statistics.h"
 #include "e2enet/volume.h"
 
 namespace e2enet {
 
 enum class Precision {
   f32,
-  bf16,  // features are stored in bfloat16, arithmetic stays in float32: half the memory, about three decimal digits
+  bf16,       // features are stored in bfloat16, arithmetic stays in float32: half the memory, three decimal digits
+  automatic,  // f32, but bf16 for an image that does not fit into the memory limit otherwise
 };
 
 // Of which labels only the largest component (face-connected) is kept.
@@ -24,24 +31,34 @@ enum class LargestComponent {
   all,    // of every label but the background
 };
 
+// The caller's own threads: must call body(0) to body(threads - 1), each once and ALL AT THE SAME TIME, each on a
+// thread of its own (one of them may be the calling one), and return when all have returned. The bodies meet each other
+// in between, so a pool with fewer free threads than that would never come to an end. `body` does not throw.
+using ParallelFor = std::function<void(int threads, const std::function<void(int thread)>& body)>;
+
 struct Options {
   // 0: as many as this process may use (cores, affinity, a container's quota). More than that are not started: they
   // would only wait for each other, and no bit of a result depends on their number. At most 4096.
   int threads = 0;
+  // Where it is set, `threads` of it are used (0: as many as this process may use), and the library starts none.
+  ParallelFor parallel_for;
   Precision precision = Precision::f32;
   // Distance of neighbouring tiles as a fraction of the patch, at most 1 and at least one voxel along each axis.
   double step = 0.5;
   bool mirror = false;  // average over mirrored copies of each tile (the model's mirror axes): better, 2-8 times slower
   LargestComponent largest_component = LargestComponent::model;
-  bool probabilities = false;  // also return probabilities
   // A spacing with which the image's field of view along an axis is above 3 m, or below 5 mm with voxels below 0.1 mm,
   // or which is more than ten times the model's or less than a tenth of it, is most likely a mistaken unit: refused
   // unless this is set.
   bool allow_implausible_spacing = false;
+  // Bytes of resident memory that this process may have at the most while it segments, everything counted that it held
+  // before; 0: what it has and three quarters of what the machine has free. An image that cannot be done within it is
+  // refused before any work (ErrorCode::memory_limit).
+  std::int64_t memory_limit = 0;
 };
 
 struct Progress {
-  enum class Stage { prepare, segment, export_labels };
+  enum class Stage { prepare, segment, export_labels, write };
   Stage stage = Stage::prepare;
   std::int64_t done = 0;  // tiles in stage `segment`, steps otherwise
   std::int64_t total = 0;
@@ -53,43 +70,96 @@ struct Progress {
 // it as it is; all other exceptions of the library are Errors.
 using ProgressCallback = std::function<bool(const Progress&)>;
 
+struct Segmentation;
+
+// Takes slices [first_slice, first_slice + slices) of the labels, W fastest, from the image's first slice to its last,
+// on the thread that called segment().
+using LabelCallback = std::function<void(std::int64_t first_slice, std::int64_t slices, const std::uint16_t* labels)>;
+
+// What is wanted of an image. Files get their names when everything else has been done, the labels' last: where they
+// are, the image is finished. When segment() throws, none of them is there.
+struct Request {
+  std::optional<Box> box;         // segment only these voxels (D, H, W of the image); background outside of it
+  bool labels = true;             // in Segmentation::labels
+  bool probabilities = false;     // in Segmentation::probabilities
+  bool mean_intensities = false;  // in Segmentation::statistics; needs the image a second time
+  LabelCallback on_labels;
+  std::string labels_file;         // .nii, .nii.gz, .hdr or .img
+  std::string probabilities_file;  // the same; a 4D image, volume after volume one class
+  std::string preview_file;        // .png: three views with the labels in colour
+  // Called when all is computed and written, before any file gets its name. What it throws comes out of segment(), and
+  // no file is left.
+  std::function<void(const Segmentation&)> before_files_appear;
+};
+
+// How an image would be segmented, known before a voxel is read.
+struct Forecast {
+  bool fits = false;             // within the limit
+  std::int64_t limit_bytes = 0;  // Options::memory_limit, or what it stands for
+  std::int64_t peak_bytes = 0;   // resident memory of the process at the most, in this way
+  std::int64_t smallest_limit_bytes = 0;
+  std::string way;                       // the fastest within the limit, or the smallest: "image read twice"
+  Precision precision = Precision::f32;  // f32 or bf16
+  Shape network_shape{0, 0, 0};          // of the volume that the network sees, at most
+  std::int64_t runs = 0;                 // of the network: tiles times mirrored copies
+  double seconds_a_run = 0;              // measured now, on noise
+  double seconds_network = 0;            // for all of them; reading and writing come on top
+  struct Way {
+    std::string name;
+    std::int64_t peak_bytes = 0;
+  };
+  std::vector<Way> ways;  // all that there are, fastest first
+  // Bytes of each part, by name: "process", "image", "image_until_end", "surveying", "preparing", "prepared",
+  // "network", "probabilities", "exporting", "kept", "finishing". Parts of different stages do not add up.
+  std::vector<std::pair<std::string, std::int64_t>> memory;
+};
+
 struct Segmentation {
   Geometry geometry;                  // that of the image
-  std::vector<std::uint16_t> labels;  // one per voxel, D,H,W order
+  std::vector<std::uint16_t> labels;  // one per voxel, D,H,W order, if asked for; else empty
   std::vector<float> probabilities;   // (classes, D, H, W) at the image's resolution, if asked for; else empty
   bool empty_image = false;           // the image had no nonzero voxel: everything is background
-  // One line each: where spacing and affine contradict each other by more than 1%, or axes are not at right angles. The
-  // spacing is what was used for distances; the affine for directions (and Geometry::voxel_ml() for volumes).
-  std::vector<std::string> remarks;
+  // Of every label of the model but the background, and every other value that occurred.
+  std::map<int, LabelStatistics> statistics;
+  std::vector<Asymmetry> asymmetries;  // of the structures that have sides, as Model::side_pairs() lists them
+  // The image's, and where something was found while segmenting it.
+  std::vector<Remark> remarks;
+  std::string way;                       // how much was held of the image
+  Precision precision = Precision::f32;  // f32 or bf16
+  std::int64_t planned_peak_bytes = 0;   // of the process
+  std::int64_t runs = 0;                 // of the network
+  double seconds = 0;                    // all in all
+  double seconds_prepare = 0, seconds_network = 0, seconds_export = 0;
 };
 
 // Holds a plan and its working memory for one model. One Segmenter serves one thread at a time; several may share a
-// Model. The same input gives the same bits on every run and for every number of threads.
+// Model. The same input gives the same bits on every run, for every number of threads and every memory limit.
 //
 //   e2enet::Segmenter segmenter(e2enet::Model::load("model.safetensors"));
-//   e2enet::Segmentation result = segmenter.segment(image, [](const e2enet::Progress& p) {
-//     std::printf("%lld of %lld\n", (long long)p.done, (long long)p.total);
-//     return true;
-//   });
-class Segmenter {
+//   e2enet::Request request;
+//   request.labels_file = "labels.nii.gz";
+//   segmenter.segment(e2enet::Image::open("head.nii.gz"), request);
+class E2ENET_API Segmenter {
  public:
-  // Plans the network for the model's patch size and gets all memory that inference needs. The kernels are packed into
-  // memory of the Segmenter's own: a model that is handed over, or freed afterwards, takes no memory any more. Throws
-  // Error: invalid_argument, out_of_memory.
+  // Plans the network for the model's patch size and gets all memory that the network needs. The kernels are packed
+  // into memory of the Segmenter's own: a model that is handed over, or freed afterwards, takes no memory any more (but
+  // with Precision::automatic, which may pack them anew). Throws Error: invalid_argument (naming the option),
+  // out_of_memory.
   explicit Segmenter(Model model, const Options& options = {});
   ~Segmenter();
   Segmenter(Segmenter&&) noexcept;
   Segmenter& operator=(Segmenter&&) noexcept;
 
-  // The image must have the model's number of channels and 1 to 32767 voxels an axis; NaN counts as 0. The affine tells
-  // which way the axes run: one that does not (zero or dependent columns, as in a zeroed structure) is refused. Throws
-  // Error: invalid_argument (affine), invalid_image (all else, infinite voxels too), cancelled, out_of_memory.
-  Segmentation segment(const ImageView& image, const ProgressCallback& progress = {});
+  // The image must have the model's number of channels; NaN counts as 0. Throws Error: invalid_argument (a box outside
+  // of the image, a request that contradicts itself), invalid_image (all else, infinite voxels too), cannot_read,
+  // cannot_write, memory_limit, cancelled, out_of_memory.
+  Segmentation segment(const Image& image, const Request& request = {}, const ProgressCallback& progress = {});
 
-  // The bare network on one patch: `patch` is (channels, D, H, W) of the model's patch size, already normalised; writes
-  // (classes, D, H, W) logits. Throws Error: out_of_memory (where the system gives no thread).
-  void run_patch(const float* patch, float* logits);
+  // What segment() would do and take. Runs the network twice on noise the first time, to know its speed. Throws as
+  // segment(), but not for what does not fit.
+  Forecast forecast(const Image& image, const Request& request = {});
 
+  int threads() const;                      // that are used
   std::int64_t planned_peak_bytes() const;  // working memory of the network: features, scratch, packed weights
 
  private:

@@ -1,10 +1,9 @@
-// Volumes in memory and where they lie in the scanner's space.
+// Volumes and where they lie in the scanner's space.
 #pragma once
 
 #include <array>
 #include <cmath>
 #include <cstdint>
-#include <vector>
 
 namespace e2enet {
 
@@ -18,6 +17,15 @@ using Spacing = std::array<double, 3>;
 // Row-major 4x4 matrix from voxel indices (i, j, k, 1) - the file's order: i is w, j is h, k is d - to mm in NIfTI's
 // space: x to the right, y to the front, z upwards.
 using Affine = std::array<double, 16>;
+
+// Half-open range of voxels along D, H, W.
+struct Box {
+  Shape begin{0, 0, 0};
+  Shape end{0, 0, 0};
+
+  bool empty() const { return begin[0] >= end[0] || begin[1] >= end[1] || begin[2] >= end[2]; }
+  Shape size() const { return {end[0] - begin[0], end[1] - begin[1], end[2] - begin[2]}; }
+};
 
 // The affine says where voxels lie, and with it what is left and right and how large a voxel is; the spacing is what
 // resampling goes by. The two should agree (docs/volumes.md, "Orientation").
@@ -37,11 +45,13 @@ struct Geometry {
   }
 };
 
-// An image of one or more channels in the caller's memory. Each channel is a contiguous float32 volume of
-// geometry.shape.
-struct ImageView {
+// An axis-aligned volume that lies at the scanner's origin, its axes to the right, to the front and upwards.
+inline Geometry geometry_of(const Shape& shape, const Spacing& spacing) {
   Geometry geometry;
-  std::vector<const float*> channels;
-};
+  geometry.shape = shape;
+  geometry.spacing = spacing;
+  geometry.affine = {spacing[2], 0, 0, 0, 0, spacing[1], 0, 0, 0, 0, spacing[0], 0, 0, 0, 0, 1};
+  return geometry;
+}
 
 }  // namespace e2enet

@@ -1,162 +1,368 @@
 #include "e2enet/segmenter.h"
 
 #include <algorithm>
+#include <chrono>
 #include <cmath>
 #include <exception>
 #include <utility>
 
 #include "api/errors.h"
+#include "api/image.h"
+#include "api/image_checks.h"
+#include "api/patch.h"
+#include "api/request_files.h"
 #include "base/checked_size.h"
 #include "base/parallel.h"
-#include "e2enet/error.h"
-#include "engine/engine.h"
-#include "image/geometry.h"
-#include "image/slice_source.h"
-#include "tiles/memory_estimate.h"
+#include "base/process_memory.h"
+#include "labels/label_counter.h"
+#include "model/label_sides.h"
 #include "tiles/volume_pipeline.h"
+#include "tiles/volume_plan.h"
 
 namespace e2enet {
 namespace {
 
+using Clock = std::chrono::steady_clock;
+
 const Error kNoMemoryToPlan(ErrorCode::out_of_memory, "no memory to plan the network");
 const Error kNoMemoryToSegment(ErrorCode::out_of_memory, "no memory to segment an image of this size");
-const Error kNoMemoryToRun(ErrorCode::out_of_memory, "no memory to run a patch");
 
-plan::PlanOptions plan_options(const Options& options, const model::Configuration& configuration) {
-  const std::string problem = tiles::step_problem(options.step, configuration.architecture.patch_size);
+// What the program itself takes differs a little from one start to the next.
+constexpr std::int64_t kDifference = 1 << 20;
+
+void require_step(double step, const model::Triple& patch) {
+  const std::string problem = tiles::step_problem(step, patch);
   if (!problem.empty()) throw Error(ErrorCode::invalid_argument, "step: " + problem);
-  tiles::largest_component_labels(configuration, options.largest_component);  // refuses what is no choice
-  plan::PlanOptions plan;
-  plan.threads = usable_threads(options.threads);
-  plan.storage = options.precision == Precision::bf16 ? kernels::Element::bf16 : kernels::Element::f32;
-  return plan;
 }
 
-void check_geometry(const Geometry& geometry) {
-  constexpr std::int64_t kMostVoxelsOnAxis = 32767;
+// A memory size that is not below `bytes`, in whole MiB: "600M".
+std::string limit_text(std::int64_t bytes) {
+  constexpr std::int64_t kMiB = 1 << 20;
+  return std::to_string(bytes / kMiB + (bytes % kMiB != 0)) + "M";
+}
+
+void require_box_inside(const Box& box, const Image& image) {
+  const Shape& shape = image.geometry().shape;
   for (std::size_t axis = 0; axis < 3; ++axis) {
-    const std::string name = std::string("geometry, axis ") + "DHW"[axis];
-    if (geometry.shape[axis] < 1 || geometry.shape[axis] > kMostVoxelsOnAxis) {
-      throw Error(ErrorCode::invalid_image, name + ": expected 1 to " + std::to_string(kMostVoxelsOnAxis) +
-                                                " voxels, found " + std::to_string(geometry.shape[axis]));
-    }
-    if (!(geometry.spacing[axis] > 0) || !std::isfinite(geometry.spacing[axis])) {
-      throw Error(ErrorCode::invalid_image,
-                  name + ": expected a spacing in mm above 0, found " + std::to_string(geometry.spacing[axis]));
-    }
-  }
-  for (const double value : geometry.affine) {
-    if (!std::isfinite(value))
-      throw Error(ErrorCode::invalid_image, "geometry, affine: expected finite numbers, found another");
-  }
-  if (!imaging::usable(geometry.affine)) {
-    throw Error(
-        ErrorCode::invalid_argument,
-        "geometry, affine: expected a matrix from voxels to mm with three independent columns, found a determinant "
-        "of " +
-            std::to_string(geometry.voxel_ml() * 1000));
+    if (box.begin[axis] >= 0 && box.begin[axis] < box.end[axis] && box.end[axis] <= shape[axis]) continue;
+    throw Error(ErrorCode::invalid_argument, "box: expected a box within the image's " + std::to_string(shape[axis]) +
+                                                 " voxels along " + "DHW"[axis] + ", found " +
+                                                 std::to_string(box.begin[axis]) + ":" + std::to_string(box.end[axis]));
   }
 }
 
-class KeepLabels : public tiles::LabelSink {
+// Whether the label volume is needed as a whole.
+bool keeps_labels(const Request& request) {
+  return request.labels || request.mean_intensities || !request.preview_file.empty();
+}
+
+bool keeps_probabilities(const Request& request) {
+  return request.probabilities || !request.probabilities_file.empty();
+}
+
+// The labels on their way to all who want them.
+class LabelOutputs : public tiles::LabelSink {
  public:
-  KeepLabels(std::vector<std::uint16_t>& labels, const Shape& shape) : labels_(labels), slice_(shape[1] * shape[2]) {
-    labels_.resize(checked_count<std::uint16_t>("the labels", shape[0], shape[1], shape[2]));
+  LabelOutputs(const Request& request, const Shape& shape, RequestFiles& files)
+      : request_(request), slice_size_(shape[1] * shape[2]), files_(files) {
+    if (keeps_labels(request)) kept_.resize(checked_count<std::uint16_t>("the labels", shape[0], shape[1], shape[2]));
   }
   void consume(std::int64_t first_slice, std::int64_t slices, const std::uint16_t* labels) override {
-    std::copy_n(labels, slices * slice_, labels_.begin() + first_slice * slice_);
+    const std::int64_t count = slices * slice_size_;
+    counter_.count(labels, count);
+    if (!kept_.empty()) std::copy_n(labels, count, kept_.begin() + first_slice * slice_size_);
+    if (files_.takes_labels()) files_.append_labels(labels, count);
+    if (request_.on_labels) request_.on_labels(first_slice, slices, labels);
   }
+  const imaging::LabelCounter& counter() const { return counter_; }
+  std::vector<std::uint16_t>& kept() { return kept_; }
 
  private:
-  std::vector<std::uint16_t>& labels_;
-  std::int64_t slice_;
+  const Request& request_;
+  std::int64_t slice_size_;
+  RequestFiles& files_;
+  imaging::LabelCounter counter_;
+  std::vector<std::uint16_t> kept_;
+};
+
+// How an image will be done, known before a voxel is read; it may turn out smaller once its empty borders are cut off.
+struct CasePlan {
+  std::vector<tiles::PlannedHolding> holdings;  // that are possible, fastest first
+  tiles::PlannedHolding chosen;                 // the fastest within the limit, or the smallest where none is
+  bool fits = false;
+  std::int64_t limit = 0;
+  kernels::Element precision = kernels::Element::f32;
+  tiles::Extent3 network_extent{};
+  std::int64_t runs = 0;
 };
 
 }  // namespace
 
 struct Segmenter::Implementation {
-  Implementation(const Model& model, const Options& wanted)
-      : options(wanted), engine(*model.network_, plan_options(wanted, model.network_->configuration())) {}
-  Segmentation segment(const ImageView& image, const ProgressCallback& progress);
+  Implementation(Model model, const Options& wanted);
+
+  Segmentation segment(const Image& image, const Request& request, const ProgressCallback& progress);
+  Forecast forecast(const Image& image, const Request& request);
+
+  void make_engine(kernels::Element precision);
+  tiles::PipelineOptions pipeline_options(const Image& image, const Request& request) const;
+  CasePlan plan_with(kernels::Element precision, const Image& image, const Request& request);
+  // Refuses what cannot be segmented before anything is computed from it.
+  CasePlan choose(const Image& image, const Request& request);
+  double seconds_of_a_run();
+  // Of this process, but for what the network takes.
+  std::int64_t process_bytes() const;
+
   Options options;
-  engine::Engine engine;
+  std::shared_ptr<const model::Network> network;  // only where the engine may be made anew
+  model::Configuration configuration;
+  plan::PlanOptions plan;
+  std::unique_ptr<engine::Engine> engine;
+  bool engine_ran = false;               // and its memory is in RAM
+  std::int64_t process_before_runs = 0;  // resident before the engine first ran
+  std::map<kernels::Element, double> seconds_a_run;
 };
 
+Segmenter::Implementation::Implementation(Model model, const Options& wanted)
+    : options(wanted), network(model.network()), configuration(network->configuration()) {
+  { const Model given_back = std::move(model); }
+  require_step(options.step, configuration.architecture.patch_size);
+  tiles::largest_component_labels(configuration, options.largest_component);  // refuses what is no choice
+  if (options.memory_limit < 0) {
+    throw Error(ErrorCode::invalid_argument,
+                "memory_limit: expected bytes, or 0, found " + std::to_string(options.memory_limit));
+  }
+  plan.threads = usable_threads(options.threads);
+  make_engine(options.precision == Precision::automatic ? kernels::Element::f32 : element_of(options.precision));
+}
+
+void Segmenter::Implementation::make_engine(kernels::Element precision) {
+  if (engine && plan.storage == precision) return;
+  engine.reset();  // never two at once
+  plan.storage = precision;
+  const ThreadsOfCaller threads(options.parallel_for);
+  engine = std::make_unique<engine::Engine>(*network, plan);
+  engine_ran = false;
+  if (options.precision != Precision::automatic) network.reset();
+  return_freed_memory();
+  process_before_runs = resident_bytes();
+}
+
+std::int64_t Segmenter::Implementation::process_bytes() const {
+  const plan::Plan& of_engine = engine->plan();
+  const auto network_bytes = static_cast<std::int64_t>(of_engine.features_bytes + of_engine.statistics_bytes +
+                                                       static_cast<std::size_t>(of_engine.threads) *
+                                                           (of_engine.scratch_bytes + of_engine.row_logits_bytes));
+  return std::max(process_before_runs, resident_bytes() - (engine_ran ? network_bytes : 0));
+}
+
+tiles::PipelineOptions Segmenter::Implementation::pipeline_options(const Image& image, const Request& request) const {
+  tiles::PipelineOptions pipeline;
+  pipeline.tiling.step = options.step;
+  if (options.mirror) pipeline.tiling.mirror_axes = configuration.mirror_axes;
+  pipeline.largest_component = tiles::largest_component_labels(configuration, options.largest_component);
+  pipeline.region = request.box;
+  pipeline.probabilities = keeps_probabilities(request);
+  pipeline.threads = engine->plan().threads;
+  pipeline.may_read_ahead = image.implementation().may_read_ahead && !options.parallel_for;
+  return pipeline;
+}
+
+CasePlan Segmenter::Implementation::plan_with(kernels::Element precision, const Image& image, const Request& request) {
+  make_engine(precision);
+  const tiles::PipelineOptions pipeline = pipeline_options(image, request);
+  CasePlan result;
+  try {
+    result.network_extent = tiles::network_extent(configuration, image.geometry(), pipeline);
+  } catch (const Error& error) {
+    throw Error(error.code(), image.name() + ": " + error.what());
+  }
+  tiles::CallerNeeds needs;
+  needs.image_bytes = image.implementation().stored_bytes;
+  needs.labels = keeps_labels(request);
+  needs.probabilities = keeps_probabilities(request);
+  needs.preview = !request.preview_file.empty();
+  needs.intensities = request.mean_intensities;
+  result.precision = precision;
+  result.limit = options.memory_limit > 0 ? options.memory_limit : resident_bytes() + available_bytes() / 4 * 3;
+  result.holdings = tiles::possible_holdings(*engine, process_bytes(), image.geometry(), pipeline, needs);
+  const tiles::PlannedHolding* fastest = tiles::fastest_within(result.holdings, result.limit);
+  result.fits = fastest != nullptr;
+  result.chosen = fastest ? *fastest : tiles::smallest(result.holdings);
+  result.runs = tiles::count_runs(result.network_extent, engine->plan().patch, pipeline.tiling);
+  return result;
+}
+
+CasePlan Segmenter::Implementation::choose(const Image& image, const Request& request) {
+  require_channels(image, configuration);
+  if (request.box) require_box_inside(*request.box, image);
+  if (!options.allow_implausible_spacing) require_plausible_spacing(image, configuration);
+  if (options.precision != Precision::automatic) return plan_with(plan.storage, image, request);
+  const CasePlan result = plan_with(kernels::Element::f32, image, request);
+  return result.fits ? result : plan_with(kernels::Element::bf16, image, request);
+}
+
+double Segmenter::Implementation::seconds_of_a_run() {
+  double& seconds = seconds_a_run[plan.storage];
+  if (seconds > 0) return seconds;
+  const model::Triple& patch = engine->plan().patch;
+  const std::vector<float> noise = noise_patch(configuration.architecture.input_channels, patch);
+  DropLogits sink;
+  engine->run(view_of_patch(noise.data(), patch), sink);  // the first run gets the memory
+  engine_ran = true;
+  const Clock::time_point start = Clock::now();
+  engine->run(view_of_patch(noise.data(), patch), sink);
+  seconds = std::chrono::duration<double>(Clock::now() - start).count();
+  return seconds;
+}
+
+Forecast Segmenter::Implementation::forecast(const Image& image, const Request& request) {
+  const ThreadsOfCaller threads(options.parallel_for);
+  const CasePlan chosen = choose(image, request);
+  Forecast forecast;
+  forecast.fits = chosen.fits;
+  forecast.limit_bytes = chosen.limit;
+  forecast.peak_bytes = chosen.chosen.memory.peak();
+  forecast.smallest_limit_bytes = tiles::smallest(chosen.holdings).memory.peak() + kDifference;
+  forecast.way = tiles::holding_name(chosen.chosen.holding);
+  forecast.precision = precision_of(chosen.precision);
+  std::copy(chosen.network_extent.begin(), chosen.network_extent.end(), forecast.network_shape.begin());
+  forecast.runs = chosen.runs;
+  for (const tiles::PlannedHolding& one : chosen.holdings) {
+    forecast.ways.push_back({tiles::holding_name(one.holding), one.memory.peak()});
+  }
+  const tiles::MemoryEstimate& memory = chosen.chosen.memory;
+  forecast.memory = {{"process", memory.process},
+                     {"image", memory.image},
+                     {"image_until_end", memory.image_until_end},
+                     {"surveying", memory.surveying},
+                     {"preparing", memory.preparing},
+                     {"prepared", memory.prepared},
+                     {"network", memory.network},
+                     {"probabilities", memory.probabilities},
+                     {"exporting", memory.exporting},
+                     {"kept", memory.kept},
+                     {"finishing", memory.finishing}};
+  forecast.seconds_a_run = seconds_of_a_run();
+  forecast.seconds_network = forecast.seconds_a_run * static_cast<double>(chosen.runs);
+  return forecast;
+}
+
+Segmentation Segmenter::Implementation::segment(const Image& image, const Request& request,
+                                                const ProgressCallback& progress) {
+  const Clock::time_point start = Clock::now();
+  const ThreadsOfCaller threads(options.parallel_for);
+  const CasePlan chosen = choose(image, request);
+  if (!chosen.fits) {
+    const std::string enough = limit_text(chosen.chosen.memory.peak() + kDifference);
+    if (options.memory_limit > 0) {
+      throw Error(ErrorCode::memory_limit, image.name() + ": expected a memory limit of at least " + enough +
+                                               ", found " + limit_text(options.memory_limit));
+    }
+    throw Error(ErrorCode::memory_limit, image.name() +
+                                             ": expected three quarters of the free memory to be enough, found that " +
+                                             limit_text(chosen.limit) + " are fewer than the " + enough +
+                                             " needed (a memory limit of " + enough + " to try all the same)");
+  }
+  tiles::PipelineOptions pipeline = pipeline_options(image, request);
+  pipeline.holding = chosen.chosen.holding;
+  pipeline.read_ahead = tiles::reads_ahead(pipeline.holding, pipeline);
+  const Geometry& geometry = image.geometry();
+  const std::vector<imaging::SliceSource*> channels = image.implementation().sources();
+  RequestFiles files(request, image, configuration, pipeline.threads);
+  LabelOutputs outputs(request, geometry.shape, files);
+  engine_ran = true;
+  tiles::PipelineResult result = tiles::segment_volume(*engine, geometry, channels, pipeline, outputs, progress);
+  if (progress && !progress({Progress::Stage::write, 0, 1, -1})) {
+    throw Error(ErrorCode::cancelled, "cancelled by the caller");
+  }
+
+  Segmentation segmentation;
+  segmentation.geometry = geometry;
+  segmentation.empty_image = result.empty_image;
+  segmentation.remarks = image.remarks();
+  segmentation.way = tiles::holding_name(chosen.chosen.holding);
+  segmentation.precision = precision_of(chosen.precision);
+  segmentation.planned_peak_bytes = chosen.chosen.memory.peak();
+  segmentation.runs = result.runs;
+  segmentation.statistics = outputs.counter().statistics(geometry, configuration.labels);
+  segmentation.asymmetries = imaging::asymmetries(model::side_pairs(configuration), segmentation.statistics);
+  files.write_probabilities(result.probabilities);
+  files.draw_preview(image, outputs.kept().data(), configuration.labels);
+  if (request.mean_intensities) {
+    imaging::add_mean_intensities(channels, geometry.shape, outputs.kept().data(), segmentation.statistics);
+  }
+  for (imaging::SliceSource* channel : channels) channel->forget();
+  if (request.labels) segmentation.labels = std::move(outputs.kept());
+  if (request.probabilities) segmentation.probabilities = std::move(result.probabilities);
+  segmentation.seconds = std::chrono::duration<double>(Clock::now() - start).count();
+  segmentation.seconds_prepare = result.prepare_seconds;
+  segmentation.seconds_network = result.network_seconds;
+  segmentation.seconds_export = result.export_seconds;
+  if (request.before_files_appear) request.before_files_appear(segmentation);
+  files.commit();
+  segmentation.seconds = std::chrono::duration<double>(Clock::now() - start).count();
+  return segmentation;
+}
+
 Segmenter::Segmenter(Model model, const Options& options)
-    : implementation_(with_errors(kNoMemoryToPlan, [&] { return std::make_unique<Implementation>(model, options); })) {}
+    : implementation_(
+          with_errors(kNoMemoryToPlan, [&] { return std::make_unique<Implementation>(std::move(model), options); })) {}
 Segmenter::~Segmenter() = default;
 Segmenter::Segmenter(Segmenter&&) noexcept = default;
 Segmenter& Segmenter::operator=(Segmenter&&) noexcept = default;
 
-Segmentation Segmenter::segment(const ImageView& image, const ProgressCallback& progress) {
-  // What the callback throws is its owner's and comes out as it is.
-  std::exception_ptr of_callback;
+Segmentation Segmenter::segment(const Image& image, const Request& request, const ProgressCallback& progress) {
+  // What a function of the caller's throws is its owner's and comes out as it is.
+  std::exception_ptr of_caller;
+  image.implementation().of_reader = nullptr;
+  const auto kept = [&](const auto& function) {
+    try {
+      return function();
+    } catch (...) {
+      of_caller = std::current_exception();
+      throw;
+    }
+  };
   ProgressCallback watched;
   if (progress) {
     watched = [&](const Progress& at) {
       try {
         return progress(at);
       } catch (...) {
-        of_callback = std::current_exception();
+        of_caller = std::current_exception();
         return false;
       }
     };
   }
+  Request asked = request;
+  if (request.on_labels) {
+    asked.on_labels = [&](std::int64_t first_slice, std::int64_t slices, const std::uint16_t* labels) {
+      kept([&] { request.on_labels(first_slice, slices, labels); });
+    };
+  }
+  if (request.before_files_appear) {
+    asked.before_files_appear = [&](const Segmentation& segmentation) {
+      kept([&] { request.before_files_appear(segmentation); });
+    };
+  }
   try {
-    return with_errors(kNoMemoryToSegment, [&] { return implementation_->segment(image, watched); });
+    return with_errors(kNoMemoryToSegment, [&] { return implementation_->segment(image, asked, watched); });
   } catch (const Error&) {
-    if (of_callback) std::rethrow_exception(of_callback);
+    for (imaging::SliceSource* channel : image.implementation().sources()) channel->forget();
+    if (of_caller) std::rethrow_exception(of_caller);
+    if (image.implementation().of_reader) std::rethrow_exception(std::exchange(image.implementation().of_reader, {}));
     throw;
   }
 }
 
-Segmentation Segmenter::Implementation::segment(const ImageView& image, const ProgressCallback& progress) {
-  const model::Configuration& configuration = engine.network().configuration();
-  check_geometry(image.geometry);
-  if (!options.allow_implausible_spacing) {
-    imaging::require_plausible_spacing("image", image.geometry, tiles::network_frame(configuration, image.geometry),
-                                       configuration.preprocessing.spacing);
-  }
-  std::vector<imaging::MemorySource> sources;
-  for (const float* channel : image.channels) {
-    if (!channel) throw Error(ErrorCode::invalid_image, "the image's channels: expected voxels, found a null pointer");
-    sources.emplace_back(channel, image.geometry.shape);
-  }
-  std::vector<imaging::SliceSource*> channels;
-  for (imaging::MemorySource& source : sources) channels.push_back(&source);
-
-  tiles::PipelineOptions pipeline;
-  pipeline.tiling.step = options.step;
-  if (options.mirror) pipeline.tiling.mirror_axes = configuration.mirror_axes;
-  pipeline.probabilities = options.probabilities;
-  pipeline.threads = engine.plan().threads;
-  pipeline.largest_component = tiles::largest_component_labels(configuration, options.largest_component);
-  Segmentation segmentation;
-  segmentation.geometry = image.geometry;
-  for (const imaging::Remark& remark : imaging::contradictions(image.geometry, "affine", "spacing")) {
-    segmentation.remarks.push_back("warning: " + remark.text);
-  }
-  KeepLabels keep(segmentation.labels, image.geometry.shape);
-  tiles::PipelineResult result = tiles::segment_volume(engine, image.geometry, channels, pipeline, keep, progress);
-  segmentation.probabilities = std::move(result.probabilities);
-  segmentation.empty_image = result.empty_image;
-  return segmentation;
+Forecast Segmenter::forecast(const Image& image, const Request& request) {
+  return with_errors(kNoMemoryToSegment, [&] { return implementation_->forecast(image, request); });
 }
 
-void Segmenter::run_patch(const float* patch, float* logits) {
-  engine::Engine& engine = implementation_->engine;
-  const model::Triple& extent = engine.plan().patch;
-  kernels::PatchView view;
-  view.data = patch;
-  view.stride[0] = std::ptrdiff_t{extent[1]} * extent[2];
-  view.stride[1] = extent[2];
-  view.stride[2] = 1;
-  view.channel_stride = view.stride[0] * extent[0];
-  for (std::size_t axis = 0; axis < 3; ++axis) view.end[axis] = extent[axis];
-  engine::StoreLogits store(logits, engine.network().architecture().classes, extent);
-  with_errors(kNoMemoryToRun, [&] { engine.run(view, store); });
+int Segmenter::threads() const { return implementation_->engine->plan().threads; }
+std::int64_t Segmenter::planned_peak_bytes() const {
+  return static_cast<std::int64_t>(implementation_->engine->plan().peak_bytes());
 }
-
-std::int64_t Segmenter::planned_peak_bytes() const { return std::int64_t(implementation_->engine.plan().peak_bytes()); }
 
 }  // namespace e2enet

@@ -6,6 +6,8 @@
 #include <cstddef>
 #include <string>
 
+#include "e2enet/files.h"
+
 namespace e2enet {
 
 // Writes into a temporary file in the destination's folder and renames it at commit(), so that a reader (or a user
@@ -49,9 +51,5 @@ class AtomicFile {
   uid_t owner_ = 0;
   gid_t group_ = 0;
 };
-
-// The file that writing to `path` makes or replaces: all links followed, in its folder's real name. Nothing but folders
-// has to exist; where even these do not, the missing part stays as it is.
-std::string file_behind(const std::string& path);
 
 }  // namespace e2enet

@@ -78,15 +78,16 @@ void change(std::atomic<std::uint64_t>& value, std::uint64_t to) {
   wake_sleepers();
 }
 
-std::atomic<int>& chosen_default() {
-  static std::atomic<int> threads{0};
-  return threads;
-}
-
 // Whether this thread works in a team already.
 bool& in_team() {
   thread_local bool inside = false;
   return inside;
+}
+
+// What this thread's teams run on, if not on helpers of its own.
+const ThreadsOfCaller::ParallelFor*& threads_of_caller() {
+  thread_local const ThreadsOfCaller::ParallelFor* parallel_for = nullptr;
+  return parallel_for;
 }
 
 constexpr std::uint64_t kArrived = 0xFFFFFFFF;
@@ -143,13 +144,6 @@ int usable_threads(int wanted) {
   }
   const int available = available_threads();
   return wanted == 0 ? available : std::min(wanted, available);
-}
-
-void set_default_threads(int threads) { chosen_default().store(threads); }
-
-int default_threads() {
-  const int chosen = chosen_default().load();
-  return chosen > 0 ? chosen : available_threads();
 }
 
 void Team::meet() {
@@ -268,10 +262,49 @@ class ThreadPool {
   void* context_ = nullptr;
 };
 
+ThreadsOfCaller::ThreadsOfCaller(const ParallelFor& parallel_for) : before_(threads_of_caller()) {
+  if (parallel_for) threads_of_caller() = &parallel_for;
+}
+
+ThreadsOfCaller::~ThreadsOfCaller() { threads_of_caller() = before_; }
+
+void run_on_threads_of_caller(const ThreadsOfCaller::ParallelFor& parallel_for, int threads,
+                              void (*function)(void*, const Worker&), void* context) {
+  struct Call {
+    Team team;
+    void (*function)(void*, const Worker&);
+    void* context;
+    std::atomic<int> begun{0};
+  } call{Team(threads), function, context, {}};
+  const Running counted(threads);
+  parallel_for(threads, [&call](int thread) {
+    call.begun.fetch_add(1);
+    const bool inside = std::exchange(in_team(), true);
+    try {
+      call.function(call.context, Worker(call.team, thread));
+    } catch (const TeamFailed&) {
+      // Another has thrown, and its exception is kept.
+    } catch (...) {
+      call.team.fail(std::current_exception());
+    }
+    call.team.leave();
+    in_team() = inside;
+  });
+  if (call.begun.load() != threads) {
+    throw Error(ErrorCode::invalid_argument, "parallel_for: expected " + std::to_string(threads) +
+                                                 " calls of the body, found " + std::to_string(call.begun.load()));
+  }
+  if (call.team.failed()) std::rethrow_exception(std::move(call.team.problem_));
+}
+
 void run_on_team(int threads, void (*function)(void* context, const Worker& worker), void* context) {
   if (threads <= 1 || in_team()) {
     Team alone(1);
     function(context, Worker(alone, 0));
+    return;
+  }
+  if (threads_of_caller()) {
+    run_on_threads_of_caller(*threads_of_caller(), threads, function, context);
     return;
   }
   thread_local ThreadPool pool;

@@ -10,29 +10,18 @@
 #include <atomic>
 #include <cstdint>
 #include <exception>
+#include <functional>
 #include <memory>
+
+#include "e2enet/machine.h"
 
 namespace e2enet {
 
-// The most threads that anybody may ask for.
-constexpr int kMostThreads = 4096;
-
-// As many threads as this process may use: the affinity mask counts, and so does a container's quota of processor time
-// (control_groups.h), read once.
-int available_threads();
-
-// That, of this many processors under this quota: a part of a processor counts as one, and at least one there is.
+// available_threads(), of this many processors under this quota: a part of a processor counts as one, and at least one
+// there is.
 int threads_within(int processors, double quota);
 
-// How many threads to start where a caller wants `wanted` (0: as many as there can be): never more than
-// available_threads(), since threads that share a core only wait for each other. Throws Error (invalid_argument) for a
-// number below 0 or above kMostThreads.
-int usable_threads(int wanted);
-
-// The number of threads where nobody says how many: available_threads(), or what a program has set for itself (0: as
-// before).
-int default_threads();
-void set_default_threads(int threads);
+class Worker;
 
 // The threads that run one function, and where they meet.
 class Team {
@@ -55,6 +44,8 @@ class Team {
 
  private:
   friend class ThreadPool;
+  friend void run_on_threads_of_caller(const std::function<void(int, const std::function<void(int)>&)>&, int,
+                                       void (*)(void*, const Worker&), void*);
 
   static constexpr int kMostShares = 32;
   struct alignas(64) Taken {
@@ -127,6 +118,20 @@ class Worker {
 // and what `function` throws: the first exception of any of the threads, after all have ended. The others end at their
 // next iteration or meeting.
 void run_on_team(int threads, void (*function)(void* context, const Worker& worker), void* context);
+
+// The caller's own threads instead: while one of these lives, teams that its thread starts run on what it was given
+// (e2enet::ParallelFor of segmenter.h, which must outlive it; an empty one changes nothing).
+class ThreadsOfCaller {
+ public:
+  using ParallelFor = std::function<void(int threads, const std::function<void(int thread)>& body)>;
+  explicit ThreadsOfCaller(const ParallelFor& parallel_for);
+  ~ThreadsOfCaller();
+  ThreadsOfCaller(const ThreadsOfCaller&) = delete;
+  ThreadsOfCaller& operator=(const ThreadsOfCaller&) = delete;
+
+ private:
+  const ParallelFor* const before_;
+};
 
 // Runs function(worker) on `threads` threads at once.
 template <typename Function>

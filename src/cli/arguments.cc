@@ -12,9 +12,8 @@
 #include <limits>
 #include <vector>
 
-#include "base/atomic_file.h"
-#include "base/parallel.h"
 #include "e2enet/error.h"
+#include "e2enet/machine.h"
 
 namespace e2enet::cli {
 namespace {
@@ -80,13 +79,13 @@ void add_common_options(CLI::App& command, CommonOptions& options, Json json) {
   }
 }
 
-void use_threads(const CommonOptions& options) {
+int use_threads(const CommonOptions& options) {
   const int threads = usable_threads(options.threads);
   if (threads < options.threads && !options.quiet) {
     std::cerr << "e2enet: --threads " << options.threads << ": this process may use " << threads
               << (threads == 1 ? " thread" : " threads") << "; more are not started" << std::endl;
   }
-  set_default_threads(threads);
+  return threads;
 }
 
 std::int64_t parse_size(const std::string& text, const std::string& option) {

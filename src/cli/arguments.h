@@ -38,8 +38,8 @@ enum class Json { no, yes };
 // --threads, --quiet, --help and, where a program would read the output, --json.
 void add_common_options(CLI::App& command, CommonOptions& options, Json json);
 
-// Applies --threads to everything that runs from here on. Says on stderr, unless quiet, where fewer are started.
-void use_threads(const CommonOptions& options);
+// How many threads --threads means. Says on stderr, unless quiet, where fewer are started than were asked for.
+int use_threads(const CommonOptions& options);
 
 // A memory size: 600M, 2G, 1.5GiB, 800000000. K, M and G are powers of 1024. Throws UsageError naming `option`.
 std::int64_t parse_size(const std::string& text, const std::string& option);

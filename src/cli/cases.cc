@@ -6,7 +6,7 @@
 #include <set>
 
 #include "e2enet/error.h"
-#include "image/formats/image_name.h"
+#include "e2enet/files.h"
 
 namespace e2enet::cli {
 namespace {
@@ -27,13 +27,13 @@ Listing list_folder(const std::string& folder) {
   while (entries != fs::directory_iterator()) {
     const std::string path = entries->path().string();
     const std::string name = entries->path().filename().string();
-    const imaging::ImageName parts = imaging::parse_image_name(name);
-    const bool image = parts.kind != imaging::NameKind::none && !parts.stem.empty() && name[0] != '.';
+    const ImageName parts = parse_image_name(name);
+    const bool image = parts.kind != NameKind::none && !parts.stem.empty() && name[0] != '.';
     std::error_code ignored;
     if (entries->is_directory(ignored) || !image) {
       // Hidden files are meant not to be seen, but for those that pass for images (._a.nii of another system).
-      if (name[0] != '.' || parts.kind != imaging::NameKind::none) listing.left_out.push_back(path);
-    } else if (parts.kind == imaging::NameKind::data) {
+      if (name[0] != '.' || parts.kind != NameKind::none) listing.left_out.push_back(path);
+    } else if (parts.kind == NameKind::data) {
       data.insert(path);
     } else {
       listing.images.push_back(path);
@@ -42,7 +42,7 @@ Listing list_folder(const std::string& folder) {
     if (error) throw Error(ErrorCode::cannot_read, folder + ": cannot be listed: " + error.message());
   }
   for (const std::string& image : listing.images) {
-    for (const std::string& partner : imaging::partner_candidates(image)) data.erase(partner);
+    for (const std::string& partner : partner_candidates(image)) data.erase(partner);
   }
   listing.left_out.insert(listing.left_out.end(), data.begin(), data.end());
   std::sort(listing.images.begin(), listing.images.end());
@@ -92,8 +92,8 @@ Case case_of_channels(const std::string& name, const Numbered& files, int channe
 }  // namespace
 
 std::string image_stem(const std::string& path) {
-  const imaging::ImageName name = imaging::parse_image_name(fs::path(path).filename().string());
-  return name.kind == imaging::NameKind::none ? "" : name.stem;
+  const ImageName name = parse_image_name(fs::path(path).filename().string());
+  return name.kind == NameKind::none ? "" : name.stem;
 }
 
 FolderCases find_cases(const std::string& folder, int channels) {

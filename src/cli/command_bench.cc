@@ -7,14 +7,14 @@
 #include <string>
 #include <vector>
 
-#include "base/process_memory.h"
 #include "cli/commands.h"
 #include "cli/network_run.h"
 #include "cli/progress.h"
 #include "cli/text.h"
 #include "e2enet/error.h"
-#include "model/flops.h"
-#include "model/model_file.h"
+#include "e2enet/inspect.h"
+#include "e2enet/machine.h"
+#include "e2enet/patch_runner.h"
 
 namespace e2enet::cli {
 namespace {
@@ -45,34 +45,26 @@ double median(std::vector<double> values) {
 }
 
 int run(const Arguments& arguments) {
-  const plan::PlanOptions options = plan_options(arguments.network, arguments.common.threads);
-  use_threads(arguments.common);
+  const PatchOptions options = patch_options(arguments.network, use_threads(arguments.common));
   ProgressDisplay display(ProgressDisplay::style_for(arguments.common.quiet || arguments.common.json));
-  auto model = model::load_model_file(arguments.network.model);
-  const std::int64_t loaded = resident_without_kernels(*model);
-  engine::Engine engine(*model, options);
-  model.reset();  // packed
-  const model::Network& network = engine.network();
-  const model::Triple patch = engine.plan().patch;
-  const std::vector<float> input = noise_patch(network.architecture().input_channels, patch);
-  const kernels::PatchView view = view_of(input.data(), patch);
-  DropLogits sink;
+  PatchRunner runner(Model::load(arguments.network.model), options);
+  const std::array<int, 3> patch = runner.patch();
+  const std::vector<float> input = noise_patch(runner.input_channels(), patch);
 
   std::vector<double> seconds;
   for (int i = -1; i < arguments.runs; ++i) {
     if (interrupted()) throw Error(ErrorCode::cancelled, "interrupted");
     display.update("measuring", i + 1, arguments.runs + 1, -1);
     const auto start = std::chrono::steady_clock::now();
-    engine.run(view, sink);
+    runner.run(input.data(), nullptr);
     if (i >= 0) {
       seconds.push_back(std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
     }
   }
   display.clear();
   const double least = *std::min_element(seconds.begin(), seconds.end());
-  const model::Flops flops = model::count_flops(network, patch);
   const std::int64_t peak = peak_resident_bytes();
-  const std::int64_t planned = planned_process_bytes(loaded, engine.plan(), network.architecture().input_channels);
+  const std::int64_t planned = runner.planned_process_bytes();
   if (arguments.common.json) {
     nlohmann::ordered_json json;
     json["seconds_min"] = least;
@@ -81,21 +73,20 @@ int run(const Arguments& arguments) {
     json["planned_peak_bytes"] = planned;
     json["seconds"] = seconds;
     json["patch"] = patch;
-    json["threads"] = engine.plan().threads;
+    json["threads"] = runner.threads();
     json["precision"] = arguments.network.precision;
-    json["instruction_set"] = kernels::instruction_set();
-    json["flops_executed"] = flops.executed;
-    json["flops_paper"] = flops.paper;
+    json["instruction_set"] = instruction_set();
+    json["flops_executed"] = runner.flops_executed();
+    json["flops_paper"] = runner.flops_paper();
     std::cout << json_text(json) << "\n";
     return kDone;
   }
-  std::cout << "patch        " << triple_text(patch) << ", " << arguments.network.precision << ", "
-            << engine.plan().threads << (engine.plan().threads == 1 ? " thread, " : " threads, ")
-            << kernels::instruction_set() << "\n"
+  std::cout << "patch        " << triple_text(patch) << ", " << arguments.network.precision << ", " << runner.threads()
+            << (runner.threads() == 1 ? " thread, " : " threads, ") << instruction_set() << "\n"
             << "seconds      " << fixed(least, 4) << " min, " << fixed(median(seconds), 4) << " median of "
             << seconds.size() << (seconds.size() == 1 ? " run" : " runs") << "\n"
-            << "speed        " << fixed(flops.executed / least * 1e-9, 1) << " GFLOP/s executed ("
-            << count_text(flops.executed) << "FLOP)\n"
+            << "speed        " << fixed(runner.flops_executed() / least * 1e-9, 1) << " GFLOP/s executed ("
+            << count_text(runner.flops_executed()) << "FLOP)\n"
             << "peak memory  " << bytes_text(peak) << " of the process, " << bytes_text(planned) << " planned\n";
   return kDone;
 }

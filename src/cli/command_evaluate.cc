@@ -8,7 +8,6 @@
 #include <string>
 #include <vector>
 
-#include "base/atomic_file.h"
 #include "cli/cases.h"
 #include "cli/command_files.h"
 #include "cli/commands.h"
@@ -17,11 +16,8 @@
 #include "cli/scores_output.h"
 #include "cli/text.h"
 #include "e2enet/error.h"
-#include "evaluate/geometry_match.h"
-#include "evaluate/label_match.h"
-#include "evaluate/metrics.h"
-#include "image/formats/nifti/nifti_reader.h"
-#include "model/model_file.h"
+#include "e2enet/evaluate.h"
+#include "e2enet/model.h"
 
 namespace e2enet::cli {
 namespace {
@@ -121,10 +117,6 @@ Pairs find_pairs(const Arguments& arguments, CommandFiles& files) {
   return found;
 }
 
-evaluate::LabelView view_of(const imaging::LabelImage& image) {
-  return {image.labels.data(), image.geometry.shape, image.geometry.spacing, image.geometry.voxel_ml()};
-}
-
 void require_same_shape(const Pair& pair, const Geometry& prediction, const Geometry& reference) {
   const auto text = [](const Shape& s) {
     return std::to_string(s[2]) + "x" + std::to_string(s[1]) + "x" + std::to_string(s[0]);
@@ -149,17 +141,17 @@ evaluate::GeometryComparison compare_places(const Arguments& arguments, const Pa
 }
 
 // Labels of either volume that are not among `scored`.
-void note_left_out(const imaging::LabelImage& image, const std::set<int>& scored, std::set<int>& left_out) {
-  for (const int label : evaluate::labels_present(view_of(image))) {
+void note_left_out(const LabelVolume& image, const std::set<int>& scored, std::set<int>& left_out) {
+  for (const int label : evaluate::labels_present(evaluate::view_of(image))) {
     if (scored.count(label) == 0) left_out.insert(label);
   }
 }
 
 int run(const Arguments& arguments) {
-  use_threads(arguments.common);
+  const int threads = use_threads(arguments.common);
   ProgressDisplay display(ProgressDisplay::style_for(arguments.common.quiet));
   std::map<int, std::string> names;
-  if (!arguments.model.empty()) names = model::load_model_file(arguments.model)->configuration().labels;
+  if (!arguments.model.empty()) names = Model::load(arguments.model).labels();
   CommandFiles files;
   if (!arguments.model.empty()) files.reads("--model", arguments.model);
   const Pairs found = find_pairs(arguments, files);
@@ -178,16 +170,15 @@ int run(const Arguments& arguments) {
   }
   std::set<int> seen = asked, left_out;
   std::vector<ScoredCase> cases;
-  std::vector<FileRemark> remarks;
+  std::vector<Remark> remarks;
   for (std::size_t i = 0; i < pairs.size(); ++i) {
     if (interrupted()) throw Error(ErrorCode::cancelled, "interrupted");
     const Pair& pair = pairs[i];
     display.update("comparing " + pair.name, static_cast<std::int64_t>(i), static_cast<std::int64_t>(pairs.size()), -1);
-    imaging::LabelImage prediction = imaging::read_labels(pair.prediction);
-    imaging::LabelImage reference = imaging::read_labels(pair.reference);
-    std::vector<FileRemark> of_pair;
-    add_remarks(of_pair, pair.prediction, prediction.header);
-    add_remarks(of_pair, pair.reference, reference.header);
+    LabelVolume prediction = read_labels(pair.prediction);
+    LabelVolume reference = read_labels(pair.reference);
+    std::vector<Remark> of_pair = prediction.remarks;
+    of_pair.insert(of_pair.end(), reference.remarks.begin(), reference.remarks.end());
     show_remarks(display, "evaluate", of_pair);
     remarks.insert(remarks.end(), of_pair.begin(), of_pair.end());
     if (!arguments.matches.empty()) {
@@ -203,14 +194,14 @@ int run(const Arguments& arguments) {
     }
     std::set<int> of_case = asked;
     if (asked.empty()) {
-      for (const evaluate::LabelView& view : {view_of(prediction), view_of(reference)}) {
+      for (const evaluate::LabelView& view : {evaluate::view_of(prediction), evaluate::view_of(reference)}) {
         for (const int label : evaluate::labels_present(view)) of_case.insert(label);
       }
       seen.insert(of_case.begin(), of_case.end());
     }
     cases.push_back({pair.name,
-                     evaluate::score_case(view_of(prediction), view_of(reference), {of_case.begin(), of_case.end()},
-                                          arguments.tolerance),
+                     evaluate::score_case(evaluate::view_of(prediction), evaluate::view_of(reference),
+                                          {of_case.begin(), of_case.end()}, arguments.tolerance, threads),
                      geometry});
   }
   // A label that a case lacks on both sides is listed as not scored, so that all cases have the same rows.
@@ -226,10 +217,7 @@ int run(const Arguments& arguments) {
   }
 
   if (!arguments.csv.empty()) {
-    const std::string csv = scores_csv(cases, names);
-    AtomicFile file(arguments.csv);
-    file.write(csv.data(), csv.size());
-    file.commit();
+    write_text(arguments.csv, scores_csv(cases, names));
   }
   if (arguments.common.json) {
     nlohmann::ordered_json json = scores_json(cases, names);

@@ -6,10 +6,9 @@
 #include <filesystem>
 #include <set>
 
-#include "base/atomic_file.h"
 #include "cli/arguments.h"
 #include "e2enet/error.h"
-#include "image/formats/image_name.h"
+#include "e2enet/files.h"
 
 namespace e2enet::cli {
 namespace {
@@ -35,7 +34,7 @@ std::string shown(const std::string& named, const std::string& actual) {
 
 void CommandFiles::reads(const std::string& role, const std::string& path) {
   add({role, path, path, false});
-  for (const std::string& partner : imaging::partner_candidates(path)) {
+  for (const std::string& partner : partner_candidates(path)) {
     std::error_code error;
     if (fs::exists(partner, error)) add({role, path, partner, false});
   }
@@ -43,8 +42,10 @@ void CommandFiles::reads(const std::string& role, const std::string& path) {
 
 void CommandFiles::writes(const std::string& role, const std::string& path) {
   if (path.empty()) return;
-  for (const std::string& file : imaging::written_files(path)) add({role, path, file, true});
+  for (const std::string& file : written_files(path)) add({role, path, file, true});
 }
+
+void write_text(const std::string& path, const std::string& text) { write_whole_file(path, text.data(), text.size()); }
 
 void CommandFiles::add(Entry entry) {
   const std::vector<std::string> names = identities(entry.actual);

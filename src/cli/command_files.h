@@ -42,4 +42,7 @@ class CommandFiles {
   std::unordered_map<std::string, std::size_t> known_;  // by each name and number that identify a file
 };
 
+// Writes a file that appears whole. Throws Error (cannot_write).
+void write_text(const std::string& path, const std::string& text);
+
 }  // namespace e2enet::cli

@@ -2,6 +2,7 @@
 #include <iostream>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "cli/command_files.h"
@@ -10,7 +11,8 @@
 #include "cli/npy.h"
 #include "cli/text.h"
 #include "e2enet/error.h"
-#include "model/model_file.h"
+#include "e2enet/inspect.h"
+#include "e2enet/patch_runner.h"
 
 namespace e2enet::cli {
 namespace {
@@ -37,24 +39,29 @@ struct Arguments {
   std::string node;
 };
 
+void require_node(const NetworkShape& network, const std::array<int, 2>& node, const std::string& text) {
+  const int steps = static_cast<int>(network.pool_strides.size());
+  if (node[0] + node[1] <= steps) return;
+  throw UsageError("--node: expected I,J with I + J at most " + std::to_string(steps) + " in this network, found '" +
+                   text + "'");
+}
+
 int run(const Arguments& arguments) {
   CommandFiles files;
   files.reads("--model", arguments.network.model);
   files.reads("--input", arguments.input);
   files.writes("--output", arguments.output);
   files.require_writable();
-  use_threads(arguments.common);
-  const auto network = model::load_model_file(arguments.network.model);
-  const model::Architecture& architecture = network->architecture();
+  PatchOptions options = patch_options(arguments.network, use_threads(arguments.common));
+  Model model = Model::load(arguments.network.model);
+  const int channels = model.input_channels();
   FloatArray input = read_npy(arguments.input);
   if (input.shape.size() == 5 && input.shape[0] == 1) input.shape.erase(input.shape.begin());  // a batch of one
-  if (input.shape.size() == 3 && architecture.input_channels == 1) input.shape.insert(input.shape.begin(), 1);
-  if (input.shape.size() != 4 || input.shape[0] != architecture.input_channels) {
-    throw Error(ErrorCode::invalid_image, arguments.input + ": shape: expected (" +
-                                              std::to_string(architecture.input_channels) + ", D, H, W), found (" +
-                                              shape_text(input.shape) + ")");
+  if (input.shape.size() == 3 && channels == 1) input.shape.insert(input.shape.begin(), 1);
+  if (input.shape.size() != 4 || input.shape[0] != channels) {
+    throw Error(ErrorCode::invalid_image, arguments.input + ": shape: expected (" + std::to_string(channels) +
+                                              ", D, H, W), found (" + shape_text(input.shape) + ")");
   }
-  plan::PlanOptions options = plan_options(arguments.network, arguments.common.threads);
   for (std::size_t axis = 0; axis < 3; ++axis) {
     if (input.shape[axis + 1] < 1 || input.shape[axis + 1] > 65536) {
       throw Error(ErrorCode::invalid_image,
@@ -62,31 +69,25 @@ int run(const Arguments& arguments) {
     }
     options.patch[axis] = static_cast<int>(input.shape[axis + 1]);
   }
-  const auto voxels_of = [](const model::Triple& extent) {
-    return static_cast<std::size_t>(extent[0]) * static_cast<std::size_t>(extent[1]) *
-           static_cast<std::size_t>(extent[2]);
-  };
-
   std::vector<std::int64_t> shape;
   std::vector<float> values;
-  engine::Engine engine(*network, options);
-  const kernels::PatchView patch = view_of(input.values.data(), options.patch);
+  const std::array<int, 2> node = arguments.node.empty() ? std::array<int, 2>{} : parse_pair(arguments.node, "--node");
+  if (!arguments.node.empty()) require_node(network_shape(model), node, arguments.node);
+  PatchRunner runner(std::move(model), options);
+  const auto make_room = [&] {
+    std::int64_t count = 1;
+    for (const std::int64_t extent : shape) count *= extent;
+    values.resize(static_cast<std::size_t>(count));
+  };
   if (arguments.node.empty()) {
-    shape = {architecture.classes, options.patch[0], options.patch[1], options.patch[2]};
-    values.resize(static_cast<std::size_t>(architecture.classes) * voxels_of(options.patch));
-    engine::StoreLogits sink(values.data(), architecture.classes, options.patch);
-    engine.run(patch, sink);
+    shape = {runner.classes(), options.patch[0], options.patch[1], options.patch[2]};
+    make_room();
+    runner.run(input.values.data(), values.data());
   } else {
-    const std::array<int, 2> pair = parse_pair(arguments.node, "--node");
-    if (pair[0] + pair[1] > architecture.pooling_steps()) {
-      throw UsageError("--node: expected I,J with I + J at most " + std::to_string(architecture.pooling_steps()) +
-                       " in this network, found '" + arguments.node + "'");
-    }
-    const model::Node node{pair[0], pair[1]};
-    const model::Triple extent = architecture.extent(options.patch, node.level);
-    shape = {architecture.features(node.level), extent[0], extent[1], extent[2]};
-    values.resize(static_cast<std::size_t>(shape[0]) * voxels_of(extent));
-    engine.run_to_node(patch, node, values.data());
+    const std::array<std::int64_t, 4> of_node = runner.node_shape(node[0], node[1]);
+    shape.assign(of_node.begin(), of_node.end());
+    make_room();
+    runner.run_to_node(input.values.data(), node[0], node[1], values.data());
   }
   stop_if_interrupted();
   write_npy(arguments.output, shape, values.data());

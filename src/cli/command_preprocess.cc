@@ -4,18 +4,14 @@
 #include <string>
 #include <vector>
 
-#include "base/parallel.h"
 #include "cli/command_files.h"
 #include "cli/commands.h"
+#include "cli/image_remarks.h"
 #include "cli/network_run.h"
 #include "cli/npy.h"
 #include "cli/progress.h"
-#include "cli/segmented_case.h"
 #include "cli/text.h"
-#include "e2enet/error.h"
-#include "model/model_file.h"
-#include "prepare/preprocess.h"
-#include "tiles/volume_pipeline.h"
+#include "e2enet/inspect.h"
 
 namespace e2enet::cli {
 namespace {
@@ -47,31 +43,22 @@ int run(const Arguments& arguments) {
   for (const std::string& image : arguments.images) files.reads("--image", image);
   files.writes("--output", arguments.output);
   files.require_writable();
-  use_threads(arguments.common);
-  const int threads = default_threads();
-  const auto network = model::load_model_file(arguments.model);
-  const int channels = network->architecture().input_channels;
+  Options options;
+  options.threads = use_threads(arguments.common);
+  options.allow_implausible_spacing = arguments.force;
+  const Model model = Model::load(arguments.model);
+  const int channels = model.input_channels();
   if (static_cast<int>(arguments.images.size()) != channels) {
     throw UsageError("--image: expected " + std::to_string(channels) + (channels == 1 ? " image" : " images") +
                      " (the model's channels), found " + std::to_string(arguments.images.size()));
   }
-  const imaging::PreprocessingConfiguration configuration =
-      tiles::preprocessing_configuration(network->configuration());
-  const ImageFiles image(arguments.images);
+  const Image image = Image::open(arguments.images);
   ProgressDisplay display(ProgressDisplay::style_for(arguments.common.quiet));
   show_remarks(display, "preprocess", image.remarks());
-  require_plausible_spacing(image, network->configuration(), arguments.force);
-  imaging::SurveyOptions options = imaging::PreprocessPlan::survey_options(image.geometry(), configuration);
-  options.threads = threads;
-  imaging::Survey survey = imaging::survey_image(image.sources(), options);
-  if (survey.empty()) {
-    throw Error(ErrorCode::invalid_image, arguments.images[0] + ": expected voxels that differ from zero, found none");
-  }
-  const imaging::PreprocessPlan plan(image.geometry(), survey, configuration);
-  const imaging::Preprocessed prepared = imaging::preprocess(plan, image.sources(), survey, {1, 1, 1}, threads);
-  const std::vector<std::int64_t> shape = {prepared.channels, prepared.shape[0], prepared.shape[1], prepared.shape[2]};
+  const Prepared prepared = prepare(model, image, options);
+  const std::vector<std::int64_t> shape(prepared.shape.begin(), prepared.shape.end());
   stop_if_interrupted();
-  write_npy(arguments.output, shape, prepared.channel(0));
+  write_npy(arguments.output, shape, prepared.voxels.data());
   if (!arguments.common.quiet) std::cout << arguments.output << ": " << shape_text(shape) << "\n";
   return kDone;
 }

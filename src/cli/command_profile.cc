@@ -6,12 +6,12 @@
 #include <string>
 #include <vector>
 
-#include "base/process_memory.h"
 #include "cli/commands.h"
 #include "cli/network_run.h"
 #include "cli/text.h"
-#include "model/flops.h"
-#include "model/model_file.h"
+#include "e2enet/inspect.h"
+#include "e2enet/machine.h"
+#include "e2enet/patch_runner.h"
 
 namespace e2enet::cli {
 namespace {
@@ -37,24 +37,17 @@ struct Arguments {
 };
 
 int run(const Arguments& arguments) {
-  const plan::PlanOptions options = plan_options(arguments.network, arguments.common.threads);
-  use_threads(arguments.common);
-  auto model = model::load_model_file(arguments.network.model);
-  const std::int64_t loaded = resident_without_kernels(*model);
-  engine::Engine engine(*model, options);
-  model.reset();  // packed
-  const model::Network& network = engine.network();
-  const model::Triple patch = engine.plan().patch;
-  const std::vector<float> input = noise_patch(network.architecture().input_channels, patch);
-  DropLogits sink;
-  engine.run(view_of(input.data(), patch), sink);  // touches all memory for the first time
-  engine.run(view_of(input.data(), patch), sink);
-  const std::vector<engine::StepTime> steps = engine.step_times();
-  const model::Flops flops = model::count_flops(network, patch);
+  const PatchOptions options = patch_options(arguments.network, use_threads(arguments.common));
+  PatchRunner runner(Model::load(arguments.network.model), options);
+  const std::array<int, 3> patch = runner.patch();
+  const std::vector<float> input = noise_patch(runner.input_channels(), patch);
+  runner.run(input.data(), nullptr);  // touches all memory for the first time
+  runner.run(input.data(), nullptr);
+  const std::vector<StepTime> steps = runner.step_times();
   const std::int64_t peak = peak_resident_bytes();
-  const std::int64_t planned = planned_process_bytes(loaded, engine.plan(), network.architecture().input_channels);
+  const std::int64_t planned = runner.planned_process_bytes();
   double seconds = 0, bytes = 0;
-  for (const engine::StepTime& step : steps) {
+  for (const StepTime& step : steps) {
     seconds += step.seconds;
     bytes += step.bytes;
   }
@@ -62,18 +55,18 @@ int run(const Arguments& arguments) {
   if (arguments.common.json) {
     nlohmann::ordered_json json;
     json["patch"] = patch;
-    json["threads"] = engine.plan().threads;
+    json["threads"] = runner.threads();
     json["precision"] = arguments.network.precision;
-    json["instruction_set"] = kernels::instruction_set();
-    json["parameters"] = model::count_parameters(network);
-    json["flops_paper"] = flops.paper;
-    json["flops_executed"] = flops.executed;
+    json["instruction_set"] = instruction_set();
+    json["parameters"] = runner.parameters();
+    json["flops_paper"] = runner.flops_paper();
+    json["flops_executed"] = runner.flops_executed();
     json["seconds"] = seconds;
     json["bytes"] = bytes;
     json["peak_bytes"] = peak;
     json["planned_peak_bytes"] = planned;
     json["layers"] = nlohmann::ordered_json::array();
-    for (const engine::StepTime& step : steps) {
+    for (const StepTime& step : steps) {
       nlohmann::ordered_json layer;
       layer["name"] = step.name;
       layer["kernel"] = step.kernel;
@@ -100,21 +93,21 @@ int run(const Arguments& arguments) {
                {"MiB"},
                {"why this kernel", Align::left}});
   const auto giga = [](double value) { return value > 0 ? fixed(value * 1e-9, 3) : std::string(); };
-  for (const engine::StepTime& step : steps) {
+  for (const StepTime& step : steps) {
     table.add({step.name, step.kernel, step.flops_executed > 0 ? fixed(step.density, 3) : "", giga(step.flops_paper),
                giga(step.flops_executed), fixed(step.seconds * 1e3, 2), fixed(100 * step.seconds / seconds, 1) + "%",
                step.flops_executed > 0 && step.seconds > 0 ? fixed(step.flops_executed / step.seconds * 1e-9, 1) : "",
                step.bytes > 0 ? fixed(step.bytes / 1048576, 1) : "", step.reason});
   }
   table.add_rule();
-  table.add({"total", "", "", giga(flops.paper), giga(flops.executed), fixed(seconds * 1e3, 2), "100%",
-             fixed(flops.executed / seconds * 1e-9, 1), fixed(bytes / 1048576, 1), ""});
+  table.add({"total", "", "", giga(runner.flops_paper()), giga(runner.flops_executed()), fixed(seconds * 1e3, 2),
+             "100%", fixed(runner.flops_executed() / seconds * 1e-9, 1), fixed(bytes / 1048576, 1), ""});
   std::cout << table.text() << "\n"
-            << "patch        " << triple_text(patch) << ", " << arguments.network.precision << ", "
-            << engine.plan().threads << (engine.plan().threads == 1 ? " thread, " : " threads, ")
-            << kernels::instruction_set() << "\n"
-            << "parameters   " << count_text(static_cast<double>(model::count_parameters(network))) << "\n"
-            << "FLOPs        " << count_text(flops.paper) << " paper, " << count_text(flops.executed) << " executed\n"
+            << "patch        " << triple_text(patch) << ", " << arguments.network.precision << ", " << runner.threads()
+            << (runner.threads() == 1 ? " thread, " : " threads, ") << instruction_set() << "\n"
+            << "parameters   " << count_text(static_cast<double>(runner.parameters())) << "\n"
+            << "FLOPs        " << count_text(runner.flops_paper()) << " paper, " << count_text(runner.flops_executed())
+            << " executed\n"
             << "peak memory  " << bytes_text(peak) << " of the process, " << bytes_text(planned) << " planned\n";
   return kDone;
 }

@@ -4,12 +4,11 @@
 #include <memory>
 #include <string>
 
-#include "base/input_file.h"
 #include "cli/command_files.h"
 #include "cli/commands.h"
 #include "cli/progress.h"
-#include "e2enet/error.h"
-#include "model/random_model.h"
+#include "e2enet/files.h"
+#include "e2enet/inspect.h"
 
 namespace e2enet::cli {
 namespace {
@@ -46,7 +45,7 @@ int run(const Arguments& arguments) {
   files.writes("--output", arguments.output);
   files.require_writable();
   const std::string text = read_text_file(arguments.configuration);
-  model::write_random_model(text, arguments.configuration, arguments.seed, arguments.output);
+  write_random_model(text, arguments.configuration, arguments.seed, arguments.output);
   if (!arguments.common.quiet) std::cout << arguments.output << "\n";
   return kDone;
 }

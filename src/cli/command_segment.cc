@@ -7,26 +7,22 @@
 #include <memory>
 #include <new>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
-#include "base/atomic_file.h"
-#include "base/input_file.h"
-#include "base/process_memory.h"
-#include "cli/asymmetry.h"
 #include "cli/cases.h"
 #include "cli/command_files.h"
 #include "cli/commands.h"
+#include "cli/image_remarks.h"
 #include "cli/network_run.h"
 #include "cli/progress.h"
-#include "cli/segmented_case.h"
+#include "cli/statistics_output.h"
 #include "cli/text.h"
 #include "e2enet/error.h"
-#include "image/formats/image_name.h"
-#include "image/formats/nifti/nifti_writer.h"
-#include "model/model_file.h"
-#include "report/preview.h"
+#include "e2enet/files.h"
+#include "e2enet/segmenter.h"
 
 namespace e2enet::cli {
 namespace {
@@ -117,20 +113,14 @@ void add_outputs(const Job& job, const std::string& head, CommandFiles& files) {
 
 void require_image_ending(const std::string& option, const std::string& path) {
   if (path.empty()) return;
-  const imaging::ImageName name = imaging::parse_image_name(path);
-  if (name.kind != imaging::NameKind::none && !fs::path(name.stem).filename().empty()) return;
+  const ImageName name = parse_image_name(path);
+  if (name.kind != NameKind::none && !fs::path(name.stem).filename().empty()) return;
   throw UsageError(option + ": expected a file name ending in .nii.gz, .nii, .hdr or .img, found '" + path + "'");
 }
 
 void require_ending(const std::string& option, const std::string& path, const std::string& ending) {
   if (path.empty() || (path.size() > ending.size() && fs::path(path).extension() == ending)) return;
   throw UsageError(option + ": expected a file name ending in " + ending + ", found '" + path + "'");
-}
-
-void write_text(const std::string& path, const std::string& text) {
-  AtomicFile file(path);
-  file.write(text.data(), text.size());
-  file.commit();
 }
 
 std::string volumes_line(const std::map<int, LabelStatistics>& statistics) {
@@ -143,37 +133,13 @@ std::string volumes_line(const std::map<int, LabelStatistics>& statistics) {
   return line;
 }
 
-// Labels on their way: to the file slice by slice, into the counts, and into memory where something else needs them.
-class LabelOutput : public tiles::LabelSink {
- public:
-  // `keep`: all of them, for an image of `shape`.
-  LabelOutput(imaging::ImageWriter& writer, const Shape& shape, bool keep)
-      : writer_(writer), slice_size_(shape[1] * shape[2]), keep_(keep) {
-    if (keep) kept_.reserve(static_cast<std::size_t>(shape[0] * slice_size_));
-  }
-  void consume(std::int64_t, std::int64_t slices, const std::uint16_t* labels) override {
-    writer_.append(labels, slices * slice_size_);
-    counter_.count(labels, slices * slice_size_);
-    if (keep_) kept_.insert(kept_.end(), labels, labels + slices * slice_size_);
-  }
-  const LabelCounter& counter() const { return counter_; }
-  const std::vector<std::uint16_t>& kept() const { return kept_; }
-
- private:
-  imaging::ImageWriter& writer_;
-  std::int64_t slice_size_;
-  bool keep_;
-  LabelCounter counter_;
-  std::vector<std::uint16_t> kept_;
-};
-
 class SegmentCommand {
  public:
   explicit SegmentCommand(const Arguments& arguments)
       : arguments_(arguments), display_(ProgressDisplay::style_for(arguments.common.quiet)) {}
 
   int run() {
-    use_threads(arguments_.common);
+    threads_ = use_threads(arguments_.common);
     if (!arguments_.box.empty()) box_ = parse_box(arguments_.box, "--roi");
     if (!arguments_.memory.empty()) memory_limit_ = parse_size(arguments_.memory, "--memory");
     const bool folder = arguments_.images.size() == 1 && fs::is_directory(arguments_.images[0]);
@@ -208,7 +174,7 @@ class SegmentCommand {
     add_outputs(job, "", files);
     if (!arguments_.dry_run) files.require_writable();
     load_model();
-    const int channels = segmenter_->configuration().architecture.input_channels;
+    const int channels = channels_;
     if (static_cast<int>(job.images.size()) != channels) {
       throw UsageError("--image: expected " + std::to_string(channels) + (channels == 1 ? " image" : " images") +
                        " (the model's channels), found " + std::to_string(job.images.size()));
@@ -224,8 +190,7 @@ class SegmentCommand {
                    std::to_string(of_label["voxels"].get<std::int64_t>()), fixed(of_label["ml"], 3)});
       }
       std::cout << table.text();
-      const std::vector<Asymmetry> sides = sides_of_case();
-      if (!sides.empty()) std::cout << "\n" << asymmetry_table(sides);
+      if (!asymmetries_.empty()) std::cout << "\n" << asymmetry_table(asymmetries_);
       for (const auto& [option, path] : outputs_of(job)) {
         if (option != "--output") std::cout << path << "\n";
       }
@@ -241,7 +206,7 @@ class SegmentCommand {
   // Also makes sure that no output of any case, in this part or another, is an input or another output.
   FolderJobs jobs_of_folder(const std::string& summary_path, CommandFiles& files) {
     const std::string& folder = arguments_.images[0];
-    FolderCases found = find_cases(folder, segmenter_->configuration().architecture.input_channels);
+    FolderCases found = find_cases(folder, channels_);
     FolderJobs result;
     for (const std::string& path : found.left_out) {
       const auto outputs = folders_of_outputs();
@@ -427,182 +392,162 @@ class SegmentCommand {
   }
 
   void load_model() {
-    SegmentOptions options;
-    NetworkOptions network;
-    network.precision = arguments_.precision;
-    options.plan = plan_options(network, arguments_.common.threads);
+    Options options;
+    options.threads = threads_;
+    options.precision = parse_precision(arguments_.precision);
     options.step = arguments_.step;
     options.mirror = arguments_.mirror;
     options.largest_component = parse_largest_component(arguments_.largest_component);
     options.allow_implausible_spacing = arguments_.force;
-    options.bf16_if_needed = arguments_.precision == "auto";
-    auto loaded = model::load_model_file(arguments_.model);
-    const std::string problem = tiles::step_problem(options.step, patch_of(*loaded, options.plan));
-    if (!problem.empty()) throw UsageError("--step: " + problem);
-    segmenter_ = std::make_unique<CaseSegmenter>(std::move(loaded), options);
+    options.memory_limit = memory_limit_;
+    Model model = Model::load(arguments_.model);
+    channels_ = model.input_channels();
+    try {
+      segmenter_.emplace(std::move(model), options);
+    } catch (const Error& error) {  // which names the option: "step: expected ..."
+      if (error.code() != ErrorCode::invalid_argument) throw;
+      throw UsageError(std::string("--") + error.what());
+    }
+  }
+
+  // The box in the image's order of axes. Throws UsageError where it is not inside the image.
+  std::optional<Box> box_in(const Shape& shape) const {
+    if (arguments_.box.empty()) return std::nullopt;
+    Box box;
+    for (std::size_t axis = 0; axis < 3; ++axis) {  // i, j, k
+      const std::size_t to = 2 - axis;
+      box.begin[to] = std::max<std::int64_t>(box_.begin[axis], 0);
+      box.end[to] = box_.end[axis] < 0 ? shape[to] : box_.end[axis];
+      if (box.end[to] > shape[to] || box.begin[to] >= box.end[to]) {
+        throw UsageError("--roi: expected a box within the image's " + shape_text({shape[2], shape[1], shape[0]}) +
+                         " voxels, found " + std::to_string(box.begin[to]) + ":" + std::to_string(box.end[to]) +
+                         " along " + "ijk"[axis]);
+      }
+    }
+    return box;
   }
 
   // Reads, segments and writes one case. The labels get their name last: where they are, the case is finished.
   ordered_json process(const Job& job) {
     const auto start = Clock::now();
     const std::string head = prefix_ + job.name + ": ";
-    const model::Configuration& configuration = segmenter_->configuration();
     display_.update(head + "reading", 0, 0, -1);
-    const ImageFiles image(job.images);
-    const Geometry& geometry = image.geometry();
+    const Image image = Image::open(job.images);
     show_remarks(display_, "segment", image.remarks());
-    const int threads = segmenter_->engine().plan().threads;
-    CaseWishes wishes;
-    wishes.box = box_;
-    wishes.probabilities = !job.probabilities.empty();
-    wishes.preview = !job.preview.empty();
-    wishes.intensities = !job.statistics.empty();
-    const CasePlan plan = segmenter_->choose(image, wishes, memory_limit_);
-    require_memory(plan, job.images[0]);
-    if (arguments_.dry_run) return dry_run(job, image, plan);
-    const std::string way = way_text(plan);
-    imaging::ImageWriter writer(job.labels, image.header(), imaging::label_type(tiles::largest_label(configuration)), 1,
-                                threads);
-    LabelOutput labels(writer, geometry.shape, wishes.keep_labels());
-    const tiles::PipelineResult segmented =
-        segmenter_->segment(image, wishes, plan.chosen.holding, labels, [&](const Progress& progress) {
-          const char* doing = progress.stage == Progress::Stage::prepare   ? "preparing"
-                              : progress.stage == Progress::Stage::segment ? "segmenting"
-                                                                           : "writing labels";
-          display_.update(head + doing + " (" + way + ")", progress.done, progress.total, progress.seconds_left);
-          return !interrupted();
-        });
-    if (segmented.empty_image) {
-      display_.remark("warning: " + job.images[0] + ": no voxel differs from zero; everything is background");
-    }
-    display_.update(head + "writing", 0, 0, -1);
-    statistics_ = labels.counter().statistics(geometry, configuration.labels);
-
+    Request request;
+    request.box = box_in(image.geometry().shape);
+    request.labels = false;
+    request.mean_intensities = !job.statistics.empty();
+    request.labels_file = job.labels;
+    request.probabilities_file = job.probabilities;
+    request.preview_file = job.preview;
+    if (arguments_.dry_run) return dry_run(job, image, request);
     ordered_json result;
-    result["case"] = job.name;
-    result["images"] = job.images;
-    result["geometry"] = geometry_json(image.header());
-    result["remarks"] = remarks_json(image.remarks());
-    result["labels_file"] = job.labels;
-    result["model"] = arguments_.model;
-    result["plan"] = tiles::holding_name(plan.chosen.holding);
-    result["precision"] = precision_name(plan.precision);
-    result["planned_peak_bytes"] = plan.chosen.memory.peak();
-    result["voxel_ml"] = geometry.voxel_ml();
-    if (!job.probabilities.empty()) {
-      imaging::write_volumes(job.probabilities, image.header(), segmented.probabilities.data(),
-                             static_cast<std::int64_t>(segmented.probabilities.size()) / geometry.voxels(), threads);
-    }
-    if (!job.preview.empty()) {
-      report::PreviewInput preview;
-      preview.geometry = geometry;
-      preview.image = image.sources().front();
-      preview.labels = labels.kept().data();
-      preview.names = configuration.labels;
-      preview.title = fs::path(job.images[0]).filename().string();
-      report::write_preview(job.preview, preview);
-    }
-    if (!job.statistics.empty()) {
-      add_mean_intensities(image, labels.kept(), statistics_);
+    request.before_files_appear = [&](const Segmentation& segmented) {
+      if (segmented.empty_image) {
+        display_.remark("warning: " + job.images[0] + ": no voxel differs from zero; everything is background");
+      }
+      statistics_ = segmented.statistics;
+      asymmetries_ = segmented.asymmetries;
+      result["case"] = job.name;
+      result["images"] = job.images;
+      result["geometry"] = geometry_json(image);
+      result["remarks"] = remarks_json(segmented.remarks);
+      result["labels_file"] = job.labels;
+      result["model"] = arguments_.model;
+      result["plan"] = segmented.way;
+      result["precision"] = precision_name(segmented.precision);
+      result["planned_peak_bytes"] = segmented.planned_peak_bytes;
+      result["voxel_ml"] = segmented.geometry.voxel_ml();
+      if (job.statistics.empty()) return;
       ordered_json statistics = result;
       statistics["labels"] = statistics_json(statistics_, true);
       add_asymmetry(statistics);
       write_text(job.statistics, json_text(statistics) + "\n");
-    }
-    writer.commit();
+    };
+    const Segmentation segmented = segmenter_->segment(image, request, [&](const Progress& progress) {
+      display_.update(head + stage_text(progress.stage), progress.done, progress.total, progress.seconds_left);
+      return !interrupted();
+    });
     display_.clear();
     result["seconds"] = std::chrono::duration<double>(Clock::now() - start).count();
-    result["seconds_prepare"] = segmented.prepare_seconds;
-    result["seconds_network"] = segmented.network_seconds;
-    result["seconds_export"] = segmented.export_seconds;
+    result["seconds_prepare"] = segmented.seconds_prepare;
+    result["seconds_network"] = segmented.seconds_network;
+    result["seconds_export"] = segmented.seconds_export;
     result["labels"] = statistics_json(statistics_, !job.statistics.empty());
     add_asymmetry(result);
     return result;
   }
 
-  // Left against right in the case that was done last, as far as the model's labels have sides.
-  std::vector<Asymmetry> sides_of_case() const {
-    return asymmetries(report::side_pairs(segmenter_->configuration()), statistics_);
-  }
-  void add_asymmetry(ordered_json& result) const {
-    const std::vector<Asymmetry> sides = sides_of_case();
-    if (!sides.empty()) result["asymmetry"] = asymmetry_json(sides);
-  }
-
-  // The way of doing it, in few words.
-  static std::string way_text(const CasePlan& plan) {
-    const std::string holding = tiles::holding_name(plan.chosen.holding);
-    return plan.precision == kernels::Element::bf16 ? holding + ", bf16" : holding;
-  }
-
-  // Refuses before the work what would not fit: in what the user allows, or in three quarters of what is free.
-  void require_memory(const CasePlan& plan, const std::string& image) const {
-    if (plan.fits) return;
-    // What the program itself takes differs a little from one start to the next.
-    constexpr std::int64_t kDifference = 1 << 20;
-    const std::string enough = limit_text(plan.chosen.memory.peak() + kDifference);
-    if (memory_limit_ > 0) {
-      throw Error(ErrorCode::memory_limit,
-                  "--memory: expected at least " + enough + " for " + image + ", found " + bytes_text(memory_limit_));
+  static const char* stage_text(Progress::Stage stage) {
+    switch (stage) {
+      case Progress::Stage::prepare:
+        return "preparing";
+      case Progress::Stage::segment:
+        return "segmenting";
+      case Progress::Stage::export_labels:
+        return "writing labels";
+      case Progress::Stage::write:
+        return "writing";
     }
-    throw Error(ErrorCode::memory_limit, image +
-                                             ": expected three quarters of the free memory to be enough, found that " +
-                                             bytes_text(plan.limit) + " are fewer than the " + enough +
-                                             " needed (--memory " + enough + " to try all the same)");
+    return "";
+  }
+
+  void add_asymmetry(ordered_json& result) const {
+    if (!asymmetries_.empty()) result["asymmetry"] = asymmetry_json(asymmetries_);
   }
 
   // What would be done, instead of doing it.
-  ordered_json dry_run(const Job& job, const ImageFiles& image, const CasePlan& plan) {
-    if (seconds_of_a_run_[plan.precision] == 0) seconds_of_a_run_[plan.precision] = segmenter_->seconds_of_a_run();
-    const double seconds_a_run = seconds_of_a_run_[plan.precision];
-    const tiles::MemoryEstimate& memory = plan.chosen.memory;
+  ordered_json dry_run(const Job& job, const Image& image, const Request& request) {
+    const Forecast forecast = segmenter_->forecast(image, request);
+    if (!forecast.fits) {  // said as the work itself would say it, which ends before it begins
+      segmenter_->segment(image, request);
+    }
     ordered_json result;
     result["case"] = job.name;
     result["images"] = job.images;
-    result["geometry"] = geometry_json(image.header());
+    result["geometry"] = geometry_json(image);
     result["remarks"] = remarks_json(image.remarks());
-    result["network_shape"] = plan.network_extent;
-    result["runs"] = plan.runs;
-    result["seconds_a_run"] = seconds_a_run;
-    result["seconds_network"] = seconds_a_run * double(plan.runs);
-    result["plan"] = tiles::holding_name(plan.chosen.holding);
-    result["precision"] = precision_name(plan.precision);
-    result["peak_bytes"] = memory.peak();
-    result["limit_bytes"] = plan.limit;
-    for (const tiles::PlannedHolding& one : plan.holdings) {
-      result["plans"].push_back({{"plan", tiles::holding_name(one.holding)}, {"peak_bytes", one.memory.peak()}});
+    result["network_shape"] = forecast.network_shape;
+    result["runs"] = forecast.runs;
+    result["seconds_a_run"] = forecast.seconds_a_run;
+    result["seconds_network"] = forecast.seconds_network;
+    result["plan"] = forecast.way;
+    result["precision"] = precision_name(forecast.precision);
+    result["peak_bytes"] = forecast.peak_bytes;
+    result["limit_bytes"] = forecast.limit_bytes;
+    for (const Forecast::Way& way : forecast.ways) {
+      result["plans"].push_back({{"plan", way.name}, {"peak_bytes", way.peak_bytes}});
     }
-    result["memory"] = {{"process", memory.process},
-                        {"image", memory.image},
-                        {"surveying", memory.surveying},
-                        {"preparing", memory.preparing},
-                        {"prepared", memory.prepared},
-                        {"network", memory.network},
-                        {"probabilities", memory.probabilities},
-                        {"exporting", memory.exporting},
-                        {"kept", memory.kept},
-                        {"finishing", memory.finishing}};
+    std::map<std::string, std::int64_t> memory;
+    for (const auto& [part, bytes] : forecast.memory) {
+      memory[part] = bytes;
+      if (part != "image_until_end") result["memory"][part] = bytes;
+    }
     display_.clear();
     if (!arguments_.common.json) {
-      const tiles::Extent3& extent = plan.network_extent;
+      const std::string way =
+          forecast.way + (forecast.precision == Precision::bf16 ? ", " + std::string(precision_name(forecast.precision))
+                                                                : std::string());
       std::cout << job.images[0] << "\n"
-                << "  volume for the network  " << triple_text({extent[0], extent[1], extent[2]}) << " voxels at most\n"
-                << "  runs of the network     " << plan.runs << "\n"
-                << "  time                    about " << duration_text(result["seconds_network"]) << " ("
-                << duration_text(seconds_a_run) << " a run, measured now), and reading and writing\n"
-                << "  plan                    " << way_text(plan) << ": the fastest within " << bytes_text(plan.limit)
+                << "  volume for the network  "
+                << shape_text({forecast.network_shape.begin(), forecast.network_shape.end()}) << " voxels at most\n"
+                << "  runs of the network     " << forecast.runs << "\n"
+                << "  time                    about " << duration_text(forecast.seconds_network) << " ("
+                << duration_text(forecast.seconds_a_run) << " a run, measured now), and reading and writing\n"
+                << "  plan                    " << way << ": the fastest within " << bytes_text(forecast.limit_bytes)
                 << "\n"
-                << "  memory                  " << bytes_text(memory.peak())
-                << " at most: " << bytes_text(memory.process) << " program and model, " << bytes_text(memory.prepared)
-                << " prepared image, " << bytes_text(memory.network) << " network, " << bytes_text(memory.probabilities)
-                << " probabilities, " << bytes_text(memory.exporting) << " export, " << bytes_text(memory.kept)
-                << " kept volumes, " << bytes_text(memory.image_until_end) << " image as stored; or "
-                << bytes_text(memory.image + memory.preparing) << " while preparing\n"
+                << "  memory                  " << bytes_text(forecast.peak_bytes)
+                << " at most: " << bytes_text(memory["process"]) << " program and model, "
+                << bytes_text(memory["prepared"]) << " prepared image, " << bytes_text(memory["network"])
+                << " network, " << bytes_text(memory["probabilities"]) << " probabilities, "
+                << bytes_text(memory["exporting"]) << " export, " << bytes_text(memory["kept"]) << " kept volumes, "
+                << bytes_text(memory["image_until_end"]) << " image as stored; or "
+                << bytes_text(memory["image"] + memory["preparing"]) << " while preparing\n"
                 << "  all plans               ";
       std::string list;
-      for (const tiles::PlannedHolding& one : plan.holdings) {
-        list += (list.empty() ? "" : "; ") + std::string(tiles::holding_name(one.holding)) + " " +
-                bytes_text(one.memory.peak());
+      for (const Forecast::Way& one : forecast.ways) {
+        list += (list.empty() ? "" : "; ") + one.name + " " + bytes_text(one.peak_bytes);
       }
       std::cout << list << std::endl;
     }
@@ -614,9 +559,11 @@ class SegmentCommand {
   VoxelBox box_;
   std::int64_t memory_limit_ = 0;  // bytes; 0: none
   std::string prefix_;
-  std::unique_ptr<CaseSegmenter> segmenter_;
-  std::map<kernels::Element, double> seconds_of_a_run_;  // measured when first asked for
-  std::map<int, LabelStatistics> statistics_;            // of the last case
+  int threads_ = 0;
+  int channels_ = 0;
+  std::optional<Segmenter> segmenter_;
+  std::map<int, LabelStatistics> statistics_;  // of the last case
+  std::vector<Asymmetry> asymmetries_;
 };
 
 }  // namespace
@@ -706,8 +653,10 @@ void add_segment(CLI::App& program, Invocation& invocation) {
   add_common_options(command, arguments->common, Json::yes);
   command.final_callback([arguments, &invocation] {
     // Whatever the patch; that of the model decides how small it may be.
-    const std::string problem = tiles::step_problem(arguments->step, {1 << 30, 1 << 30, 1 << 30});
-    if (!(arguments->step > 0 && arguments->step <= 1)) throw UsageError("--step: " + problem);
+    if (!(arguments->step > 0 && arguments->step <= 1)) {
+      throw UsageError("--step: expected a fraction of the patch above 0 and at most 1, found " +
+                       short_number_text(arguments->step));
+    }
     if (!arguments->box.empty()) parse_box(arguments->box, "--roi");
     if (!arguments->part.empty()) parse_part(arguments->part, "--part");
     if (!arguments->memory.empty()) parse_size(arguments->memory, "--memory");

@@ -21,22 +21,19 @@
 #include <utility>
 #include <vector>
 
-#include "base/atomic_file.h"
 #include "cli/cases.h"
 #include "cli/command_files.h"
 #include "cli/commands.h"
+#include "cli/image_remarks.h"
 #include "cli/network_run.h"
 #include "cli/progress.h"
 #include "cli/scores_output.h"
-#include "cli/segmented_case.h"
 #include "cli/text.h"
 #include "cli/tradeoff_plot.h"
 #include "e2enet/error.h"
-#include "evaluate/geometry_match.h"
-#include "evaluate/metrics.h"
-#include "image/formats/nifti/nifti_reader.h"
-#include "model/flops.h"
-#include "model/model_file.h"
+#include "e2enet/evaluate.h"
+#include "e2enet/image.h"
+#include "e2enet/segmenter.h"
 
 namespace e2enet::cli {
 namespace {
@@ -88,8 +85,8 @@ struct TestCase {
 
 // Reads the headers of the image and its reference. Throws Error where they cannot be compared.
 evaluate::GeometryComparison compare_places(const Arguments& arguments, const TestCase& one) {
-  const ImageFiles image(one.images);
-  const imaging::ImageReader reference(one.reference);
+  const Image image = Image::open(one.images);
+  const Image reference = Image::open(one.reference);
   if (reference.geometry().shape != image.geometry().shape) {
     const auto text = [](const Shape& shape) { return shape_text({shape[2], shape[1], shape[0]}); };
     throw Error(ErrorCode::invalid_image, one.reference + ": expected the shape of " + one.images[0] + ", " +
@@ -152,33 +149,25 @@ TestCases find_test_cases(const Arguments& arguments, int channels, CommandFiles
   return found;
 }
 
-class KeepLabels : public tiles::LabelSink {
- public:
-  explicit KeepLabels(std::int64_t slice_size) : slice_size_(slice_size) {}
-  void consume(std::int64_t, std::int64_t slices, const std::uint16_t* labels) override {
-    labels_.insert(labels_.end(), labels, labels + slices * slice_size_);
-  }
-  const std::vector<std::uint16_t>& labels() const { return labels_; }
-
- private:
-  std::int64_t slice_size_;
-  std::vector<std::uint16_t> labels_;
-};
-
 // All cases with one model. Runs in the model's own process. What is to be said of the images is said with the first.
 ordered_json measure(const Arguments& arguments, const std::string& path, const std::vector<TestCase>& cases,
                      const std::string& progress_head, bool first) {
-  use_threads(arguments.common);
-  SegmentOptions options;
-  options.plan = plan_options(NetworkOptions{}, arguments.common.threads);
+  Options options;
+  options.threads = use_threads(arguments.common);
   options.step = arguments.step;
   options.mirror = arguments.mirror;
   options.allow_implausible_spacing = arguments.force;
-  CaseSegmenter segmenter(model::load_model_file(path), options);
-  const model::Network& network = segmenter.engine().network();
-  const model::Flops flops = model::count_flops(network, segmenter.engine().plan().patch);
+  Model model = Model::load(path);
+  const std::map<int, std::string> names = model.labels();
+  ordered_json json;
+  json["model"] = path;
+  json["parameters"] = model.parameters();
+  json["flops_paper"] = model.flops_paper();
+  json["flops_executed"] = model.flops_executed();
+  json["patch"] = model.patch_size();
+  Segmenter segmenter(std::move(model), options);
   std::vector<int> labels;
-  for (const auto& [value, name] : network.configuration().labels) {
+  for (const auto& [value, name] : names) {
     if (value != 0) labels.push_back(value);
   }
 
@@ -186,7 +175,7 @@ ordered_json measure(const Arguments& arguments, const std::string& path, const 
   double seconds = 0, network_seconds = 0;
   std::vector<evaluate::CaseScores> scores;
   std::set<int> left_out;  // of the references' labels
-  std::vector<FileRemark> remarks;
+  std::vector<Remark> remarks;
   const auto started = Clock::now();
   for (std::size_t i = 0; i < cases.size(); ++i) {
     const TestCase& one = cases[i];
@@ -195,34 +184,25 @@ ordered_json measure(const Arguments& arguments, const std::string& path, const 
                : std::chrono::duration<double>(Clock::now() - started).count() / double(i) * double(cases.size() - i);
     display.update(progress_head, std::int64_t(i), std::int64_t(cases.size()), left);
     const auto start = Clock::now();
-    const ImageFiles image(one.images);
-    const Geometry& geometry = image.geometry();
-    KeepLabels sink(geometry.shape[1] * geometry.shape[2]);
-    const tiles::PipelineResult result =
-        segmenter.segment(image, {}, tiles::Holding::prepared, sink, [](const Progress&) { return !interrupted(); });
+    const Image image = Image::open(one.images);
+    const Segmentation result = segmenter.segment(image, {}, [](const Progress&) { return !interrupted(); });
     seconds += std::chrono::duration<double>(Clock::now() - start).count();
-    network_seconds += result.network_seconds;
-    const imaging::LabelImage reference = imaging::read_labels(one.reference);
-    std::vector<FileRemark> of_case = image.remarks();
-    add_remarks(of_case, one.reference, reference.header);
+    network_seconds += result.seconds_network;
+    const LabelVolume reference = read_labels(one.reference);
+    std::vector<Remark> of_case = image.remarks();
+    of_case.insert(of_case.end(), reference.remarks.begin(), reference.remarks.end());
     if (first) show_remarks(display, "tradeoff", of_case);
     remarks.insert(remarks.end(), of_case.begin(), of_case.end());
-    const evaluate::LabelView expected{reference.labels.data(), reference.geometry.shape, reference.geometry.spacing,
-                                       reference.geometry.voxel_ml()};
+    const evaluate::LabelView expected = evaluate::view_of(reference);
     for (const int label : evaluate::labels_present(expected)) {
-      if (network.configuration().labels.count(label) == 0) left_out.insert(label);
+      if (names.count(label) == 0) left_out.insert(label);
     }
-    scores.push_back(evaluate::score_case({sink.labels().data(), geometry.shape, geometry.spacing, geometry.voxel_ml()},
-                                          expected, labels, arguments.tolerance));
+    const Geometry& geometry = result.geometry;
+    scores.push_back(evaluate::score_case({result.labels.data(), geometry.shape, geometry.spacing, geometry.voxel_ml()},
+                                          expected, labels, arguments.tolerance, options.threads));
   }
   const evaluate::Summary summary = evaluate::summarize(scores);
   const auto count = static_cast<double>(cases.size());
-  ordered_json json;
-  json["model"] = path;
-  json["parameters"] = model::count_parameters(network);
-  json["flops_paper"] = flops.paper;
-  json["flops_executed"] = flops.executed;
-  json["patch"] = segmenter.engine().plan().patch;
   json["cases"] = cases.size();
   json["seconds_per_case"] = seconds / count;
   json["network_seconds_per_case"] = network_seconds / count;
@@ -232,7 +212,7 @@ ordered_json measure(const Arguments& arguments, const std::string& path, const 
   json["labels"] = ordered_json::object();
   for (const auto& [label, of_label] : summary.labels) {
     ordered_json& entry = json["labels"][std::to_string(label)];
-    entry["name"] = network.configuration().labels.at(label);
+    entry["name"] = names.at(label);
     entry.update(label_summary_json(of_label));
   }
   return json;
@@ -337,19 +317,13 @@ std::string csv_of(const std::vector<ordered_json>& models, std::size_t cases_el
   return csv;
 }
 
-void write_text(const std::string& path, const std::string& text) {
-  AtomicFile file(path);
-  file.write(text.data(), text.size());
-  file.commit();
-}
-
 int run(const Arguments& arguments) {
   CommandFiles files;
   int channels = 0;
   for (const std::string& path : arguments.models) {
     files.reads("--model", path);
     // A bad last model should not be found after an hour.
-    const int of_model = model::load_model_file(path)->architecture().input_channels;
+    const int of_model = Model::load(path).input_channels();
     if (channels != 0 && of_model != channels) {
       throw UsageError("--model: expected models of one number of channels, found " + std::to_string(channels) +
                        " in " + arguments.models.front() + " and " + std::to_string(of_model) + " in " + path);

@@ -1,10 +1,5 @@
 #include "cli/network_run.h"
 
-#include <cmath>
-#include <random>
-
-#include "base/parallel.h"
-#include "base/process_memory.h"
 #include "cli/arguments.h"
 #include "cli/text.h"
 
@@ -28,10 +23,24 @@ void add_precision_option(CLI::App& command, std::string& precision, const std::
       ->group(group);
 }
 
-const char* precision_name(kernels::Element precision) { return precision == kernels::Element::bf16 ? "bf16" : "f32"; }
+const char* precision_name(Precision precision) {
+  switch (precision) {
+    case Precision::f32:
+      return "f32";
+    case Precision::bf16:
+      return "bf16";
+    case Precision::automatic:
+      return "auto";
+  }
+  return "";
+}
 
-constexpr plan::Algorithm kAlgorithms[] = {plan::Algorithm::winograd, plan::Algorithm::direct, plan::Algorithm::onednn,
-                                           plan::Algorithm::reference};
+Precision parse_precision(const std::string& text) {
+  for (const Precision known : {Precision::f32, Precision::bf16, Precision::automatic}) {
+    if (text == precision_name(known)) return known;
+  }
+  throw UsageError("--precision: expected f32, bf16 or auto, found '" + text + "'");
+}
 
 void add_algorithm_option(CLI::App& command, std::string& algorithm, const std::string& group) {
   command
@@ -41,9 +50,8 @@ void add_algorithm_option(CLI::App& command, std::string& algorithm, const std::
       ->type_name("auto|winograd|direct|onednn|reference")
       ->capture_default_str()
       ->check([](const std::string& text) {
-        if (text == "auto") return std::string();
-        for (const plan::Algorithm known : kAlgorithms) {
-          if (text == plan::algorithm_name(known)) return std::string();
+        for (const char* known : {"auto", "winograd", "direct", "onednn", "reference"}) {
+          if (text == known) return std::string();
         }
         return "expected auto, winograd, direct, onednn or reference, found '" + text + "'";
       })
@@ -65,54 +73,15 @@ void add_force_option(CLI::App& command, bool& force, const std::string& group) 
       ->group(group);
 }
 
-plan::PlanOptions plan_options(const NetworkOptions& options, int threads) {
-  plan::PlanOptions result;
+PatchOptions patch_options(const NetworkOptions& options, int threads) {
+  PatchOptions result;
   if (!options.patch.empty()) result.patch = parse_triple(options.patch, "--patch");
-  result.threads = usable_threads(threads);
-  for (const plan::Algorithm known : kAlgorithms) {
-    if (options.algorithm == plan::algorithm_name(known)) result.forced_algorithm = known;
-  }
-  result.storage = options.precision == "bf16" ? kernels::Element::bf16 : kernels::Element::f32;
+  result.threads = threads;
+  result.precision = parse_precision(options.precision);
+  result.algorithm = options.algorithm;
   return result;
 }
 
-model::Triple patch_of(const model::Network& network, const plan::PlanOptions& options) {
-  return options.patch == model::Triple{0, 0, 0} ? network.architecture().patch_size : options.patch;
-}
-
-std::int64_t resident_without_kernels(const model::Network& network) {
-  return resident_bytes() - network.kernel_bytes();
-}
-
-std::int64_t planned_process_bytes(std::int64_t loaded, const plan::Plan& plan, int input_channels) {
-  const std::int64_t voxels = std::int64_t{plan.patch[0]} * plan.patch[1] * plan.patch[2];
-  return loaded + static_cast<std::int64_t>(plan.peak_bytes()) + voxels * input_channels * 4;
-}
-
-kernels::PatchView view_of(const float* values, const model::Triple& patch) {
-  kernels::PatchView view;
-  view.data = values;
-  view.stride[2] = 1;
-  view.stride[1] = patch[2];
-  view.stride[0] = std::ptrdiff_t{patch[1]} * patch[2];
-  view.channel_stride = view.stride[0] * patch[0];
-  for (std::size_t axis = 0; axis < 3; ++axis) view.end[axis] = patch[axis];
-  return view;
-}
-
-std::vector<float> noise_patch(int channels, const model::Triple& patch) {
-  std::vector<float> values(static_cast<std::size_t>(channels) * static_cast<std::size_t>(patch[0]) *
-                            static_cast<std::size_t>(patch[1]) * static_cast<std::size_t>(patch[2]));
-  std::mt19937 random(1);
-  constexpr double kScale = 1.0 / 4294967296.0;
-  for (float& value : values) {  // the sum of four uniform numbers is near enough to normal, and exact everywhere
-    double sum = 0;
-    for (int i = 0; i < 4; ++i) sum += random() * kScale;
-    value = static_cast<float>((sum - 2.0) * std::sqrt(3.0));
-  }
-  return values;
-}
-
-std::string triple_text(const model::Triple& triple) { return shape_text({triple[0], triple[1], triple[2]}); }
+std::string triple_text(const std::array<int, 3>& triple) { return shape_text({triple[0], triple[1], triple[2]}); }
 
 }  // namespace e2enet::cli

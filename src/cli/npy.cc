@@ -9,11 +9,9 @@
 #include <limits>
 #include <new>
 
-#include "base/atomic_file.h"
-#include "base/checked_size.h"
-#include "base/input_file.h"
 #include "cli/text.h"
 #include "e2enet/error.h"
+#include "e2enet/files.h"
 
 namespace e2enet::cli {
 namespace {
@@ -184,7 +182,8 @@ FloatArray read_npy(const std::string& path) {
              std::to_string(size - static_cast<std::int64_t>(data_at)));
   }
   try {
-    array.values.resize(checked_count<float>(path.c_str(), count));
+    if (static_cast<std::uint64_t>(count) > array.values.max_size()) throw std::bad_alloc();
+    array.values.resize(static_cast<std::size_t>(count));
   } catch (const std::bad_alloc&) {
     fail(ErrorCode::out_of_memory, path, "no memory for " + bytes_text(count * 4));
   }
@@ -206,7 +205,7 @@ void write_npy(const std::string& path, const std::vector<std::int64_t>& shape, 
   header += std::string((64 - unpadded % 64) % 64, ' ') + "\n";
   std::string start(kMagic, kMagicSize);
   start += {'\x01', '\x00', static_cast<char>(header.size() & 0xff), static_cast<char>(header.size() >> 8)};
-  AtomicFile file(path);
+  OutputFile file(path);
   file.write(start.data(), start.size());
   file.write(header.data(), header.size());
   file.write(values, count * sizeof(float));

@@ -12,6 +12,7 @@
 #include "cli/help.h"
 #include "cli/text.h"
 #include "e2enet/error.h"
+#include "e2enet/version.h"
 
 namespace e2enet::cli {
 namespace {
@@ -90,7 +91,7 @@ std::string explanation(const CLI::ParseError& error, const CLI::App& command, c
 
 int run_program(int argc, char** argv) {
   if (!open_standard_streams()) return kFailed;  // nowhere to say why
-  const std::string version = "e2enet " E2ENET_VERSION;
+  const std::string version = std::string("e2enet ") + e2enet_version();
   CLI::App program(kDescription, "e2enet");
   program.formatter(std::make_shared<HelpFormatter>());
   program.set_help_flag("-h,--help", "Show this help and exit")->group("Options");

@@ -6,8 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "evaluate/geometry_match.h"
-#include "evaluate/metrics.h"
+#include "e2enet/evaluate.h"
 
 namespace e2enet::cli {
 

@@ -6,6 +6,12 @@
 
 namespace e2enet::cli {
 
+std::string short_number_text(double value) {
+  char text[32];
+  std::snprintf(text, sizeof text, "%g", value);
+  return text;
+}
+
 std::string fixed(double value, int decimals) {
   if (std::isnan(value)) return "";
   if (std::isinf(value)) return value > 0 ? "inf" : "-inf";

@@ -9,6 +9,7 @@
 namespace e2enet::cli {
 
 std::string fixed(double value, int decimals);
+std::string short_number_text(double value);  // 0.5, 1e-12
 // A memory size that --memory takes and that is not below `bytes`, in whole MiB: "600M".
 std::string limit_text(std::int64_t bytes);
 

@@ -58,12 +58,11 @@ void transform_line(double* line, std::ptrdiff_t count, std::ptrdiff_t stride, d
 
 }  // namespace
 
-void squared_distance_transform(std::vector<double>& field, const Shape& shape, const Spacing& spacing) {
+void squared_distance_transform(std::vector<double>& field, const Shape& shape, const Spacing& spacing, int threads) {
   const std::ptrdiff_t depth = shape[0], height = shape[1], width = shape[2];
   const std::ptrdiff_t slice = height * width;
   const auto longest = static_cast<std::size_t>(std::max({depth, height, width}));
   double* const data = field.data();
-  const int threads = default_threads();
   std::vector<Envelope> envelopes(static_cast<std::size_t>(threads), Envelope(longest));
   run_team(threads, [&](const Worker& worker) {
     Envelope& envelope = envelopes[static_cast<std::size_t>(worker.thread())];

@@ -1,4 +1,4 @@
-#include "evaluate/geometry_match.h"
+#include "e2enet/evaluate.h"
 
 #include <algorithm>
 #include <cmath>

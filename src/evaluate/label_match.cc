@@ -1,4 +1,4 @@
-#include "evaluate/label_match.h"
+#include "e2enet/evaluate.h"
 
 #include <charconv>
 #include <set>

@@ -1,4 +1,4 @@
-#include "evaluate/metrics.h"
+#include "e2enet/evaluate.h"
 
 #include <algorithm>
 #include <array>
@@ -7,6 +7,7 @@
 #include <string>
 
 #include "e2enet/error.h"
+#include "e2enet/machine.h"
 #include "evaluate/distance_transform.h"
 
 namespace e2enet::evaluate {
@@ -34,14 +35,6 @@ void require_comparable(const LabelView& prediction, const LabelView& reference,
     }
   }
 }
-
-// A box of voxels, half-open.
-struct Box {
-  std::array<std::int64_t, 3> begin{0, 0, 0};
-  std::array<std::int64_t, 3> end{0, 0, 0};
-
-  Shape shape() const { return {end[0] - begin[0], end[1] - begin[1], end[2] - begin[2]}; }
-};
 
 struct Overlap {
   std::int64_t prediction = 0, reference = 0, both = 0;
@@ -85,7 +78,7 @@ std::vector<std::int64_t> surface_of(const LabelView& volume, const Box& box, in
     return volume.voxels[(d * shape[1] + h) * shape[2] + w] == label;
   };
   std::vector<std::int64_t> surface;
-  const Shape extent = box.shape();
+  const Shape extent = box.size();
   for (std::int64_t d = box.begin[0]; d < box.end[0]; ++d) {
     for (std::int64_t h = box.begin[1]; h < box.end[1]; ++h) {
       for (std::int64_t w = box.begin[2]; w < box.end[2]; ++w) {
@@ -104,10 +97,10 @@ std::vector<std::int64_t> surface_of(const LabelView& volume, const Box& box, in
 // For each voxel of `from`, the distance in mm to the nearest voxel of `to`. Both lie in the box, so looking no further
 // than the box is exact.
 std::vector<double> distances(const std::vector<std::int64_t>& from, const std::vector<std::int64_t>& to,
-                              const Shape& extent, const Spacing& spacing) {
+                              const Shape& extent, const Spacing& spacing, int threads) {
   std::vector<double> field(static_cast<std::size_t>(extent[0] * extent[1] * extent[2]), kInfinity);
   for (const std::int64_t at : to) field[static_cast<std::size_t>(at)] = 0;
-  squared_distance_transform(field, extent, spacing);
+  squared_distance_transform(field, extent, spacing, threads);
   std::vector<double> result;
   result.reserve(from.size());
   for (const std::int64_t at : from) result.push_back(std::sqrt(field[static_cast<std::size_t>(at)]));
@@ -159,7 +152,9 @@ std::vector<int> labels_present(const LabelView& volume) {
   return labels;
 }
 
-LabelScore score_label(const LabelView& prediction, const LabelView& reference, int label, double tolerance_mm) {
+LabelScore score_label(const LabelView& prediction, const LabelView& reference, int label, double tolerance_mm,
+                       int threads) {
+  threads = usable_threads(threads);
   require_comparable(prediction, reference, tolerance_mm);
   const Overlap overlap = count_overlap(prediction, reference, label);
   const double voxel_ml =
@@ -179,9 +174,9 @@ LabelScore score_label(const LabelView& prediction, const LabelView& reference, 
 
   const std::vector<std::int64_t> predicted = surface_of(prediction, overlap.box, label);
   const std::vector<std::int64_t> expected = surface_of(reference, overlap.box, label);
-  const Shape extent = overlap.box.shape();
-  const std::vector<double> to_reference = distances(predicted, expected, extent, reference.spacing);
-  const std::vector<double> to_prediction = distances(expected, predicted, extent, reference.spacing);
+  const Shape extent = overlap.box.size();
+  const std::vector<double> to_reference = distances(predicted, expected, extent, reference.spacing, threads);
+  const std::vector<double> to_prediction = distances(expected, predicted, extent, reference.spacing, threads);
   // Spacings such as 0.7 are not exact in binary: a distance that equals the tolerance on paper must count as within
   // it.
   const double within = tolerance_mm * (1 + 1e-6) + 1e-12;
@@ -194,10 +189,10 @@ LabelScore score_label(const LabelView& prediction, const LabelView& reference, 
 }
 
 CaseScores score_case(const LabelView& prediction, const LabelView& reference, const std::vector<int>& labels,
-                      double tolerance_mm) {
+                      double tolerance_mm, int threads) {
   require_comparable(prediction, reference, tolerance_mm);
   CaseScores scores;
-  for (const int label : labels) scores[label] = score_label(prediction, reference, label, tolerance_mm);
+  for (const int label : labels) scores[label] = score_label(prediction, reference, label, tolerance_mm, threads);
   return scores;
 }
 

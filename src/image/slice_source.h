@@ -2,7 +2,6 @@
 #pragma once
 
 #include <cstdint>
-#include <cstring>
 #include <string>
 
 #include "e2enet/volume.h"
@@ -29,21 +28,6 @@ class SliceSource {
   virtual void forget() {}
 
   std::int64_t slice_size() const { return shape()[1] * shape()[2]; }
-};
-
-// A whole channel in the caller's memory, which must outlive this.
-class MemorySource : public SliceSource {
- public:
-  MemorySource(const float* voxels, const Shape& shape) : voxels_(voxels), shape_(shape) {}
-  const Shape& shape() const override { return shape_; }
-  const float* view(std::int64_t begin, std::int64_t) override { return voxels_ + begin * slice_size(); }
-  void read(std::int64_t begin, std::int64_t end, float* out) override {
-    std::memcpy(out, view(begin, end), static_cast<std::size_t>((end - begin) * slice_size()) * sizeof(float));
-  }
-
- private:
-  const float* voxels_;
-  Shape shape_;
 };
 
 }  // namespace e2enet::imaging

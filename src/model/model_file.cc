@@ -45,8 +45,11 @@ std::string shape_text(const std::vector<std::int64_t>& shape) {
   return text + ")";
 }
 
+// The bytes of a model file, from a file or from memory.
 class Reader {
  public:
+  Reader(const void* bytes, std::size_t count, const std::string& name)
+      : path_(name), memory_(static_cast<const char*>(bytes)), size_(count) {}
   explicit Reader(const std::string& path) : path_(path) {
     std::error_code problem;
     const std::filesystem::file_status status = std::filesystem::status(path, problem);
@@ -64,6 +67,15 @@ class Reader {
   }
 
   void read(void* into, std::uint64_t bytes, const char* what) {
+    if (memory_) {
+      if (bytes > size_ - at_) {
+        throw Error(ErrorCode::cannot_read, path_ + ": " + what + ": expected " + std::to_string(bytes) +
+                                                " bytes, found " + std::to_string(size_ - at_));
+      }
+      std::memcpy(into, memory_ + at_, static_cast<std::size_t>(bytes));
+      at_ += bytes;
+      return;
+    }
     file_.read(static_cast<char*>(into), static_cast<std::streamsize>(bytes));
     if (static_cast<std::uint64_t>(file_.gcount()) != bytes) {
       throw Error(ErrorCode::cannot_read, path_ + ": " + what + ": expected " + std::to_string(bytes) +
@@ -75,7 +87,9 @@ class Reader {
  private:
   const std::string& path_;
   std::ifstream file_;
+  const char* memory_ = nullptr;
   std::uint64_t size_ = 0;
+  std::uint64_t at_ = 0;  // in memory
 };
 
 std::string read_header_text(Reader& reader, const std::string& path) {
@@ -319,8 +333,7 @@ Layer read_layer(const TensorData& data, const LayerDescription& description, co
   return layer;
 }
 
-std::shared_ptr<const Network> read_model_file(const std::string& path) {
-  Reader reader(path);
+std::shared_ptr<const Network> read_model(Reader& reader, const std::string& path) {
   const std::string header_text = read_header_text(reader, path);
   const std::uint64_t data_bytes = reader.size() - 8 - header_text.size();
   const JsonDocument document = parse_json(header_text, path + ": header");
@@ -359,9 +372,19 @@ std::shared_ptr<const Network> read_model_file(const std::string& path) {
 
 std::shared_ptr<const Network> load_model_file(const std::string& path) {
   try {
-    return read_model_file(path);
+    Reader reader(path);
+    return read_model(reader, path);
   } catch (const std::bad_alloc&) {
     throw Error(ErrorCode::out_of_memory, path + ": no memory for a model of this size");
+  }
+}
+
+std::shared_ptr<const Network> load_model(const void* bytes, std::size_t count, const std::string& name) {
+  try {
+    Reader reader(bytes, count, name);
+    return read_model(reader, name);
+  } catch (const std::bad_alloc&) {
+    throw Error(ErrorCode::out_of_memory, name + ": no memory for a model of this size");
   }
 }
 

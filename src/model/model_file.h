@@ -14,6 +14,9 @@ namespace e2enet::model {
 // (cannot_read, invalid_model, out_of_memory) naming the file and the tensor or key.
 std::shared_ptr<const Network> load_model_file(const std::string& path);
 
+// The same from the bytes of such a file; `name` stands for it in messages.
+std::shared_ptr<const Network> load_model(const void* bytes, std::size_t count, const std::string& name);
+
 // The values of one layer on their way to a file.
 struct LayerValues {
   std::vector<std::int32_t> connectivity;  // (output, input) pairs, increasing; sparse layers only

@@ -12,15 +12,6 @@
 
 namespace e2enet::imaging {
 
-// Half-open ranges of voxels along D, H, W.
-struct Box {
-  Shape begin{0, 0, 0};
-  Shape end{0, 0, 0};
-
-  Shape size() const { return {end[0] - begin[0], end[1] - begin[1], end[2] - begin[2]}; }
-  bool empty() const { return end[0] <= begin[0] || end[1] <= begin[1] || end[2] <= begin[2]; }
-};
-
 // What to do with a channel, in the frame of its source (that of the file).
 struct ResamplePlan {
   Box box;                            // the part of the source that counts; NaN in it becomes 0

@@ -6,7 +6,6 @@
 #include <cmath>
 #include <limits>
 
-#include "base/atomic_file.h"
 #include "e2enet/error.h"
 #include "report/stroke_font.h"
 
@@ -102,7 +101,7 @@ void Canvas::text(const std::string& text, double x, double base, double size, c
   }
 }
 
-void Canvas::save_png(const std::string& path) const {
+void Canvas::write_png(AtomicFile& file) const {
   png_image image{};
   image.version = PNG_IMAGE_VERSION;
   image.width = static_cast<png_uint_32>(width_);
@@ -115,10 +114,8 @@ void Canvas::save_png(const std::string& path) const {
     bytes.resize(size);
     good = png_image_write_to_memory(&image, bytes.data(), &size, 0, pixels_.data(), 0, nullptr) != 0;
   }
-  if (!good) throw Error(ErrorCode::cannot_write, path + ": the PNG cannot be encoded: " + image.message);
-  AtomicFile file(path);
+  if (!good) throw Error(ErrorCode::cannot_write, file.path() + ": the PNG cannot be encoded: " + image.message);
   file.write(bytes.data(), size);
-  file.commit();
 }
 
 }  // namespace e2enet::report

@@ -5,6 +5,8 @@
 #include <string>
 #include <vector>
 
+#include "base/atomic_file.h"
+
 namespace e2enet::report {
 
 struct Color {
@@ -32,7 +34,7 @@ class Canvas {
             Anchor anchor = Anchor::left, bool halo = false);
 
   // Throws Error (cannot_write, out_of_memory).
-  void save_png(const std::string& path) const;
+  void write_png(AtomicFile& file) const;
 
  private:
   struct Segment {

@@ -6,7 +6,7 @@
 #include <limits>
 #include <vector>
 
-#include "report/label_sides.h"
+#include "model/label_sides.h"
 
 namespace e2enet::report {
 namespace {
@@ -168,7 +168,7 @@ std::map<int, Color> label_colors(const std::map<int, std::string>& names) {
   // The left and right of one structure, in the order of their values; else a label alone.
   std::vector<std::vector<int>> groups;
   std::map<int, std::size_t> group_of;
-  const std::vector<SidePair> pairs = side_pairs(names);
+  const std::vector<SidePair> pairs = model::side_pairs(names);
   for (const auto& [label, name] : names) {
     const auto pair = std::find_if(pairs.begin(), pairs.end(), [&, one = label](const SidePair& other) {
       return one == std::max(other.left, other.right);

@@ -261,7 +261,7 @@ void draw_scale_bar(Canvas& canvas, const Panel& panel, double pixels_per_mm) {
 
 }  // namespace
 
-PreviewLayout write_preview(const std::string& path, const PreviewInput& input) {
+PreviewLayout draw_preview(AtomicFile& file, const PreviewInput& input) {
   const AnatomicalView view(input.geometry);
   bool any = false;
   const std::array<std::int64_t, 3> slices = largest_sections(input, view, any);
@@ -386,7 +386,14 @@ PreviewLayout write_preview(const std::string& path, const PreviewInput& input) 
     canvas.text(entry.name, entry.name_left, entry.base, kLegendSize, kText);
     canvas.text(entry.volume, entry.volume_left, entry.base, kLegendSize, kFaint);
   }
-  canvas.save_png(path);
+  canvas.write_png(file);
+  return layout;
+}
+
+PreviewLayout write_preview(const std::string& path, const PreviewInput& input) {
+  AtomicFile file(path);
+  PreviewLayout layout = draw_preview(file, input);
+  file.commit();
   return layout;
 }
 

@@ -55,6 +55,8 @@ struct PreviewLayout {
 // on the left. Axes of an oblique volume are taken to be the anatomical ones that they are nearest to. Of the
 // image, only three slices are held in memory. Names that are too long for the legend end in an ellipsis. Throws Error
 // (cannot_read, cannot_write).
+// The file is not committed.
+PreviewLayout draw_preview(AtomicFile& file, const PreviewInput& input);
 PreviewLayout write_preview(const std::string& path, const PreviewInput& input);
 
 }  // namespace e2enet::report

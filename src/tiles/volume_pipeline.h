@@ -43,11 +43,12 @@ inline bool keeps_image(Holding holding) {
 struct PipelineOptions {
   TilingOptions tiling;
   std::vector<int> largest_component;  // labels of which only the largest component is kept
-  std::optional<imaging::Box> region;  // only these voxels are segmented, in the file's frame D, H, W
+  std::optional<Box> region;           // only these voxels are segmented, in the file's frame D, H, W
   bool probabilities = false;
   int threads = 1;
   Holding holding = Holding::prepared;
-  bool read_ahead = false;  // one more thread reads the next slices
+  bool may_read_ahead = true;  // whether the sources may be read on another thread than the caller's
+  bool read_ahead = false;     // one more thread reads the next slices
 };
 
 // Takes the labels, slice after slice of the image from k = 0, on the calling thread; every voxel of the image is in

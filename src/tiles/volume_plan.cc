@@ -21,7 +21,9 @@ const char* holding_name(Holding holding) {
   throw Error(ErrorCode::internal, "a holding without a name");
 }
 
-bool reads_ahead(Holding holding, int threads) { return threads > 1 && !keeps_image(holding); }
+bool reads_ahead(Holding holding, const PipelineOptions& options) {
+  return options.may_read_ahead && options.threads > 1 && !keeps_image(holding);
+}
 
 std::vector<PlannedHolding> possible_holdings(const engine::Engine& engine, std::int64_t process,
                                               const Geometry& geometry, const PipelineOptions& options,
@@ -37,7 +39,7 @@ std::vector<PlannedHolding> possible_holdings(const engine::Engine& engine, std:
   for (const Holding holding : possible) {
     PipelineOptions with = options;
     with.holding = holding;
-    with.read_ahead = reads_ahead(holding, options.threads);
+    with.read_ahead = reads_ahead(holding, options);
     holdings.push_back({holding, estimate_memory(engine, process, geometry, with, needs)});
   }
   return holdings;

@@ -14,7 +14,7 @@ const char* holding_name(Holding holding);
 
 // Whether the next slices are read on a thread of their own (PipelineOptions::read_ahead). That pays where the file is
 // unpacked while slices are resampled; an image in memory is there before that (docs/volumes.md has the figures).
-bool reads_ahead(Holding holding, int threads);
+bool reads_ahead(Holding holding, const PipelineOptions& options);
 
 // One way of doing it and its memory. Whoever does it reads ahead as reads_ahead() says.
 struct PlannedHolding {

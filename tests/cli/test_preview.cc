@@ -1,7 +1,9 @@
 // The preview, decoded: what is right is drawn on the left with an R beside it, however the file stores its axes; every
 // label has a colour of its own, and every name can be read or is seen to be shortened.
 #include <doctest/doctest.h>
+
 #include <png.h>
+#include "image/array_source.h"
 
 #include <algorithm>
 #include <array>
@@ -180,7 +182,7 @@ struct Phantom {
 
 void check_phantom(const Phantom& phantom) {
   const Workshop shop;
-  e2enet::imaging::MemorySource source(phantom.image.data(), phantom.geometry.shape);
+  e2enet::imaging::ArraySource source(phantom.image.data(), phantom.geometry.shape);
   PreviewInput input;
   input.geometry = phantom.geometry;
   input.image = &source;
@@ -275,7 +277,7 @@ TEST_CASE("thin volumes have their letters on the right sides too, one beside th
     geometry.shape = shape;
     const std::vector<float> image(std::size_t(geometry.voxels()), 1.0F);
     std::vector<std::uint16_t> labels(image.size(), 0);
-    e2enet::imaging::MemorySource source(image.data(), shape);
+    e2enet::imaging::ArraySource source(image.data(), shape);
     PreviewInput input;
     input.geometry = geometry;
     input.image = &source;
@@ -304,7 +306,7 @@ PreviewLayout drawn(const Workshop& shop, const std::vector<std::string>& names)
     labels[i] = std::uint16_t(i + 1);
     input.names[int(i + 1)] = names[i];
   }
-  e2enet::imaging::MemorySource source(image.data(), geometry.shape);
+  e2enet::imaging::ArraySource source(image.data(), geometry.shape);
   input.geometry = geometry;
   input.image = &source;
   input.labels = labels.data();

@@ -50,7 +50,7 @@ TEST_CASE("squared distances are those of the definition, whatever the shape, sp
           if (std::uniform_real_distribution<>(0, 1)(random) < density) value = 0;
         }
         const std::vector<double> expected = by_definition(field, shape, spacing);
-        squared_distance_transform(field, shape, spacing);
+        squared_distance_transform(field, shape, spacing, 2);
         for (std::size_t i = 0; i < field.size(); ++i) {
           CAPTURE(i);
           if (expected[i] == kInfinity) {
@@ -66,7 +66,7 @@ TEST_CASE("squared distances are those of the definition, whatever the shape, sp
 
 TEST_CASE("an empty set is infinitely far from every voxel") {
   std::vector<double> field(24, kInfinity);
-  squared_distance_transform(field, {2, 3, 4}, {1, 2, 3});
+  squared_distance_transform(field, {2, 3, 4}, {1, 2, 3}, 2);
   for (const double value : field) CHECK(value == kInfinity);
 }
 

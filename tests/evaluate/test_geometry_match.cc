@@ -6,7 +6,7 @@
 #include <cmath>
 #include <string>
 
-#include "evaluate/geometry_match.h"
+#include "e2enet/evaluate.h"
 
 namespace {
 

@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "e2enet/error.h"
-#include "evaluate/label_match.h"
+#include "e2enet/evaluate.h"
 
 using namespace e2enet::evaluate;
 

@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "e2enet/error.h"
-#include "evaluate/metrics.h"
+#include "e2enet/evaluate.h"
 
 namespace {
 

@@ -1,5 +1,5 @@
 // Endings in any case of letters, and the halves of a pair.
-#include "image/formats/image_name.h"
+#include "e2enet/files.h"
 
 #include <doctest/doctest.h>
 

@@ -1,6 +1,8 @@
 // Preprocessing and export on made-up volumes, against formulas.
 #include <doctest/doctest.h>
 
+#include "image/array_source.h"
+
 #include <algorithm>
 #include <cmath>
 #include <cstring>
@@ -52,10 +54,10 @@ struct Result {
 
 Result run(const std::vector<Volume>& volumes, const PreprocessingConfiguration& configuration,
            const std::array<int, 3>& patch = {1, 1, 1}, int threads = 2) {
-  std::vector<MemorySource> memory;
+  std::vector<ArraySource> memory;
   for (const Volume& volume : volumes) memory.emplace_back(volume.voxels.data(), volume.geometry.shape);
   std::vector<SliceSource*> sources;
-  for (MemorySource& source : memory) sources.push_back(&source);
+  for (ArraySource& source : memory) sources.push_back(&source);
   const Geometry& geometry = volumes[0].geometry;
   Survey survey = survey_image(sources, PreprocessPlan::survey_options(geometry, configuration));
   PreprocessPlan plan(geometry, survey, configuration);
@@ -121,7 +123,7 @@ TEST_CASE("the crop is the box around nonzero voxels of any channel; NaN counts,
 TEST_CASE("an image without a nonzero voxel is found empty") {
   Volume volume({3, 4, 5});
   std::fill(volume.voxels.begin(), volume.voxels.end(), 0.0f);
-  MemorySource source(volume.voxels.data(), volume.geometry.shape);
+  ArraySource source(volume.voxels.data(), volume.geometry.shape);
   CHECK(survey_image({&source}, {}).empty());
 }
 
@@ -130,7 +132,7 @@ TEST_CASE("infinite voxels are refused with the channel, the first and their num
   volume.at(1, 2, 3) = -HUGE_VALF;
   CHECK_THROWS_AS(run({volume}, plain()), Error);
   volume.at(2, 0, 1) = HUGE_VALF;
-  MemorySource first(good.voxels.data(), good.geometry.shape), second(volume.voxels.data(), volume.geometry.shape);
+  ArraySource first(good.voxels.data(), good.geometry.shape), second(volume.voxels.data(), volume.geometry.shape);
   const auto message = [&](const SurveyOptions& options) -> std::string {
     try {
       survey_image({&first, &second}, options);
@@ -151,7 +153,7 @@ TEST_CASE("infinite voxels are refused with the channel, the first and their num
 
 TEST_CASE("channels of different shapes are refused") {
   Volume a({3, 4, 5}), b({3, 5, 4});
-  MemorySource first(a.voxels.data(), a.geometry.shape), second(b.voxels.data(), b.geometry.shape);
+  ArraySource first(a.voxels.data(), a.geometry.shape), second(b.voxels.data(), b.geometry.shape);
   CHECK_THROWS_AS(survey_image({&first, &second}, {}), Error);
 }
 
@@ -169,7 +171,7 @@ TEST_CASE("the survey's ranges are those of the cropped planes") {
     for (std::int64_t w = 0; w < 40; ++w) volume.at(d, 5, w) = 0;
     for (std::int64_t h = 0; h < 6; ++h) volume.at(d, h, 0) = volume.at(d, h, 39) = 0;
   }
-  MemorySource source(volume.voxels.data(), volume.geometry.shape);
+  ArraySource source(volume.voxels.data(), volume.geometry.shape);
   SurveyOptions options;
   options.planes_across_width = true;
   options.region = Box{{0, 0, 2}, {5, 6, 40}};
@@ -203,7 +205,7 @@ TEST_CASE("the survey's ranges are those of the cropped planes") {
 
 TEST_CASE("a region of interest must lie in the image") {
   Volume volume({3, 4, 5});
-  MemorySource source(volume.voxels.data(), volume.geometry.shape);
+  ArraySource source(volume.voxels.data(), volume.geometry.shape);
   SurveyOptions options;
   for (const Box& region : {Box{{0, 0, 0}, {4, 4, 5}}, Box{{0, -1, 0}, {3, 4, 5}}, Box{{1, 1, 2}, {2, 2, 2}}}) {
     options.region = region;
@@ -238,7 +240,7 @@ TEST_CASE("every normalisation follows its formula") {
   const std::vector<float> x = values_of(raw.image);
   SurveyOptions options;
   options.mask = true;
-  MemorySource source(volume.voxels.data(), volume.geometry.shape);
+  ArraySource source(volume.voxels.data(), volume.geometry.shape);
   const Survey survey = survey_image({&source}, options);
   const Shape s = survey.box.size();
   std::vector<bool> inside;

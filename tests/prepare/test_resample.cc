@@ -1,6 +1,8 @@
 // Resampling against a second, plain implementation, and the promise that bits depend on nothing but the voxel.
 #include <doctest/doctest.h>
 
+#include "image/array_source.h"
+
 #include <algorithm>
 #include <cmath>
 #include <cstring>
@@ -129,12 +131,12 @@ struct Volume {
 };
 
 // A source that can only be read, as a file is.
-class UnviewableSource : public MemorySource {
+class UnviewableSource : public ArraySource {
  public:
-  using MemorySource::MemorySource;
+  using ArraySource::ArraySource;
   const float* view(std::int64_t, std::int64_t) override { return nullptr; }
   void read(std::int64_t begin, std::int64_t end, float* out) override {
-    const float* from = MemorySource::view(begin, end);
+    const float* from = ArraySource::view(begin, end);
     std::memcpy(out, from, static_cast<std::size_t>((end - begin) * slice_size()) * sizeof(float));
   }
 };
@@ -171,7 +173,7 @@ TEST_CASE("a resampled volume is the separable sum in double, clipped, with NaN 
       CAPTURE(out[0]);
       const ResamplePlan plan = plan_for(box, out, separate);
       std::vector<float> found(static_cast<std::size_t>(out[0] * out[1] * out[2]));
-      MemorySource source(volume.voxels.data(), volume.shape);
+      ArraySource source(volume.voxels.data(), volume.shape);
       SliceResampler(source, plan, 2).read(0, out[0], found.data());
       double largest = 0;
       const auto index = [](std::int64_t i) { return static_cast<std::size_t>(i); };
@@ -210,7 +212,7 @@ TEST_CASE("the bits of a resampled slice depend neither on grouping, order, thre
     const ResamplePlan plan = plan_for(box, out, -1);
     const std::size_t slice = static_cast<std::size_t>(out[1] * out[2]);
     std::vector<float> whole(slice * static_cast<std::size_t>(out[0]));
-    MemorySource memory(volume.voxels.data(), volume.shape);
+    ArraySource memory(volume.voxels.data(), volume.shape);
     UnviewableSource file(volume.voxels.data(), volume.shape);
     SliceResampler(memory, plan, 1).read(0, out[0], whole.data());
     for (const int threads : {1, 2, 5}) {

@@ -2,6 +2,8 @@
 // the whole volume at the image's resolution, then the largest of each voxel.
 #include <doctest/doctest.h>
 
+#include "image/array_source.h"
+
 #include <cmath>
 #include <cstring>
 #include <memory>
@@ -186,7 +188,7 @@ TEST_CASE("labels and probabilities are the original's, however much is held, re
     tiles::PipelineOptions options;
     options.probabilities = true;
     options.largest_component = setting.largest_component;
-    if (setting.region) options.region = imaging::Box{{2, 0, 4}, {23, 25, 26}};
+    if (setting.region) options.region = Box{{2, 0, 4}, {23, 25, 26}};
 
     Reference expected;
     {
@@ -242,7 +244,7 @@ TEST_CASE("a window across the file's slices is refused") {
   Geometry geometry;
   geometry.shape = {20, 20, 20};
   const std::vector<float> image = synthetic_image(geometry.shape);
-  imaging::MemorySource source(image.data(), geometry.shape);
+  imaging::ArraySource source(image.data(), geometry.shape);
   tiles::PipelineOptions options;
   options.holding = Holding::window;
   KeepLabels keep(geometry.shape);

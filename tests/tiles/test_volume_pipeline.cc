@@ -1,6 +1,8 @@
 // A NIfTI file to labels, against the original's own preprocess, predict and export.
 #include <doctest/doctest.h>
 
+#include "image/array_source.h"
+
 #include <algorithm>
 #include <cstring>
 #include <filesystem>
@@ -141,7 +143,7 @@ TEST_CASE("labels that leave slice by slice are those of the whole volume at onc
     model::write_random_model(architecture + extra, "test", 5, path);
     const auto network = model::load_model_file(path);
     engine::Engine engine(*network, {});
-    imaging::MemorySource source(image.data(), geometry.shape);
+    imaging::ArraySource source(image.data(), geometry.shape);
 
     // Whole: preprocess, all probabilities, export at once.
     const auto preprocessing = tiles::preprocessing_configuration(network->configuration());

@@ -1,9 +1,9 @@
-#include "image/formats/image_name.h"
+#include "e2enet/files.h"
 
 #include <algorithm>
 #include <cctype>
 
-namespace e2enet::imaging {
+namespace e2enet {
 namespace {
 
 char lower(char c) { return static_cast<char>(std::tolower(static_cast<unsigned char>(c))); }
@@ -71,4 +71,4 @@ std::vector<std::string> partner_candidates(const std::string& path) {
   return paths;
 }
 
-}  // namespace e2enet::imaging
+}  // namespace e2enet

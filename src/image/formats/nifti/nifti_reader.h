@@ -8,8 +8,8 @@
 
 #include "base/aligned_buffer.h"
 #include "e2enet/volume.h"
+#include "image/formats/channel_file.h"
 #include "image/formats/nifti/nifti_header.h"
-#include "image/slice_source.h"
 
 namespace e2enet::imaging {
 
@@ -22,7 +22,7 @@ namespace e2enet::imaging {
 //
 // Throws Error: cannot_read (missing, cut short, damaged) or invalid_image (a header that breaks the format, a file
 // that changed since it was opened), naming the file and field.
-class ImageReader : public SliceSource {
+class ImageReader : public ChannelFile {
  public:
   // `path` names a .nii, .hdr or .img file, or either with .gz; the partner of a pair is found beside it. What is
   // gzipped is told by content, not by name.
@@ -31,7 +31,11 @@ class ImageReader : public SliceSource {
 
   const std::string& path() const { return path_; }
   const NiftiHeader& header() const { return header_; }
-  const Geometry& geometry() const { return geometry_; }
+  const Geometry& geometry() const override { return geometry_; }
+  std::string matrix() const override { return matrix_name(header_.matrix_source()); }
+  const std::vector<Remark>& remarks() const override { return header_.remarks; }
+  std::int64_t stored_bytes() const override { return header_.data_bytes(); }
+  const NiftiHeader& nifti_header() const override { return header_; }
   const Shape& shape() const override { return header_.shape; }
   std::string name() const override { return path_; }
   const float* view(std::int64_t, std::int64_t) override { return nullptr; }
@@ -55,10 +59,6 @@ class ImageReader : public SliceSource {
   AlignedBuffer kept_;            // voxels as stored, between keep() and forget()
   std::int64_t kept_slices_ = 0;  // from the first on
 };
-
-// Throws Error (invalid_image) naming both files unless they lie on the same voxels: shape equal, spacing equal to a
-// thousandth, and no voxel farther than a tenth of a voxel from its twin.
-void require_same_grid(const ImageReader& first, const ImageReader& other);
 
 struct Image {
   NiftiHeader header;

@@ -5,8 +5,8 @@
 
 #include "base/atomic_file.h"
 #include "e2enet/error.h"
+#include "e2enet/files.h"
 #include "image/formats/gzip_writer.h"
-#include "image/formats/image_name.h"
 
 namespace e2enet::imaging {
 namespace {

@@ -1,24 +1,31 @@
-#include "cli/asymmetry.h"
+#include "cli/statistics_output.h"
+
+#include <cmath>
+#include <optional>
 
 #include "cli/text.h"
 
 namespace e2enet::cli {
 
-std::optional<double> Asymmetry::percent() const {
-  const double sum = left_ml + right_ml;
-  if (!(sum > 0)) return std::nullopt;
-  return (left_ml - right_ml) / (sum / 2) * 100;
-}
-
-std::vector<Asymmetry> asymmetries(const std::vector<report::SidePair>& pairs,
-                                   const std::map<int, LabelStatistics>& statistics) {
-  const auto ml = [&](int label) {
-    const auto found = statistics.find(label);
-    return found == statistics.end() ? 0.0 : found->second.ml;
+nlohmann::ordered_json statistics_json(const std::map<int, LabelStatistics>& statistics, bool with_intensity) {
+  const auto number = [](double value) -> nlohmann::ordered_json {
+    if (!std::isfinite(value)) return nullptr;
+    return value;
   };
-  std::vector<Asymmetry> result;
-  for (const report::SidePair& pair : pairs) result.push_back({pair, ml(pair.left), ml(pair.right)});
-  return result;
+  nlohmann::ordered_json json = nlohmann::ordered_json::object();
+  for (const auto& [label, of_label] : statistics) {
+    nlohmann::ordered_json& entry = json[std::to_string(label)];
+    entry["name"] = of_label.name;
+    entry["voxels"] = of_label.voxels;
+    entry["ml"] = of_label.ml;
+    if (!with_intensity) continue;
+    entry["mean_intensity"] = nullptr;
+    if (!of_label.mean_intensity.empty()) entry["mean_intensity"] = number(of_label.mean_intensity[0]);
+    if (of_label.mean_intensity.size() > 1) {
+      for (const double value : of_label.mean_intensity) entry["mean_intensity_per_channel"].push_back(number(value));
+    }
+  }
+  return json;
 }
 
 nlohmann::ordered_json asymmetry_json(const std::vector<Asymmetry>& asymmetries) {

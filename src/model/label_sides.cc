@@ -1,9 +1,9 @@
-#include "report/label_sides.h"
+#include "model/label_sides.h"
 
 #include <algorithm>
 #include <cctype>
 
-namespace e2enet::report {
+namespace e2enet::model {
 namespace {
 
 // The name without its words "left", "right", "l" and "r"; the side is empty where there is none of them.
@@ -57,7 +57,7 @@ std::vector<SidePair> side_pairs(const std::map<int, std::string>& names) {
   return pairs;
 }
 
-std::vector<SidePair> side_pairs(const model::Configuration& configuration) {
+std::vector<SidePair> side_pairs(const Configuration& configuration) {
   std::vector<SidePair> pairs = side_pairs(configuration.labels);
   const auto& mirrored = configuration.mirrored_labels;
   if (mirrored.empty()) return pairs;
@@ -70,4 +70,4 @@ std::vector<SidePair> side_pairs(const model::Configuration& configuration) {
   return pairs;
 }
 
-}  // namespace e2enet::report
+}  // namespace e2enet::model

@@ -1,0 +1,96 @@
+#include "api/request_files.h"
+
+#include <set>
+#include <string>
+
+#include "e2enet/error.h"
+#include "e2enet/files.h"
+#include "report/preview.h"
+#include "tiles/volume_pipeline.h"
+
+namespace e2enet {
+namespace {
+
+// Every file of the request is another one, and none is the image: what is read must not be written over.
+void require_apart(const Request& request, const Image& image) {
+  std::set<std::string> taken;
+  for (const imaging::SliceSource* channel : image.implementation().sources()) {
+    if (!image.implementation().file) break;
+    taken.insert(file_behind(channel->name()));
+    for (const std::string& partner : partner_candidates(channel->name())) taken.insert(file_behind(partner));
+  }
+  const std::pair<const char*, const std::string*> outputs[] = {{"labels_file", &request.labels_file},
+                                                                {"probabilities_file", &request.probabilities_file},
+                                                                {"preview_file", &request.preview_file}};
+  for (const auto& [field, path] : outputs) {
+    if (path->empty()) continue;
+    for (const std::string& written : written_files(*path)) {
+      if (taken.insert(file_behind(written)).second) continue;
+      throw Error(ErrorCode::invalid_argument,
+                  std::string(field) + ": expected a file that is neither the image's nor another output, found '" +
+                      *path + "'");
+    }
+  }
+}
+
+bool ends_in_png(const std::string& path) {
+  constexpr char kEnding[] = ".png";
+  const std::size_t length = sizeof kEnding - 1;
+  return path.size() > length && path.compare(path.size() - length, length, kEnding) == 0;
+}
+
+}  // namespace
+
+RequestFiles::RequestFiles(const Request& request, const Image& image, const model::Configuration& configuration,
+                           int threads) {
+  require_apart(request, image);
+  const Image::Implementation& of_image = image.implementation();
+  if (!request.preview_file.empty() && !ends_in_png(request.preview_file)) {
+    throw Error(ErrorCode::invalid_argument,
+                "preview_file: expected a name ending in .png, found '" + request.preview_file + "'");
+  }
+  if (!request.probabilities_file.empty()) {
+    if (parse_image_name(request.probabilities_file).kind == NameKind::none) {
+      throw Error(ErrorCode::invalid_argument,
+                  "probabilities_file: expected a name ending in .nii.gz, .nii, .hdr or .img, found '" +
+                      request.probabilities_file + "'");
+    }
+    probabilities_.emplace(request.probabilities_file, of_image.nifti_header, imaging::StoredType::float32,
+                           configuration.architecture.classes, threads);
+  }
+  if (!request.preview_file.empty()) preview_ = std::make_unique<AtomicFile>(request.preview_file);
+  if (!request.labels_file.empty()) {
+    imaging::LabelFileContents contents;
+    contents.like = &of_image.nifti_header;
+    contents.reference = of_image.file;
+    contents.largest_label = tiles::largest_label(configuration);
+    contents.names = configuration.labels;
+    contents.threads = threads;
+    labels_ = imaging::create_label_file(request.labels_file, contents);
+  }
+}
+
+void RequestFiles::write_probabilities(const std::vector<float>& probabilities) {
+  if (probabilities_) probabilities_->append(probabilities.data(), static_cast<std::int64_t>(probabilities.size()));
+}
+
+void RequestFiles::draw_preview(const Image& image, const std::uint16_t* labels,
+                                const std::map<int, std::string>& names) {
+  if (!preview_) return;
+  report::PreviewInput input;
+  input.geometry = image.geometry();
+  input.image = image.implementation().channels.front().get();
+  input.labels = labels;
+  input.names = names;
+  const std::string& name = image.name();
+  input.title = name.substr(name.find_last_of('/') + 1);
+  report::draw_preview(*preview_, input);
+}
+
+void RequestFiles::commit() {
+  if (probabilities_) probabilities_->commit();
+  if (preview_) preview_->commit();
+  if (labels_) labels_->commit();
+}
+
+}  // namespace e2enet

@@ -1,0 +1,44 @@
+#include "image/formats/nifti/nifti_format.h"
+
+#include "e2enet/files.h"
+#include "image/formats/nifti/nifti_reader.h"
+#include "image/formats/nifti/nifti_writer.h"
+
+namespace e2enet::imaging {
+namespace {
+
+class NiftiLabels : public LabelFile {
+ public:
+  NiftiLabels(const std::string& path, const LabelFileContents& contents)
+      : writer_(path, *contents.like, label_type(contents.largest_label), 1, contents.threads) {}
+  void append(const std::uint16_t* labels, std::int64_t count) override { writer_.append(labels, count); }
+  void commit() override { writer_.commit(); }
+
+ private:
+  ImageWriter writer_;
+};
+
+bool writes(const std::string& path) {
+  const ImageName name = parse_image_name(path);
+  return name.kind != NameKind::none && !name.stem.empty() && name.stem.back() != '/';
+}
+
+}  // namespace
+
+Format nifti_format() {
+  Format format;
+  format.name = "NIfTI";
+  // The last of the list: what is none of the others is read as this, and its reader says what is wrong with it.
+  format.recognises = [](const std::string&) { return true; };
+  format.open = [](const std::string& path) -> std::unique_ptr<ChannelFile> {
+    return std::make_unique<ImageReader>(path);
+  };
+  format.writes = writes;
+  format.endings = ".nii.gz, .nii, .hdr or .img";
+  format.create_labels = [](const std::string& path, const LabelFileContents& contents) -> std::unique_ptr<LabelFile> {
+    return std::make_unique<NiftiLabels>(path, contents);
+  };
+  return format;
+}
+
+}  // namespace e2enet::imaging

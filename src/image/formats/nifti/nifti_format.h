@@ -1,0 +1,10 @@
+// NIfTI's entry in the list of formats.
+#pragma once
+
+#include "image/formats/formats.h"
+
+namespace e2enet::imaging {
+
+Format nifti_format();
+
+}  // namespace e2enet::imaging
