@@ -1,4 +1,4 @@
-// Segments a volume in memory: all that a program does to embed e2enet.
+// Segments a volume of raw voxels in memory.
 //
 //   segment_volume MODEL.safetensors VOXELS.raw D H W LABELS.raw
 //
@@ -9,24 +9,24 @@
 #include <exception>
 #include <fstream>
 #include <iostream>
+#include <vector>
 
 namespace {
 
 void segment(char** arguments) {
   e2enet::Segmenter segmenter(e2enet::Model::load(arguments[0]));
 
-  e2enet::ImageView image;
-  image.geometry.shape = {std::atoll(arguments[2]), std::atoll(arguments[3]), std::atoll(arguments[4])};
-  image.geometry.spacing = {1, 1, 1};
-  std::vector<float> voxels(static_cast<std::size_t>(image.geometry.voxels()));
-  std::ifstream(arguments[1]).read(reinterpret_cast<char*>(voxels.data()), image.geometry.voxels() * 4);
-  image.channels = {voxels.data()};
+  const e2enet::Geometry geometry = e2enet::geometry_of(
+      {std::atoll(arguments[2]), std::atoll(arguments[3]), std::atoll(arguments[4])}, {1, 1, 1});
+  std::vector<float> voxels(static_cast<std::size_t>(geometry.voxels()));
+  std::ifstream(arguments[1]).read(reinterpret_cast<char*>(voxels.data()), geometry.voxels() * 4);
+  const e2enet::Image image = e2enet::Image::from_arrays(geometry, {{voxels.data()}});
 
-  const e2enet::Segmentation result = segmenter.segment(image, [](const e2enet::Progress& progress) {
+  const e2enet::Segmentation result = segmenter.segment(image, {}, [](const e2enet::Progress& progress) {
     std::cerr << progress.done << " of " << progress.total << "\n";
     return true;  // false cancels
   });
-  std::ofstream(arguments[5]).write(reinterpret_cast<const char*>(result.labels.data()), image.geometry.voxels() * 2);
+  e2enet::write_whole_file(arguments[5], result.labels.data(), result.labels.size() * sizeof result.labels[0]);
 }
 
 }  // namespace

@@ -85,6 +85,12 @@ class LabelOutputs : public tiles::LabelSink {
   std::vector<std::uint16_t> kept_;
 };
 
+void report_writing(const ProgressCallback& progress, std::int64_t done) {
+  if (progress && !progress({Progress::Stage::write, done, 1, done ? 0.0 : -1.0})) {
+    throw Error(ErrorCode::cancelled, "cancelled by the caller");
+  }
+}
+
 // How an image will be done, known before a voxel is read; it may turn out smaller once its empty borders are cut off.
 struct CasePlan {
   std::vector<tiles::PlannedHolding> holdings;  // that are possible, fastest first
@@ -273,9 +279,7 @@ Segmentation Segmenter::Implementation::segment(const Image& image, const Reques
   LabelOutputs outputs(request, geometry.shape, files);
   engine_ran = true;
   tiles::PipelineResult result = tiles::segment_volume(*engine, geometry, channels, pipeline, outputs, progress);
-  if (progress && !progress({Progress::Stage::write, 0, 1, -1})) {
-    throw Error(ErrorCode::cancelled, "cancelled by the caller");
-  }
+  report_writing(progress, 0);
 
   Segmentation segmentation;
   segmentation.geometry = geometry;
@@ -300,6 +304,7 @@ Segmentation Segmenter::Implementation::segment(const Image& image, const Reques
   segmentation.seconds_network = result.network_seconds;
   segmentation.seconds_export = result.export_seconds;
   if (request.before_files_appear) request.before_files_appear(segmentation);
+  report_writing(progress, 1);
   files.commit();
   segmentation.seconds = std::chrono::duration<double>(Clock::now() - start).count();
   return segmentation;

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "e2enet/error.h"
+#include "e2enet/files.h"
 #include "e2enet/machine.h"
 
 namespace e2enet::cli {

@@ -27,10 +27,22 @@ inline Model small_model(const std::string& extra = "") {
                       extra + "}");
 }
 
+// Channels of float32 in memory, and where they lie: what tests change before an Image is made of it.
+struct TestView {
+  Geometry geometry;
+  std::vector<const float*> channels;
+
+  operator Image() const {  // NOLINT: so that tests read as calls of the API do
+    std::vector<ArrayView> arrays;
+    for (const float* channel : channels) arrays.push_back({channel});
+    return Image::from_arrays(geometry, arrays);
+  }
+};
+
 // An image in memory: smooth structure and noise, zero near the border.
 struct TestImage {
   std::vector<std::vector<float>> channels;
-  ImageView view;
+  TestView view;
 
   explicit TestImage(const Shape& shape, int count = 2, std::uint32_t seed = 1) {
     std::mt19937 random(seed);

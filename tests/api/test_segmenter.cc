@@ -18,22 +18,35 @@ namespace {
 
 using e2enet::Error;
 using e2enet::ErrorCode;
-using e2enet::ImageView;
+using e2enet::Image;
 using e2enet::Model;
 using e2enet::Options;
+using e2enet::PatchOptions;
+using e2enet::PatchRunner;
 using e2enet::Progress;
+using e2enet::ProgressCallback;
+using e2enet::Request;
 using e2enet::Segmentation;
-using e2enet::Segmenter;
 using e2enet::Shape;
 using e2enet::test::small_model;
 using e2enet::test::TestImage;
+using e2enet::test::TestView;
 
 Options with_threads(int threads) {
   Options options;
   options.threads = threads;
-  options.probabilities = true;
   return options;
 }
+
+// Asks for probabilities too, which show more than labels do.
+struct Segmenter : e2enet::Segmenter {
+  using e2enet::Segmenter::Segmenter;
+  Segmentation segment(const Image& image, const ProgressCallback& progress = {}) {
+    Request request;
+    request.probabilities = true;
+    return e2enet::Segmenter::segment(image, request, progress);
+  }
+};
 
 bool same_bits(const Segmentation& a, const Segmentation& b) {
   return a.labels == b.labels && a.probabilities.size() == b.probabilities.size() &&
@@ -41,7 +54,7 @@ bool same_bits(const Segmentation& a, const Segmentation& b) {
 }
 
 // segment() must throw `code` with `text` in the message.
-void refused(Segmenter& segmenter, const ImageView& image, ErrorCode code, const std::string& text) {
+void refused(Segmenter& segmenter, const TestView& image, ErrorCode code, const std::string& text) {
   CAPTURE(text);
   try {
     segmenter.segment(image);
@@ -98,7 +111,7 @@ TEST_CASE("a segmentation has the image's geometry, a label a voxel, and probabi
 
   Options plain;
   plain.threads = 2;
-  const Segmentation labels_only = Segmenter(small_model(), plain).segment(image.view);
+  const Segmentation labels_only = e2enet::Segmenter(small_model(), plain).segment(image.view);
   CHECK(labels_only.labels == result.labels);
   CHECK(labels_only.probabilities.empty());
 }
@@ -230,29 +243,29 @@ TEST_CASE("images that make no sense are refused, and the segmenter still works"
   const TestImage image({8, 16, 12});
   Segmenter segmenter(small_model(), with_threads(2));
   const Segmentation expected = segmenter.segment(image.view);
-  const auto changed = [&](auto change, const std::string& text) {
-    ImageView view = image.view;
+  const auto changed = [&](auto change, const std::string& text, ErrorCode code = ErrorCode::invalid_image) {
+    TestView view = image.view;
     change(view);
-    refused(segmenter, view, ErrorCode::invalid_image, text);
+    refused(segmenter, view, code, text);
   };
-  changed([](ImageView& view) { view.channels.clear(); }, "expected 2");
-  changed([](ImageView& view) { view.channels.pop_back(); }, "expected 2");
-  changed([](ImageView& view) { view.channels.push_back(view.channels[0]); }, "expected 2");
-  changed([](ImageView& view) { view.channels[1] = nullptr; }, "null");
+  changed([](TestView& view) { view.channels.clear(); }, "found none", ErrorCode::invalid_argument);
+  changed([](TestView& view) { view.channels.pop_back(); }, "expected 2");
+  changed([](TestView& view) { view.channels.push_back(view.channels[0]); }, "expected 2");
+  changed([](TestView& view) { view.channels[1] = nullptr; }, "null", ErrorCode::invalid_argument);
   for (const std::int64_t extent :
        {std::int64_t{0}, std::int64_t{-1}, std::int64_t{1} << 40, std::numeric_limits<std::int64_t>::min(),
         std::numeric_limits<std::int64_t>::max()}) {
     for (std::size_t axis = 0; axis < 3; ++axis) {
-      changed([&](ImageView& view) { view.geometry.shape[axis] = extent; }, "voxels");
+      changed([&](TestView& view) { view.geometry.shape[axis] = extent; }, "voxels");
     }
   }
   const double bad_spacings[] = {0, -1, double(kNan), double(kInfinity), -double(kInfinity)};
   for (const double spacing : bad_spacings) {
     for (std::size_t axis = 0; axis < 3; ++axis) {
-      changed([&](ImageView& view) { view.geometry.spacing[axis] = spacing; }, "spacing");
+      changed([&](TestView& view) { view.geometry.spacing[axis] = spacing; }, "spacing");
     }
   }
-  changed([](ImageView& view) { view.geometry.affine[5] = double(kNan); }, "affine");
+  changed([](TestView& view) { view.geometry.affine[5] = double(kNan); }, "affine");
   CHECK(same_bits(segmenter.segment(image.view), expected));
 }
 
@@ -270,24 +283,24 @@ TEST_CASE("an affine that does not tell where voxels lie is refused; one that co
       {1e300, 0, 0, 0, 0, 1e300, 0, 0, 0, 0, 1e300, 0, 0, 0, 0, 1},  // no number for the volume
   };
   for (const e2enet::Affine& affine : unusable) {
-    ImageView view = image.view;
+    TestView view = image.view;
     view.geometry.affine = affine;
     refused(segmenter, view, ErrorCode::invalid_argument, "affine");
   }
   // Left-handed and turned ones are as good as any.
   for (const e2enet::Affine& affine : {e2enet::Affine{-1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1},
                                        e2enet::Affine{0.6, -0.8, 0, 5, 0.8, 0.6, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1}}) {
-    ImageView view = image.view;
+    TestView view = image.view;
     view.geometry.affine = affine;
     CHECK(segmenter.segment(view).remarks.empty());
   }
-  ImageView view = image.view;
+  TestView view = image.view;
   view.geometry.affine = {1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 2, 0, 0, 0, 0, 1};
   const Segmentation contradicted = segmenter.segment(view);
   CHECK(same_bits(contradicted, expected));  // distances go by the spacing
   REQUIRE(contradicted.remarks.size() == 1);
-  CHECK(contradicted.remarks[0].find("2 mm3") != std::string::npos);
-  CHECK(contradicted.remarks[0].find("1 mm3") != std::string::npos);
+  CHECK(contradicted.remarks[0].text.find("2 mm3") != std::string::npos);
+  CHECK(contradicted.remarks[0].text.find("1 mm3") != std::string::npos);
   view.geometry.affine = {1, 0, 0, 0, 0, 1, 0.5, 0, 0, 0, 1, 0, 0, 0, 0, 1};
   CHECK(segmenter.segment(view).remarks.size() == 2);  // the length, the angle
 }
@@ -303,7 +316,7 @@ TEST_CASE("an implausible spacing is refused, unless that is allowed") {
     options.allow_implausible_spacing = true;
     Segmenter allowing(model, options);
     const auto with = [&](double spacing, std::size_t axis) {
-      ImageView view = image.view;
+      TestView view = image.view;
       view.geometry.spacing = {1, 1, 1};
       view.geometry.spacing[axis] = spacing;
       return view;
@@ -324,7 +337,7 @@ TEST_CASE("an implausible spacing is refused, unless that is allowed") {
     refused(segmenter, with(20.1, 0), ErrorCode::invalid_image, "of the model's 2 mm");
     refused(segmenter, with(10.1, 1), ErrorCode::invalid_image, "10.1 mm along j");
     // The model's axes in the file's order: depth is the file's i.
-    ImageView turned = with(20.1, 2);
+    TestView turned = with(20.1, 2);
     turned.geometry.affine = {0, 0, 1, 0, 0, 1, 0, 0, 20.1, 0, 0, 0, 0, 0, 0, 1};
     refused(segmenter, turned, ErrorCode::invalid_image, "20.1 mm along i");
     turned.geometry.spacing[2] = 19;
@@ -341,9 +354,12 @@ TEST_CASE("an image larger than any memory is refused as such") {
   Options options = with_threads(1);
   options.allow_implausible_spacing = true;  // of 32 metres
   Segmenter segmenter(small_model(), options);
-  ImageView view = image.view;
+  TestView view = image.view;
   view.geometry.shape = {32767, 32767, 32767};
-  refused(segmenter, view, ErrorCode::out_of_memory, "memory");
+  refused(segmenter, view, ErrorCode::memory_limit, "three quarters of the free memory");
+  options.memory_limit = std::int64_t{1} << 62;
+  Segmenter unlimited(small_model(), options);
+  refused(unlimited, view, ErrorCode::out_of_memory, "memory");
 }
 
 TEST_CASE("an infinite voxel is refused; NaN counts as 0") {
@@ -587,20 +603,23 @@ TEST_CASE("mirroring along left and right exchanges the labels of each pair") {
   }
 }
 
-TEST_CASE("run_patch() gives the same bits for every number of threads, and finite logits") {
+TEST_CASE("a patch gives the same bits for every number of threads, and finite logits") {
   const Model model = small_model();
   const TestImage image({8, 16, 12});
   std::vector<float> patch;
   for (const auto& channel : image.channels) patch.insert(patch.end(), channel.begin(), channel.end());
   std::vector<float> expected(3 * image.voxels()), found(expected.size());
-  Segmenter(model, with_threads(1)).run_patch(patch.data(), expected.data());
+  PatchOptions options;
+  options.threads = 1;
+  PatchRunner(model, options).run(patch.data(), expected.data());
   for (const float logit : expected) REQUIRE(std::isfinite(logit));
   for (const int threads : {1, 2, 3, 4, 7}) {
-    Segmenter segmenter(model, with_threads(threads));
-    CHECK(segmenter.planned_peak_bytes() > 0);
+    options.threads = threads;
+    PatchRunner runner(model, options);
+    CHECK(runner.planned_bytes() > 0);
     for (int run = 0; run < 2; ++run) {
       std::fill(found.begin(), found.end(), kNan);
-      segmenter.run_patch(patch.data(), found.data());
+      runner.run(patch.data(), found.data());
       CHECK(std::memcmp(found.data(), expected.data(), expected.size() * sizeof(float)) == 0);
     }
   }

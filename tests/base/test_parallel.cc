@@ -1,5 +1,6 @@
 #include <doctest/doctest.h>
 
+#include <functional>
 #include <sched.h>
 
 #include <algorithm>
@@ -112,11 +113,46 @@ TEST_CASE("a loop whose threads sleep still ends") {
   CHECK(runs == 40);
 }
 
-TEST_CASE("the default number of threads can be set and taken back") {
-  e2enet::set_default_threads(3);
-  CHECK(e2enet::default_threads() == 3);
-  e2enet::set_default_threads(0);
-  CHECK(e2enet::default_threads() == e2enet::available_threads());
+TEST_CASE("a team can run on the caller's own threads, and every one of them takes part") {
+  int calls = 0;
+  const e2enet::ThreadsOfCaller::ParallelFor own = [&](int threads, const std::function<void(int)>& body) {
+    ++calls;
+    std::vector<std::thread> others;
+    for (int thread = 1; thread < threads; ++thread) others.emplace_back(body, thread);
+    body(0);
+    for (std::thread& other : others) other.join();
+  };
+  std::atomic<int> runs{0};
+  const auto work = [&](const Worker& worker) {
+    for (int loop = 0; loop < 5; ++loop) worker.for_each(7, [&](std::int64_t) { ++runs; });
+  };
+  {
+    const e2enet::ThreadsOfCaller of_caller(own);
+    e2enet::run_team(3, work);
+    CHECK(calls == 1);
+    CHECK(runs == 35);
+    // What a member throws comes out at the caller, as from the library's own threads.
+    CHECK_THROWS_AS(e2enet::run_team(3,
+                                     [&](const Worker& worker) {
+                                       worker.for_each(9, [&](std::int64_t i) {
+                                         if (i == 4) throw std::domain_error("of a member");
+                                       });
+                                     }),
+                    std::domain_error);
+    CHECK(calls == 2);
+    const e2enet::ThreadsOfCaller::ParallelFor none;
+    const e2enet::ThreadsOfCaller unchanged(none);
+    e2enet::run_team(2, work);
+    CHECK(calls == 3);
+  }
+  e2enet::run_team(2, work);
+  CHECK(calls == 3);
+}
+
+TEST_CASE("threads of the caller that do not call every body are found out") {
+  const e2enet::ThreadsOfCaller::ParallelFor lazy = [](int, const std::function<void(int)>&) {};
+  const e2enet::ThreadsOfCaller of_caller(lazy);
+  CHECK_THROWS_AS(e2enet::run_team(2, [](const Worker&) {}), e2enet::Error);
 }
 
 TEST_CASE("more threads than this process may use are not started, and no number that makes no sense") {

@@ -5,14 +5,18 @@
 #include <nlohmann/json.hpp>
 #include <string>
 
-#include "cli/asymmetry.h"
+#include "cli/statistics_output.h"
 #include "program_fixture.h"
-#include "report/label_sides.h"
+#include "labels/label_counter.h"
+#include "model/label_sides.h"
 
 namespace {
 
 using namespace e2enet::cli;
-using namespace e2enet::report;
+using e2enet::LabelStatistics;
+using e2enet::SidePair;
+using e2enet::imaging::asymmetries;
+using e2enet::model::side_pairs;
 using e2enet::test::read_file;
 using e2enet::test::Result;
 using e2enet::test::Workshop;

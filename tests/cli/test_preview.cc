@@ -3,7 +3,6 @@
 #include <doctest/doctest.h>
 
 #include <png.h>
-#include "image/array_source.h"
 
 #include <algorithm>
 #include <array>
@@ -12,7 +11,7 @@
 #include <string>
 #include <vector>
 
-#include "image/slice_source.h"
+#include "image/array_source.h"
 #include "program_fixture.h"
 #include "report/label_colors.h"
 #include "report/preview.h"
@@ -20,7 +19,6 @@
 
 namespace {
 
-using namespace e2enet::cli;
 using namespace e2enet::report;
 using e2enet::Affine;
 using e2enet::Geometry;

@@ -9,7 +9,7 @@
 
 namespace {
 
-using namespace e2enet::imaging;
+using namespace e2enet;
 
 TEST_CASE("an image's name is known by its ending in any case") {
   struct Example {

@@ -55,7 +55,7 @@ std::vector<double> reference_cubic(const std::vector<double>& line, std::int64_
   return result;
 }
 
-std::vector<double> apply(const AxisOperator& op, const std::vector<double>& line) {
+std::vector<double> applied(const AxisOperator& op, const std::vector<double>& line) {
   std::vector<double> result;
   for (std::int64_t j = 0; j < op.output_size; ++j) {
     double sum = 0;
@@ -76,7 +76,7 @@ TEST_CASE("the cubic operator is the spline of its definition, at every size") {
       const std::vector<double> line = random_line(n, static_cast<unsigned>(n * 1000 + m));
       const std::vector<double> expected = reference_cubic(line, m);
       const AxisOperator op = cubic_operator(n, m);
-      const std::vector<double> found = apply(op, line);
+      const std::vector<double> found = applied(op, line);
       for (std::size_t j = 0; j < expected.size(); ++j) CHECK(std::abs(found[j] - expected[j]) < 1e-7);
       for (const std::int64_t first : op.first) {
         CHECK(first >= 0);
@@ -92,8 +92,8 @@ TEST_CASE("linear and nearest operators follow their formulas") {
       CAPTURE(n);
       CAPTURE(m);
       const std::vector<double> line = random_line(n, 5);
-      const std::vector<double> linear = apply(linear_operator(n, m), line);
-      const std::vector<double> nearest = apply(nearest_operator(n, m), line);
+      const std::vector<double> linear = applied(linear_operator(n, m), line);
+      const std::vector<double> nearest = applied(nearest_operator(n, m), line);
       for (int j = 0; j < m; ++j) {
         const double x = std::clamp((j + 0.5) * (static_cast<double>(n) / m) - 0.5, 0.0, n - 1.0);
         const std::size_t i = static_cast<std::size_t>(x);
@@ -110,9 +110,9 @@ TEST_CASE("a mirrored operator does to a mirrored line what the operator does to
   std::vector<double> line = random_line(37, 9);
   std::vector<double> backwards(line.rbegin(), line.rend());
   for (const AxisOperator& op : {cubic_operator(37, 50), linear_operator(37, 20), nearest_operator(37, 11)}) {
-    std::vector<double> expected = apply(op, line);
+    std::vector<double> expected = applied(op, line);
     std::reverse(expected.begin(), expected.end());
-    const std::vector<double> found = apply(mirrored(op), backwards);
+    const std::vector<double> found = applied(mirrored(op), backwards);
     for (std::size_t j = 0; j < expected.size(); ++j) CHECK(found[j] == doctest::Approx(expected[j]));
   }
 }
