@@ -262,7 +262,7 @@ Segmentation Segmenter::Implementation::segment(const Image& image, const Reques
   if (!chosen.fits) {
     const std::string enough = limit_text(chosen.chosen.memory.peak() + kDifference);
     if (options.memory_limit > 0) {
-      throw Error(ErrorCode::memory_limit, image.name() + ": expected a memory limit of at least " + enough +
+      throw Error(ErrorCode::memory_limit, "memory_limit: expected at least " + enough + " for " + image.name() +
                                                ", found " + limit_text(options.memory_limit));
     }
     throw Error(ErrorCode::memory_limit, image.name() +

@@ -465,7 +465,7 @@ class SegmentCommand {
       add_asymmetry(statistics);
       write_text(job.statistics, json_text(statistics) + "\n");
     };
-    const Segmentation segmented = segmenter_->segment(image, request, [&](const Progress& progress) {
+    const Segmentation segmented = segment(image, request, [&](const Progress& progress) {
       display_.update(head + stage_text(progress.stage), progress.done, progress.total, progress.seconds_left);
       return !interrupted();
     });
@@ -477,6 +477,17 @@ class SegmentCommand {
     result["labels"] = statistics_json(statistics_, !job.statistics.empty());
     add_asymmetry(result);
     return result;
+  }
+
+  // As the library, but that its memory limit is called --memory here.
+  Segmentation segment(const Image& image, const Request& request, const ProgressCallback& progress) {
+    try {
+      return segmenter_->segment(image, request, progress);
+    } catch (const Error& error) {
+      const std::string text = error.what(), field = "memory_limit";
+      if (error.code() != ErrorCode::memory_limit || text.compare(0, field.size(), field) != 0) throw;
+      throw Error(error.code(), "--memory" + text.substr(field.size()));
+    }
   }
 
   static const char* stage_text(Progress::Stage stage) {
@@ -501,7 +512,7 @@ class SegmentCommand {
   ordered_json dry_run(const Job& job, const Image& image, const Request& request) {
     const Forecast forecast = segmenter_->forecast(image, request);
     if (!forecast.fits) {  // said as the work itself would say it, which ends before it begins
-      segmenter_->segment(image, request);
+      segment(image, request, {});
     }
     ordered_json result;
     result["case"] = job.name;

@@ -29,6 +29,7 @@ using e2enet::Request;
 using e2enet::Segmentation;
 using e2enet::Shape;
 using e2enet::test::small_model;
+using e2enet::test::TemporaryFolder;
 using e2enet::test::TestImage;
 using e2enet::test::TestView;
 
@@ -61,7 +62,7 @@ void refused(Segmenter& segmenter, const TestView& image, ErrorCode code, const 
     FAIL_CHECK("was segmented");
   } catch (const Error& error) {
     CHECK(int(error.code()) == int(code));
-    CAPTURE(error.what());
+    CAPTURE(std::string(error.what()));
     CHECK(std::string(error.what()).find(text) != std::string::npos);
     CHECK(std::string(error.what()).find('\n') == std::string::npos);
   }
@@ -352,10 +353,10 @@ TEST_CASE("an image larger than any memory is refused as such") {
     E2ENET_SKIP("the sanitizer ends the process where the system would refuse the memory");
   const TestImage image({8, 16, 12});
   Options options = with_threads(1);
-  options.allow_implausible_spacing = true;  // of 32 metres
+  options.allow_implausible_spacing = true;  // of 16 metres
   Segmenter segmenter(small_model(), options);
   TestView view = image.view;
-  view.geometry.shape = {32767, 32767, 32767};
+  view.geometry.shape = {16000, 16000, 16000};
   refused(segmenter, view, ErrorCode::memory_limit, "three quarters of the free memory");
   options.memory_limit = std::int64_t{1} << 62;
   Segmenter unlimited(small_model(), options);
@@ -638,4 +639,226 @@ TEST_CASE("regions are written in their order") {
     if (result.labels[v] != expected)
       FAIL("voxel " << v << ": expected " << expected << ", found " << result.labels[v]);
   }
+}
+
+TEST_CASE("arrays of every type, order and direction, and slices of a function give the same labels as float32") {
+  const Shape shape = {11, 18, 15};
+  const TestImage image(shape, 2);
+  std::vector<std::vector<std::int16_t>> whole;
+  for (const auto& channel : image.channels) {
+    std::vector<std::int16_t> values;
+    for (const float value : channel) values.push_back(std::int16_t(value));
+    whole.push_back(std::move(values));
+  }
+  std::vector<std::vector<float>> as_float;
+  for (const auto& channel : whole) as_float.emplace_back(channel.begin(), channel.end());
+  const e2enet::Geometry& geometry = image.view.geometry;
+  e2enet::Segmenter segmenter(small_model(), with_threads(2));
+  const auto labels = [&](const Image& of) { return segmenter.segment(of).labels; };
+  const auto expected = labels(Image::from_arrays(geometry, {{as_float[0].data()}, {as_float[1].data()}}));
+  CHECK(*std::max_element(expected.begin(), expected.end()) > 0);
+
+  CHECK(labels(Image::from_arrays(geometry, {{whole[0].data(), e2enet::ScalarType::int16},
+                                             {whole[1].data(), e2enet::ScalarType::int16}})) == expected);
+  std::vector<std::vector<double>> doubles;
+  for (const auto& channel : whole) doubles.emplace_back(channel.begin(), channel.end());
+  CHECK(labels(Image::from_arrays(geometry, {{doubles[0].data(), e2enet::ScalarType::float64},
+                                             {doubles[1].data(), e2enet::ScalarType::float64}})) == expected);
+  // Fortran order (D fastest), and backwards along H.
+  const std::ptrdiff_t d = sizeof(std::int16_t), h = d * std::ptrdiff_t(shape[0]), w = h * std::ptrdiff_t(shape[1]);
+  std::vector<std::vector<std::int16_t>> turned(2, std::vector<std::int16_t>(whole[0].size()));
+  for (std::size_t c = 0; c < 2; ++c) {
+    std::size_t from = 0;
+    for (std::int64_t i = 0; i < shape[0]; ++i) {
+      for (std::int64_t j = 0; j < shape[1]; ++j) {
+        for (std::int64_t k = 0; k < shape[2]; ++k) {
+          turned[c][std::size_t((k * shape[1] + shape[1] - 1 - j) * shape[0] + i)] = whole[c][from++];
+        }
+      }
+    }
+  }
+  std::vector<e2enet::ArrayView> views;
+  for (const auto& channel : turned) {
+    const auto* last_row = reinterpret_cast<const char*>(channel.data()) + h * (shape[1] - 1);
+    views.push_back({last_row, e2enet::ScalarType::int16, {d, -h, w}});
+  }
+  CHECK(labels(Image::from_arrays(geometry, views)) == expected);
+
+  const std::int64_t slice = shape[1] * shape[2];
+  const std::thread::id caller = std::this_thread::get_id();
+  const auto reader = [&](int channel, std::int64_t first, std::int64_t count, float* values) {
+    CHECK(std::this_thread::get_id() == caller);
+    std::copy_n(as_float[std::size_t(channel)].begin() + first * slice, count * slice, values);
+  };
+  CHECK(labels(Image::from_slices(geometry, 2, reader)) == expected);
+  const auto failing = [](int, std::int64_t, std::int64_t, float*) { throw std::domain_error("no such slice"); };
+  CHECK_THROWS_AS(labels(Image::from_slices(geometry, 2, failing)), std::domain_error);
+  CHECK(labels(Image::from_slices(geometry, 2, reader)) == expected);
+}
+
+TEST_CASE("labels go to an array, a file and a function alike; a box leaves background around it") {
+  const TestImage image({12, 20, 17});
+  const TemporaryFolder folder;
+  e2enet::Segmenter segmenter(small_model(), with_threads(2));
+  std::vector<std::uint16_t> streamed;
+  Request request;
+  request.labels_file = folder.file("labels.nii.gz");
+  request.preview_file = folder.file("labels.png");
+  request.probabilities_file = folder.file("probabilities.nii");
+  request.mean_intensities = true;
+  request.on_labels = [&](std::int64_t first, std::int64_t slices, const std::uint16_t* labels) {
+    CHECK(first * 20 * 17 == std::int64_t(streamed.size()));
+    streamed.insert(streamed.end(), labels, labels + slices * 20 * 17);
+  };
+  request.before_files_appear = [&](const Segmentation& segmentation) {
+    CHECK(segmentation.labels.size() == image.voxels());
+    CHECK_FALSE(folder.has("labels.nii.gz"));
+    CHECK_FALSE(folder.has("labels.png"));
+    CHECK_FALSE(folder.has("probabilities.nii"));
+  };
+  const Segmentation result = segmenter.segment(image.view, request);
+  CHECK(streamed == result.labels);
+  CHECK(e2enet::read_labels(request.labels_file).labels == result.labels);
+  CHECK(folder.has("labels.png"));
+  CHECK(folder.has("probabilities.nii"));
+  std::int64_t counted = 0;
+  for (const auto& [label, of_label] : result.statistics) {
+    CHECK(of_label.voxels == std::count(result.labels.begin(), result.labels.end(), label));
+    CHECK(of_label.ml == doctest::Approx(double(of_label.voxels) / 1000));
+    CHECK(of_label.mean_intensity.size() == (of_label.voxels > 0 ? 2 : 0));
+    counted += of_label.voxels;
+  }
+  CHECK(counted > 0);
+
+  Request boxed;
+  boxed.box = e2enet::Box{{2, 3, 4}, {11, 18, 12}};
+  const Segmentation inside = segmenter.segment(image.view, boxed);
+  std::int64_t outside = 0, within = 0;
+  for (std::int64_t d = 0; d < 12; ++d) {
+    for (std::int64_t h = 0; h < 20; ++h) {
+      for (std::int64_t w = 0; w < 17; ++w) {
+        const bool in = d >= 2 && d < 11 && h >= 3 && h < 18 && w >= 4 && w < 12;
+        (in ? within : outside) += inside.labels[std::size_t((d * 20 + h) * 17 + w)] != 0;
+      }
+    }
+  }
+  CHECK(outside == 0);
+  CHECK(within > 0);
+  for (const e2enet::Box& box : {e2enet::Box{{0, 0, 0}, {12, 20, 18}}, e2enet::Box{{-1, 0, 0}, {12, 20, 17}},
+                                 e2enet::Box{{5, 0, 0}, {5, 20, 17}}}) {
+    boxed.box = box;
+    CHECK_THROWS_WITH_AS(segmenter.segment(image.view, boxed), doctest::Contains("box: expected"), Error);
+  }
+}
+
+TEST_CASE("when a request fails, none of its files is there") {
+  const TestImage image({12, 20, 17});
+  const TemporaryFolder folder;
+  e2enet::Segmenter segmenter(small_model(), with_threads(2));
+  Request request;
+  request.labels_file = folder.file("labels.nii");
+  request.preview_file = folder.file("labels.png");
+  request.probabilities_file = folder.file("probabilities.nii.gz");
+  const auto nothing = [&] {
+    CHECK_FALSE(folder.has("labels.nii"));
+    CHECK_FALSE(folder.has("labels.png"));
+    CHECK_FALSE(folder.has("probabilities.nii.gz"));
+  };
+  request.before_files_appear = [](const Segmentation&) { throw std::domain_error("of the caller"); };
+  CHECK_THROWS_AS(segmenter.segment(image.view, request), std::domain_error);
+  nothing();
+  request.before_files_appear = nullptr;
+  request.on_labels = [](std::int64_t, std::int64_t, const std::uint16_t*) {
+    throw std::domain_error("of the caller");
+  };
+  CHECK_THROWS_AS(segmenter.segment(image.view, request), std::domain_error);
+  nothing();
+  request.on_labels = nullptr;
+  CHECK_THROWS_AS(
+      segmenter.segment(image.view, request, [](const Progress& at) { return at.stage != Progress::Stage::write; }),
+      Error);
+  nothing();
+  const auto refused_name = [&](std::string Request::*field, const std::string& name, const std::string& text) {
+    Request wrong = request;
+    wrong.*field = name.empty() ? name : folder.file(name);
+    CHECK_THROWS_WITH_AS(segmenter.segment(image.view, wrong), doctest::Contains(text.c_str()), Error);
+    nothing();
+  };
+  refused_name(&Request::labels_file, "labels.txt", "labels file: expected a name ending in");
+  refused_name(&Request::probabilities_file, "p.txt", "probabilities_file: expected a name ending in");
+  refused_name(&Request::preview_file, "p.jpg", "preview_file: expected a name ending in");
+  refused_name(&Request::probabilities_file, "labels.nii", "neither the image's nor another output");
+  refused_name(&Request::labels_file, "none/labels.nii", "none");
+  // The image itself is no output.
+  segmenter.segment(image.view, request);
+  Request again;
+  again.labels_file = folder.file("labels.nii");
+  const Model one_channel = e2enet::test::random_model(
+      R"({"input_channels": 1, "classes": 2, "base_features": 4, "pool_strides": [[2, 2, 2]],
+          "patch_size": [8, 16, 16]})");
+  e2enet::Segmenter of_one(one_channel, with_threads(1));
+  CHECK_THROWS_WITH_AS(of_one.segment(Image::open(again.labels_file), again),
+                       doctest::Contains("neither the image's nor another output"), Error);
+}
+
+TEST_CASE("a forecast names the way that is taken, and the limit that suffices") {
+  const TestImage image({30, 60, 50});
+  Options options = with_threads(2);
+  e2enet::Segmenter segmenter(small_model(), options);
+  const e2enet::Forecast forecast = segmenter.forecast(image.view);
+  CHECK(forecast.fits);
+  CHECK(forecast.ways.size() >= 2);
+  CHECK(forecast.seconds_a_run > 0);
+  CHECK(forecast.seconds_network == doctest::Approx(forecast.seconds_a_run * double(forecast.runs)));
+  const Segmentation done = e2enet::Segmenter(small_model(), options).segment(image.view, {});
+  CHECK(done.way == forecast.way);
+  CHECK(done.runs <= forecast.runs);
+  options.memory_limit = 1 << 20;
+  e2enet::Segmenter tight(small_model(), options);
+  const e2enet::Forecast none = tight.forecast(image.view);
+  CHECK_FALSE(none.fits);
+  CHECK(none.smallest_limit_bytes > options.memory_limit);
+  try {
+    tight.segment(image.view, {});
+    FAIL_CHECK("was segmented");
+  } catch (const Error& error) {
+    CHECK(int(error.code()) == int(ErrorCode::memory_limit));
+    CHECK(std::string(error.what()).find("memory_limit: expected at least") == 0);
+  }
+}
+
+TEST_CASE("the caller's own threads do the work, and the bits are the same") {
+  const TestImage image({12, 20, 17});
+  const Segmentation expected = Segmenter(small_model(), with_threads(2)).segment(image.view);
+  Options options = with_threads(2);
+  int calls = 0;
+  options.parallel_for = [&](int threads, const std::function<void(int)>& body) {
+    ++calls;
+    std::vector<std::thread> others;
+    for (int thread = 1; thread < threads; ++thread) others.emplace_back(body, thread);
+    body(0);
+    for (std::thread& other : others) other.join();
+  };
+  Segmenter segmenter(small_model(), options);
+  CHECK(same_bits(segmenter.segment(image.view), expected));
+  if (segmenter.threads() > 1) CHECK(calls > 0);
+}
+
+TEST_CASE("a model from the bytes of its file is the model of the file") {
+  const TemporaryFolder folder;
+  e2enet::write_random_model(R"({"classes": 3, "input_channels": 2, "base_features": 6, "density": 0.4,
+                                 "pool_strides": [[1, 2, 2], [2, 2, 2]], "patch_size": [8, 16, 12]})",
+                             "test", 11, folder.file("model"));
+  const std::string bytes = e2enet::read_text_file(folder.file("model"));
+  const Model of_file = Model::load(folder.file("model"));
+  const Model of_bytes = Model::from_bytes(bytes.data(), bytes.size(), "stored");
+  CHECK(of_bytes.name() == "stored");
+  CHECK(of_bytes.configuration_json() == of_file.configuration_json());
+  const TestImage image({9, 17, 13});
+  CHECK(same_bits(Segmenter(of_bytes, with_threads(1)).segment(image.view),
+                  Segmenter(of_file, with_threads(1)).segment(image.view)));
+  for (const std::size_t count : {std::size_t{0}, std::size_t{7}, std::size_t{100}, bytes.size() - 1}) {
+    CHECK_THROWS_WITH_AS(Model::from_bytes(bytes.data(), count, "stored"), doctest::Contains("stored"), Error);
+  }
+  CHECK_THROWS_AS(Model::from_bytes(nullptr, 10), Error);
 }

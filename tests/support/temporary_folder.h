@@ -23,6 +23,7 @@ class TemporaryFolder {
 
   const std::string& path() const { return path_; }
   std::string file(const std::string& name) const { return path_ + "/" + name; }
+  bool has(const std::string& name) const { return std::filesystem::exists(file(name)); }
 
  private:
   std::string path_;
