@@ -16,8 +16,8 @@ namespace {
 void segment(char** arguments) {
   e2enet::Segmenter segmenter(e2enet::Model::load(arguments[0]));
 
-  const e2enet::Geometry geometry = e2enet::geometry_of(
-      {std::atoll(arguments[2]), std::atoll(arguments[3]), std::atoll(arguments[4])}, {1, 1, 1});
+  const e2enet::Geometry geometry =
+      e2enet::geometry_of({std::atoll(arguments[2]), std::atoll(arguments[3]), std::atoll(arguments[4])}, {1, 1, 1});
   std::vector<float> voxels(static_cast<std::size_t>(geometry.voxels()));
   std::ifstream(arguments[1]).read(reinterpret_cast<char*>(voxels.data()), geometry.voxels() * 4);
   const e2enet::Image image = e2enet::Image::from_arrays(geometry, {{voxels.data()}});

@@ -1,7 +1,7 @@
 #include <doctest/doctest.h>
 
-#include <functional>
 #include <sched.h>
+#include <functional>
 
 #include <algorithm>
 #include <atomic>

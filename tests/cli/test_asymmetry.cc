@@ -6,9 +6,9 @@
 #include <string>
 
 #include "cli/statistics_output.h"
-#include "program_fixture.h"
 #include "labels/label_counter.h"
 #include "model/label_sides.h"
+#include "program_fixture.h"
 
 namespace {
 
