@@ -25,7 +25,7 @@ fail() {
   exit "${2:-1}"
 }
 
-all=(configuration model_file nifti nifti_header gzip npy c_functions)
+all=(configuration model_file nifti nifti_header gzip npy c_functions dicom)
 limit=(-max_total_time=60)
 targets=()
 while [ $# -gt 0 ]; do
@@ -62,7 +62,7 @@ for target in "${targets[@]}"; do
   dictionary=()
   case "$target" in configuration | model_file) dictionary=(-dict=tests/fuzz/json.dict) ;; esac
   # Little more than the longest beginning: longer inputs only take time.
-  case "$target" in npy) longest=200 ;; nifti_header) longest=600 ;; model_file) longest=9000 ;; *) longest=800 ;; esac
+  case "$target" in npy) longest=200 ;; nifti_header) longest=600 ;; model_file) longest=9000 ;; dicom) longest=3000 ;; *) longest=800 ;; esac
   log="$build/$target.log"
   if ! "$build/tests/fuzz/fuzz_$target" "${limit[@]}" "${dictionary[@]}" -max_len="$longest" -reduce_inputs=0 -report_slow_units=30 \
     -print_final_stats=1 -rss_limit_mb=4096 -timeout=60 \

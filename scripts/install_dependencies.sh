@@ -30,9 +30,10 @@ fail() {
 
 # docs/dependencies.md says what each is for.
 BUILD=(build-essential cmake ninja-build libdnnl-dev libhwy-dev libnifti2-dev nlohmann-json3-dev libcli11-dev
-       libpng-dev zlib1g-dev)
+       libpng-dev zlib1g-dev libdcmtk-dev libopenjp2-7-dev)
 DEMO=(mricron-data)
-TEST=(doctest-dev libbenchmark-dev clang-format python3 python3-numpy python3-scipy python3-nibabel python3-torch)
+TEST=(doctest-dev libbenchmark-dev clang-format python3 python3-numpy python3-scipy python3-nibabel python3-torch
+      python3-pydicom dcm2niix dicom3tools)
 BENCHMARK=(python3 python3-numpy ca-certificates)
 ARM=(g++-aarch64-linux-gnu qemu-user cmake ninja-build)
 CLANG=(clang libomp-dev libclang-rt-dev)

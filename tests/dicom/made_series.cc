@@ -52,8 +52,9 @@ std::string joined(const std::vector<double>& values) {
 
 void register_encoders() {
   static const bool once = []() {
+    OFLog::configure(OFLogger::OFF_LOG_LEVEL);
     DJEncoderRegistration::registerCodecs();
-    DJLSEncoderRegistration::registerCodecs();
+    DJLSEncoderRegistration::registerCodecs(0, 0, 0, 0, OFFalse);  // the numbers as they are
     DcmRLEEncoderRegistration::registerCodecs();
     return true;
   }();
@@ -78,13 +79,10 @@ std::vector<unsigned char> jpeg2000(const unsigned char* stored, int columns, in
   image->x1 = component.w;
   image->y1 = component.h;
   for (int i = 0; i < columns * rows; ++i) {
-    if (allocated == 8) {
-      image->comps[0].data[i] = is_signed ? static_cast<signed char>(stored[i]) : stored[i];
-    } else {
-      std::uint16_t word;
-      std::memcpy(&word, stored + 2 * i, 2);
-      image->comps[0].data[i] = is_signed ? static_cast<std::int16_t>(word) : word;
-    }
+    std::uint16_t word = stored[static_cast<std::size_t>(i)];
+    if (allocated == 16) std::memcpy(&word, stored + 2 * i, 2);
+    const bool negative = is_signed && word >> (bits - 1) & 1;
+    image->comps[0].data[i] = negative ? int{word} - (1 << bits) : int{word};
   }
   opj_cparameters_t parameters;
   opj_set_default_encoder_parameters(&parameters);

@@ -16,6 +16,9 @@
 
 #include "image/formats/nifti/nifti_writer.h"
 #include "model/random_model.h"
+#ifdef E2ENET_HAS_DICOM
+#include "dicom/made_series.h"
+#endif
 
 namespace {
 
@@ -132,7 +135,7 @@ int main(int count, char** arguments) try {
     return 2;
   }
   const std::filesystem::path folder = arguments[1];
-  for (const char* name : {"model_file", "configuration", "nifti", "nifti_header", "gzip", "npy", "c_functions"})
+  for (const char* name : {"model_file", "configuration", "nifti", "nifti_header", "gzip", "npy", "c_functions", "dicom"})
     std::filesystem::create_directories(folder / name);
 
   int number = 0;
@@ -192,6 +195,26 @@ int main(int count, char** arguments) try {
     bytes[4] = char(flags);
     write(folder / "c_functions" / std::to_string(flags), bytes);
   }
+#ifdef E2ENET_HAS_DICOM
+  for (int coding = 0; coding <= static_cast<int>(e2enet::test::Coding::jpeg2000); ++coding) {
+    for (const bool enhanced : {false, true}) {
+      e2enet::test::MadeSeries series;
+      series.coding = static_cast<e2enet::test::Coding>(coding);
+      if (series.coding == e2enet::test::Coding::jpeg_baseline) {
+        series.bits_allocated = series.bits_stored = 8;
+        series.high_bit = 7;
+      }
+      if (series.coding == e2enet::test::Coding::jpeg_extended) {
+        series.bits_stored = 12;
+        series.high_bit = 11;
+      }
+      series.columns = series.rows = 16;
+      series.slices = enhanced ? 2 : 1;
+      series.enhanced = enhanced;
+      series.write((folder / "dicom").string(), (enhanced ? "enhanced" : "plain") + std::to_string(coding) + "_");
+    }
+  }
+#endif
   return 0;
 } catch (const std::exception& error) {
   std::cerr << "make_seeds: error: " << error.what() << "\n";
