@@ -33,6 +33,13 @@ inline Vector at(const Affine& m, double i, double j, double k) {
   return p;
 }
 
+// The place of a voxel by its number in D,H,W order.
+inline Vector at_voxel(const Geometry& geometry, std::size_t voxel) {
+  const std::size_t width = static_cast<std::size_t>(geometry.shape[2]);
+  const std::size_t height = static_cast<std::size_t>(geometry.shape[1]);
+  return at(geometry.affine, double(voxel % width), double(voxel / width % height), double(voxel / width / height));
+}
+
 // The voxel indices (i, j, k) of a place.
 inline Vector indices(const Affine& m, const Vector& place) {
   double a[3][4];

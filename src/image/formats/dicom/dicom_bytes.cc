@@ -280,6 +280,7 @@ void DicomBytes::read(std::int64_t offset, std::size_t count, unsigned char* out
     throw Error(ErrorCode::cannot_read, path_ + ": expected " + std::to_string(count) + " bytes at byte " +
                                             std::to_string(offset) + ", found the file's end: it is cut short");
   }
+  if (count == 0) return;
   if (inflated_from_ >= 0 && offset >= inflated_from_) {
     std::memcpy(out, inflated_.data() + (offset - inflated_from_), count);
     return;

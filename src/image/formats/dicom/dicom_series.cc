@@ -198,7 +198,7 @@ std::string read_place(const FrameAttributes& at, Frame& frame) {
       return expected(DCM_PixelSpacing, "positive distances in mm", std::to_string(spacing));
     }
   }
-  // Rounded in the file: made unit vectors, and the second one exactly across the first.
+  frame.stored_directions = frame.directions;
   std::array<double, 6>& d = frame.directions;
   const double x = std::hypot(d[0], d[1], d[2]), y = std::hypot(d[3], d[4], d[5]);
   const double dot = d[0] * d[3] + d[1] * d[4] + d[2] * d[5];

@@ -42,8 +42,9 @@ struct Frame {
   std::uint32_t number = 0;  // in its file, from 0
   int rows = 0, columns = 0;
   std::array<double, 3> position{};    // of the first pixel's centre, mm, in DICOM's space (to the left, to the back)
-  std::array<double, 6> directions{};  // along a row (columns ascending), along a column
-  std::array<double, 2> pixel_spacing{};  // between rows, between columns
+  std::array<double, 6> directions{};  // of length 1, along a row (columns ascending), along a column
+  std::array<double, 6> stored_directions{};  // as the file has them
+  std::array<double, 2> pixel_spacing{};      // between rows, between columns
   std::string frame_of_reference;
   PixelFormat format;
   bool localizer = false;
