@@ -135,7 +135,8 @@ int main(int count, char** arguments) try {
     return 2;
   }
   const std::filesystem::path folder = arguments[1];
-  for (const char* name : {"model_file", "configuration", "nifti", "nifti_header", "gzip", "npy", "c_functions", "dicom"})
+  for (const char* name :
+       {"model_file", "configuration", "nifti", "nifti_header", "gzip", "npy", "c_functions", "dicom"})
     std::filesystem::create_directories(folder / name);
 
   int number = 0;
