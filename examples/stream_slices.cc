@@ -1,10 +1,10 @@
-// Slices in, labels out, neither ever a whole volume in memory: with a limit for the process's memory, on the caller's own
-// threads, with progress and a way to stop. What a viewer or a scanner's software does around the library.
+// Slices in, labels out, neither ever a whole volume in memory: with a limit for the process's memory, on the caller's
+// own threads, with progress and a way to stop. What a viewer or a scanner's software does around the library.
 //
 //   stream_slices MODEL.safetensors VOXELS.raw D H W LABELS.raw LIMIT_MIB
 //
-// VOXELS.raw holds D * H * W int16 values, W fastest, 1 mm apart; LABELS.raw receives one uint16 a voxel. Slices are read
-// with fseek, as they might come from a database.
+// VOXELS.raw holds D * H * W int16 values, W fastest, 1 mm apart; LABELS.raw receives one uint16 a voxel. Slices are
+// read with fseek, as they might come from a database.
 #include <e2enet/e2enet.h>
 
 #include <condition_variable>
