@@ -39,8 +39,8 @@ const int registered = [] {
              "/stride:" + std::to_string(layer.stride.depth))
                 .c_str(),
             [=](benchmark::State& state) {
-              run_convolution(state, kernels::make_sparse_direct, layer.sources, layer.outputs, layer.input,
-                              layer.stride, 1.0, threads, element);
+              run_convolution(state, test::make_sparse_direct, layer.sources, layer.outputs, layer.input, layer.stride,
+                              1.0, threads, element);
             })
             ->Unit(benchmark::kMillisecond)
             ->UseRealTime();
@@ -54,7 +54,7 @@ const int registered = [] {
           [=](benchmark::State& state) {
             const auto make = [=](const kernels::ConvolutionShape& shape, const kernels::SparseKernels& kept,
                                   Element element) {
-              return kernels::make_dense_onednn(shape, kept, element, threads);
+              return test::planned_convolution("onednn", shape, kept, element, threads);
             };
             run_convolution(state, make, layer.sources, layer.outputs, layer.input, layer.stride, 1.0, threads,
                             Element::f32);
@@ -68,8 +68,8 @@ const int registered = [] {
             layer_name("sparse_direct", layer.sources, layer.outputs, layer.input, density, threads, Element::f32)
                 .c_str(),
             [=](benchmark::State& state) {
-              run_convolution(state, kernels::make_sparse_direct, layer.sources, layer.outputs, layer.input,
-                              layer.stride, density, threads, Element::f32);
+              run_convolution(state, test::make_sparse_direct, layer.sources, layer.outputs, layer.input, layer.stride,
+                              density, threads, Element::f32);
             })
             ->Unit(benchmark::kMillisecond)
             ->UseRealTime();

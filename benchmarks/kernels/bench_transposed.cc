@@ -28,7 +28,8 @@ void run(benchmark::State& state, const Layer& layer, double density, int thread
                       layer.input.width * layer.stride.width};
   LayerFeature output(layer.outputs, extent, element);
   output.fill();
-  const auto transposed = kernels::make_sparse_transposed({layer.input, layer.stride}, kernel_memory.view(), element);
+  const auto transposed =
+      test::planned_transposed("transposed", {layer.input, layer.stride}, kernel_memory.view(), element);
   std::vector<AlignedBuffer> scratch;
   for (int t = 0; t < threads; ++t) scratch.emplace_back(transposed->scratch_bytes(), "scratch");
   const int items = transposed->items_per_row();

@@ -43,7 +43,7 @@ const Layer kPrototype[] = {
 };
 
 void run(benchmark::State& state, const Layer& layer, double density, int threads, Element element, Stride pooling) {
-  run_convolution(state, kernels::make_sparse_winograd, layer.sources, layer.outputs, layer.input, {1, 1, 1}, density,
+  run_convolution(state, test::make_sparse_winograd, layer.sources, layer.outputs, layer.input, {1, 1, 1}, density,
                   threads, element, pooling);
   int inputs = 0;
   for (int channels : layer.sources) inputs += channels;
@@ -60,7 +60,7 @@ void add_strided(const Layer& layer, int threads, Element element) {
   benchmark::RegisterBenchmark(
       layer_name("dense_winograd4x4_stride2", layer.sources, layer.outputs, layer.input, 1, threads, element).c_str(),
       [=](benchmark::State& state) {
-        run_convolution(state, kernels::make_sparse_winograd, layer.sources, layer.outputs, layer.input, {2, 2, 2}, 1,
+        run_convolution(state, test::make_sparse_winograd, layer.sources, layer.outputs, layer.input, {2, 2, 2}, 1,
                         threads, element);
       })
       ->Unit(benchmark::kMillisecond)

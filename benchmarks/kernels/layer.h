@@ -16,6 +16,7 @@
 #include "base/aligned_buffer.h"
 #include "kernels/convolution.h"
 #include "kernels/transposed_convolution.h"
+#include "support/planned_kernels.h"
 
 namespace e2enet::benchmarks {
 
@@ -92,8 +93,8 @@ struct LayerKernels {
   std::vector<float> values;
 };
 
-using ConvolutionFactory = std::function<std::unique_ptr<kernels::Convolution>(const kernels::ConvolutionShape&,
-                                                                               const SparseKernels&, Element)>;
+using ConvolutionFactory = std::function<std::unique_ptr<test::PlannedConvolution>(const kernels::ConvolutionShape&,
+                                                                                   const SparseKernels&, Element)>;
 
 // One convolution layer, all items over `threads` threads. Reports multiply-adds really done as GFLOP/s and the bytes
 // of sources and output once each.

@@ -18,20 +18,6 @@ namespace {
 const Error kNoMemory(ErrorCode::out_of_memory, "no memory to inspect a model");
 const Error kNoMemoryToPrepare(ErrorCode::out_of_memory, "no memory to prepare an image of this size");
 
-const char* kind_name(model::LayerKind kind) {
-  switch (kind) {
-    case model::LayerKind::backbone_convolution:
-      return "backbone";
-    case model::LayerKind::fusion_convolution:
-      return "fusion";
-    case model::LayerKind::upward_transposed:
-      return "upward";
-    case model::LayerKind::head:
-      return "head";
-  }
-  throw Error(ErrorCode::internal, "a kind of layer without a name");
-}
-
 model::Triple patch_of(const model::Network& network, const std::array<int, 3>& patch) {
   return patch == std::array<int, 3>{0, 0, 0} ? network.architecture().patch_size : patch;
 }
@@ -46,7 +32,7 @@ std::vector<LayerInfo> layers(const Model& model, const std::array<int, 3>& patc
       const model::Flops flops = model::count_flops(network, layer, patch_of(network, patch));
       LayerInfo info;
       info.name = layer.description.name;
-      info.kind = kind_name(layer.description.kind);
+      info.kind = model::layer_kind_name(layer.description.kind);
       info.inputs = layer.description.inputs();
       info.outputs = layer.description.outputs;
       info.kept_kernels = layer.kept();

@@ -10,15 +10,13 @@
 #include "base/checked_size.h"
 #include "base/parallel.h"
 #include "model/flops.h"
+#include "plan/kernel_choice.h"
 
 namespace e2enet {
 namespace {
 
 const Error kNoMemoryToPlan(ErrorCode::out_of_memory, "no memory to plan the network");
 const Error kNoMemoryToRun(ErrorCode::out_of_memory, "no memory to run a patch");
-
-constexpr plan::Algorithm kAlgorithms[] = {plan::Algorithm::winograd, plan::Algorithm::direct, plan::Algorithm::onednn,
-                                           plan::Algorithm::reference};
 
 std::int64_t resident_without_kernels(const model::Network& network) {
   return resident_bytes() - network.kernel_bytes();
@@ -60,14 +58,9 @@ plan::PlanOptions plan_options(const PatchOptions& options) {
   plan.threads = usable_threads(options.threads);
   plan.storage = element_of(options.precision);
   if (options.algorithm == "auto") return plan;
-  for (const plan::Algorithm known : kAlgorithms) {
-    if (options.algorithm == plan::algorithm_name(known)) {
-      plan.forced_algorithm = known;
-      return plan;
-    }
-  }
-  throw Error(ErrorCode::invalid_argument,
-              "algorithm: expected auto, winograd, direct, onednn or reference, found '" + options.algorithm + "'");
+  plan::require_kernel_name(options.algorithm);
+  plan.forced_algorithm = options.algorithm;
+  return plan;
 }
 
 std::int64_t planned_process_bytes(std::int64_t loaded, const plan::Plan& plan, int input_channels) {

@@ -6,7 +6,6 @@
 #include "base/checked_size.h"
 #include "base/parallel.h"
 #include "e2enet/error.h"
-#include "model/flops.h"
 
 namespace e2enet::engine {
 namespace {
@@ -21,53 +20,15 @@ class Stopwatch {
   std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
 };
 
-// Which input rows of an upward flow must be made before bands of the convolution that reads it can run. Rows are made
-// once, in the order in which the bands come.
-class RowsAhead {
- public:
-  RowsAhead(const kernels::Convolution& convolution, const kernels::Feature& upward, int stride_height, bool bottom_up)
-      : convolution_(convolution), extent_(upward.extent), stride_height_(stride_height), bottom_up_(bottom_up) {
-    next_ = bottom_up ? extent_.height / stride_height : 0;
-  }
-
-  kernels::RowRange next_for_bands(int first, int count) {
-    kernels::ConvolutionShape shape;
-    shape.input = extent_;
-    const int rows = convolution_.rows_per_band();
-    const kernels::RowRange read =
-        kernels::rows_read(shape, first * rows, std::min((first + count) * rows, extent_.height));
-    kernels::RowRange make;
-    if (bottom_up_) {
-      make = {std::min(read.begin / stride_height_, next_), next_};
-      next_ = make.begin;
-    } else {
-      make = {next_, std::max((read.end + stride_height_ - 1) / stride_height_, next_)};
-      next_ = make.end;
-    }
-    return make;
-  }
-
- private:
-  const kernels::Convolution& convolution_;
-  kernels::Extent extent_;
-  int stride_height_;
-  bool bottom_up_;
-  int next_;
-};
-
-std::string node_name(const model::Node& node) {
-  return "x[" + std::to_string(node.level) + "][" + std::to_string(node.stage) + "]";
-}
-
 }  // namespace
 
 // A step with every pointer in place.
 struct Engine::BoundConvolution {
   const plan::ConvolutionStep* planned = nullptr;
+  const plan::PackedNetwork::Step* packed = nullptr;
   std::vector<kernels::Source> sources;
   kernels::ConvolutionArguments arguments;
   kernels::Source upward_input;
-  int upward_stride_height = 1;
   float* scale = nullptr;
   float* offset = nullptr;
   double upward_seconds = 0;  // of the last run, as the first thread saw it
@@ -87,13 +48,15 @@ struct Engine::BoundStep {
 
 Engine::Engine(const model::Network& network, const plan::PlanOptions& options)
     : plan_(network, options),
+      packed_(plan_, network),
       features_(plan_.features_bytes, "the network's features"),
       scratch_(plan_.scratch_bytes * std::size_t(plan_.threads), "the kernels' scratch"),
       statistics_(plan_.statistics_bytes, "the norms' statistics"),
       row_logits_(plan_.row_logits_bytes * std::size_t(plan_.threads), "rows of logits"),
       scales_(checked_count<float>("norms", plan_.norms, plan_.norm_channels)),
       offsets_(scales_.size()) {
-  for (const plan::Step& step : plan_.steps) {
+  for (std::size_t i = 0; i < plan_.steps.size(); ++i) {
+    const plan::Step& step = plan_.steps[i];
     BoundStep bound;
     if (step.pool) {
       bound.pool = std::make_unique<BoundPool>();
@@ -104,18 +67,16 @@ Engine::Engine(const model::Network& network, const plan::PlanOptions& options)
       const plan::ConvolutionStep& planned = *step.convolution;
       auto convolution = std::make_unique<BoundConvolution>();
       convolution->planned = &planned;
+      convolution->packed = &packed_.steps()[i];
       for (const plan::PlannedSource& source : planned.sources) convolution->sources.push_back(resolve(source));
       convolution->arguments.sources = convolution->sources.data();
-      convolution->arguments.bias = planned.layer->bias;
+      convolution->arguments.bias = convolution->packed->layer->bias;
       convolution->arguments.output = resolve(planned.output);
       if (planned.pooled.exists()) {
-        convolution->arguments.pooled = {resolve(planned.pooled), planned.pool_minimum.data()};
+        convolution->arguments.pooled = {resolve(planned.pooled), convolution->packed->pool_minimum.data()};
       }
       convolution->arguments.statistics = reinterpret_cast<kernels::PartialStatistics*>(statistics_.data());
-      if (planned.upward) {
-        convolution->upward_input = resolve(planned.upward_input);
-        convolution->upward_stride_height = planned.upward_layer->description.stride[1];
-      }
+      if (planned.upward) convolution->upward_input = resolve(planned.upward_input);
       convolution->scale = scales_.data() + planned.norm * plan_.norm_channels;
       convolution->offset = offsets_.data() + planned.norm * plan_.norm_channels;
       bound.convolution = std::move(convolution);
@@ -160,10 +121,11 @@ void Engine::load(const kernels::PatchView& patch) {
 
 void Engine::run_convolution(BoundConvolution& convolution) {
   const plan::ConvolutionStep& planned = *convolution.planned;
-  const kernels::Convolution& kernel = *planned.kernel;
-  const kernels::TransposedConvolution* upward = planned.upward.get();
-  const int bands = kernel.bands();
-  const int items = kernel.items_per_band();
+  const model::Layer& layer = *convolution.packed->layer;
+  const kernels::Convolution& kernel = *convolution.packed->convolution;
+  const kernels::TransposedConvolution* upward = convolution.packed->upward.get();
+  const int items = planned.kernel->items_per_band();
+  const int upward_items_per_row = upward ? planned.upward->items_per_row() : 0;
   const int outputs = planned.output.channels;
   convolution.upward_seconds = 0;
 
@@ -171,7 +133,7 @@ void Engine::run_convolution(BoundConvolution& convolution) {
     void* scratch = scratch_.data() + plan_.scratch_bytes * std::size_t(worker.thread());
     // Items first, then rows or bands: a thread's share is a part of the width, the same one in band after band.
     const auto upward_items = [&](const kernels::RowRange& rows) {
-      return upward ? std::int64_t{rows.end - rows.begin} * upward->items_per_row() : 0;
+      return std::int64_t{rows.end - rows.begin} * upward_items_per_row;
     };
     const auto make_upward = [&](const kernels::RowRange& rows, std::int64_t i) {
       const Stopwatch watch;
@@ -180,34 +142,19 @@ void Engine::run_convolution(BoundConvolution& convolution) {
       upward->run(convolution.upward_input, output, rows.begin + int(i % count), int(i / count), scratch);
       if (worker.thread() == 0) convolution.upward_seconds += watch.seconds();
     };
-    const auto run_bands = [&](int first, int count, std::int64_t i) {
-      kernel.run(convolution.arguments, first + int(i % count), int(i / count), scratch);
-    };
-
-    if (planned.band_by_band()) {
-      RowsAhead ahead(kernel, convolution.sources[std::size_t(upward ? planned.upward_source : 0)].feature,
-                      convolution.upward_stride_height, planned.bottom_up);
-      const int groups = (bands + planned.bands_at_once - 1) / planned.bands_at_once;
-      const auto first_of = [&](int group) {
-        return (planned.bottom_up ? groups - 1 - group : group) * planned.bands_at_once;
-      };
-      const auto count_of = [&](int group) { return std::min(planned.bands_at_once, bands - first_of(group)); };
-      kernels::RowRange rows = ahead.next_for_bands(first_of(0), count_of(0));
-      worker.for_each(upward_items(rows), [&](std::int64_t i) { make_upward(rows, i); });
-      for (int group = 0; group < groups; ++group) {
-        const int first = first_of(group);
-        const int count = count_of(group);
-        // What the next bands will read, so that threads meet once for both.
-        rows =
-            group + 1 < groups ? ahead.next_for_bands(first_of(group + 1), count_of(group + 1)) : kernels::RowRange();
-        worker.for_each(
-            std::int64_t{count} * items, [&](std::int64_t i) { run_bands(first, count, i); }, upward_items(rows),
-            [&](std::int64_t i) { make_upward(rows, i); });
-      }
-    } else {
-      const kernels::RowRange rows{0, upward ? convolution.upward_input.feature.extent.height : 0};
-      worker.for_each(upward_items(rows), [&](std::int64_t i) { make_upward(rows, i); });
-      worker.for_each(std::int64_t{bands} * items, [&](std::int64_t i) { run_bands(0, bands, i); });
+    const kernels::RowRange& first_rows = planned.schedule.front().upward;
+    worker.for_each(upward_items(first_rows), [&](std::int64_t i) { make_upward(first_rows, i); });
+    for (std::size_t g = 0; g < planned.schedule.size(); ++g) {
+      const plan::BandGroup& group = planned.schedule[g];
+      // With what the next bands will read, so that threads meet once for both.
+      const kernels::RowRange rows =
+          g + 1 < planned.schedule.size() ? planned.schedule[g + 1].upward : kernels::RowRange();
+      worker.for_each(
+          std::int64_t{group.count} * items,
+          [&](std::int64_t i) {
+            kernel.run(convolution.arguments, group.first + int(i % group.count), int(i / group.count), scratch);
+          },
+          upward_items(rows), [&](std::int64_t i) { make_upward(rows, i); });
     }
     // A thread a group of channels: each channel's slots are merged by one thread, in their order.
     constexpr int kGroup = 16;
@@ -215,8 +162,7 @@ void Engine::run_convolution(BoundConvolution& convolution) {
       const int begin = int(group) * kGroup;
       finish_instance_norm(convolution.arguments.statistics, planned.slot_voxels.data(),
                            int(planned.slot_voxels.size()), outputs, begin, std::min(begin + kGroup, outputs),
-                           planned.layer->norm_weight, planned.layer->norm_bias, kNormEpsilon, convolution.scale,
-                           convolution.offset);
+                           layer.norm_weight, layer.norm_bias, kNormEpsilon, convolution.scale, convolution.offset);
     });
   });
 }
@@ -256,12 +202,12 @@ void Engine::run(const kernels::PatchView& patch, LogitsSink& sink) {
 void Engine::run_to_node(const kernels::PatchView& patch, const model::Node& node, float* values) {
   std::size_t last = steps_.size();
   for (std::size_t i = 0; i < steps_.size(); ++i) {
-    if (steps_[i].convolution && steps_[i].convolution->planned->layer->description.node == node) last = i;
+    if (steps_[i].convolution && steps_[i].convolution->planned->description.node == node) last = i;
   }
   if (last == steps_.size()) {
     throw Error(ErrorCode::invalid_argument, "node: expected level i and stage j with i + j at most " +
                                                  std::to_string(network().architecture().pooling_steps()) + ", found " +
-                                                 node_name(node));
+                                                 model::node_name(node));
   }
   load(patch);
   for (std::size_t i = 0; i <= last; ++i) run_step(steps_[i]);
@@ -274,66 +220,32 @@ void Engine::run_to_node(const kernels::PatchView& patch, const model::Node& nod
 }
 
 std::vector<StepTime> Engine::step_times() const {
-  const auto bytes = [](const plan::PlannedFeature& feature) {
-    return feature.exists()
-               ? double(feature.channels) * double(feature.extent.voxels()) * double(element_bytes(feature.element))
-               : 0.0;
-  };
   std::vector<StepTime> times;
-  StepTime input;
-  input.name = "input";
-  input.kernel = "load_patch_rows";
-  input.bytes = 2 * bytes(plan_.input);
-  input.seconds = load_seconds_;
-  times.push_back(input);
-
-  for (const BoundStep& step : steps_) {
+  const auto add = [&](const plan::StepSummary& summary, double seconds) {
     StepTime time;
-    time.seconds = step.seconds;
+    time.name = summary.name;
+    time.kernel = summary.kernel;
+    time.reason = summary.reason;
+    time.density = summary.density;
+    time.flops_executed = summary.flops.executed;
+    time.flops_paper = summary.flops.paper;
+    time.bytes = summary.bytes;
+    time.seconds = seconds;
+    times.push_back(std::move(time));
+  };
+  add(plan_.load_summary, load_seconds_);
+  for (std::size_t i = 0; i < steps_.size(); ++i) {
+    const BoundStep& step = steps_[i];
     if (step.pool) {
-      time.name = "down";
-      time.kernel = "max_pool_rows";
-      times.push_back(time);
+      add(plan_.steps[i].pool->summary, step.seconds);
       continue;
     }
     const plan::ConvolutionStep& planned = *step.convolution->planned;
-    const model::LayerDescription& description = planned.layer->description;
-    if (planned.upward) {
-      StepTime up;
-      up.name = "up into " + node_name(description.node);
-      up.kernel = planned.upward->name();
-      up.reason = "made ahead of its reader";
-      up.density = planned.upward_layer->density();
-      const model::Flops flops = count_flops(network(), *planned.upward_layer, plan_.patch);
-      up.flops_executed = flops.executed;
-      up.flops_paper = flops.paper;
-      up.bytes = bytes(planned.upward_input.feature);
-      up.seconds = step.convolution->upward_seconds;
-      time.seconds -= up.seconds;
-      times.push_back(up);
-    }
-    time.name = node_name(description.node) + " block " + std::to_string(description.block);
-    time.kernel = planned.kernel->name();
-    time.reason = planned.reason;
-    time.density = planned.layer->density();
-    const model::Flops flops = count_flops(network(), *planned.layer, plan_.patch);
-    time.flops_executed = flops.executed;
-    time.flops_paper = flops.paper;
-    time.bytes = bytes(planned.output) + bytes(planned.pooled);
-    for (std::size_t i = 0; i < planned.sources.size(); ++i) {
-      if (int(i) != planned.upward_source) time.bytes += bytes(planned.sources[i].feature);
-    }
-    times.push_back(time);
+    const double upward_seconds = planned.upward ? step.convolution->upward_seconds : 0;
+    if (planned.upward) add(planned.upward_summary, upward_seconds);
+    add(planned.summary, step.seconds - upward_seconds);
   }
-  StepTime head;
-  head.name = "head";
-  head.kernel = "head_row";
-  const model::Flops flops = count_flops(network(), network().head(), plan_.patch);
-  head.flops_executed = flops.executed;
-  head.flops_paper = flops.paper;
-  head.bytes = bytes(plan_.head_input.feature);
-  head.seconds = head_seconds_;
-  times.push_back(head);
+  add(plan_.head_summary, head_seconds_);
   return times;
 }
 

@@ -8,6 +8,7 @@
 
 #include "base/aligned_buffer.h"
 #include "kernels/elementwise.h"
+#include "plan/packed_network.h"
 #include "plan/plan.h"
 
 namespace e2enet::engine {
@@ -36,13 +37,13 @@ struct StepTime {
 // Owns the working memory of one plan. One patch at a time; allocates nothing after construction.
 class Engine {
  public:
-  // Packs the network's kernels and does not need the network afterwards: who owns it may free it. Throws Error:
+  // Plans, packs the network's kernels and does not need the network afterwards: who owns it may free it. Throws Error:
   // invalid_argument, out_of_memory.
   Engine(const model::Network& network, const plan::PlanOptions& options);
   ~Engine();
 
   const plan::Plan& plan() const { return plan_; }
-  const model::Network& network() const { return *plan_.network; }  // without kernels
+  const model::Network& network() const { return packed_.network(); }  // without kernels
 
   void run(const kernels::PatchView& patch, LogitsSink& sink);
 
@@ -65,6 +66,7 @@ class Engine {
   void run_convolution(BoundConvolution& convolution);
 
   plan::Plan plan_;
+  plan::PackedNetwork packed_;
   AlignedBuffer features_;
   AlignedBuffer scratch_;  // per thread
   AlignedBuffer statistics_;

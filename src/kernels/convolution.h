@@ -1,4 +1,5 @@
-// A depth-shift convolution as a set of work items, whatever algorithm computes it.
+// A depth-shift convolution, whatever algorithm computes it: planned from its shape alone, packed from its kernels, run
+// as a set of work items.
 //
 // y[o, d, h, w] = bias[o] + sum over kept (o, c) and taps (a, b) of
 //                 kernel[o, c][a][b] * x[c, sd*d - shift(c), sh*h + a - 1, sw*w + b - 1]
@@ -6,9 +7,6 @@
 // x is the concatenation of the sources after their activations; reads outside the patch give 0 (after the activation:
 // padding is zero in what the convolution sees, not in what the block before stored). shift(c) = c / ceil(C / groups) -
 // groups / 2, over the concatenation's C channels (paper section 3.3, "restricted depth shift").
-//
-// A Convolution computes; it does not decide, allocate or start threads. The caller runs every item of every band once,
-// on any thread and in any order that the sources' rings and an output in place allow, and gets the same bits.
 #pragma once
 
 #include <cstddef>
@@ -26,12 +24,22 @@ struct ConvolutionShape {
   Extent input;
   Stride stride;
   int groups = 5;
-  std::vector<int> source_channels;  // of each part of the concatenation; their sum is SparseKernels::inputs
+  std::vector<int> source_channels;  // of each part of the concatenation; their sum is KernelCounts::inputs
 
   Extent output() const {
     return {(input.depth + stride.depth - 1) / stride.depth, (input.height + stride.height - 1) / stride.height,
             (input.width + stride.width - 1) / stride.width};
   }
+};
+
+// All that is known of a layer before its kernels' values.
+struct ConvolutionProblem {
+  ConvolutionShape shape;
+  KernelCounts kernels;
+  Element element = Element::f32;  // of the output; sources may have another
+  // The layer leads to a norm that magnifies rounding: of the algorithms, those that round no more than a plain sum.
+  bool exact = false;
+  int threads = 1;  // as many may run items at once without waiting for each other
 };
 
 // Depth offset of channel c in a concatenation of `channels`: the convolution reads depth d - depth_shift.
@@ -69,13 +77,23 @@ struct ConvolutionArguments {
   const float* bias = nullptr;      // per output channel
   Feature output;                   // the bare convolution with bias, before the norm
   PooledOutput pooled;
-  // statistics[slot * outputs + o]; slot = Convolution::slot_of(band, item). nullptr: not wanted.
+  // statistics[slot * outputs + o]; slot = ConvolutionPlan::slot_of(band, item). nullptr: not wanted.
   PartialStatistics* statistics = nullptr;
 };
 
+// Computes; it does not decide, allocate or start threads. The caller runs every item of every band once, on any thread
+// and in any order that the sources' rings and an output in place allow, and gets the same bits.
 class Convolution {
  public:
   virtual ~Convolution() = default;
+  virtual std::size_t packed_bytes() const = 0;  // that its kernels take; what the plan has said
+  virtual void run(const ConvolutionArguments& arguments, int band, int item, void* scratch) const = 0;
+};
+
+// How an algorithm will compute a layer. Decides everything and knows no kernel's value.
+class ConvolutionPlan {
+ public:
+  virtual ~ConvolutionPlan() = default;
 
   // States type, operation, tile and instruction set: "sparse_winograd4x4_f32_AVX3_ZEN4".
   virtual std::string name() const = 0;
@@ -95,10 +113,11 @@ class Convolution {
   // Whether PooledOutput is supported for this pooling stride.
   virtual bool can_pool(Stride stride) const = 0;
 
-  virtual std::size_t packed_bytes() const = 0;   // memory that packing took
+  virtual std::size_t packed_bytes() const = 0;   // memory that packing will take
   virtual std::size_t scratch_bytes() const = 0;  // per thread, 64-byte aligned, contents need not survive
 
-  virtual void run(const ConvolutionArguments& arguments, int band, int item, void* scratch) const = 0;
+  // Packs or copies what it needs of `kernels`, whose counts are the problem's. The plan must outlive the result.
+  virtual std::unique_ptr<Convolution> pack(const SparseKernels& kernels) const = 0;
 };
 
 // Input rows [first, last) that output rows [row_begin, row_end) of a 3-row convolution read, cut at the patch's
@@ -112,36 +131,5 @@ inline RowRange rows_read(const ConvolutionShape& shape, int row_begin, int row_
   const int last = (row_end - 1) * shape.stride.height + 2;
   return {first < 0 ? 0 : first, last > shape.input.height ? shape.input.height : last};
 }
-
-// --- Algorithms. Each packs or copies what it needs of `kernels`. ---
-
-// The strides that the Winograd convolution can take: 1, and along H and W together, and then along D too or not, 2.
-inline bool winograd_takes(const Stride& stride) {
-  return stride.height == stride.width && stride.height <= 2 && stride.depth <= stride.height;
-}
-
-// Winograd F(4x4, 3x3) over kept kernels; nullptr for strides that it does not take. A dropped kernel is zero in the
-// Winograd domain too, so DSFF's connectivity survives the transform exactly. Elements: of the sources and output, f32
-// or bf16.
-std::unique_ptr<Convolution> make_sparse_winograd(const ConvolutionShape& shape, const SparseKernels& kernels,
-                                                  Element element);
-
-// Direct sum over kept kernels, any stride.
-std::unique_ptr<Convolution> make_sparse_direct(const ConvolutionShape& shape, const SparseKernels& kernels,
-                                                Element element);
-
-// Pixels, each with all its depths, that the direct convolution prepares of every input channel, counted once for each
-// item that does so: what it takes beside its products. For vectors of 16 floats.
-double direct_staged_pixels(const ConvolutionShape& shape, const SparseKernels& kernels);
-
-// All kernels kept: oneDNN 2D convolution with depth as the batch, any stride. nullptr where oneDNN has no such
-// primitive. `threads`: as many may run items at once without waiting for each other. oneDNN takes memory while it
-// runs, so its run() may throw Error (out_of_memory).
-std::unique_ptr<Convolution> make_dense_onednn(const ConvolutionShape& shape, const SparseKernels& kernels,
-                                               Element element, int threads);
-
-// Plain loops in double precision: the reference that every other algorithm is tested against. One item.
-std::unique_ptr<Convolution> make_reference_convolution(const ConvolutionShape& shape, const SparseKernels& kernels,
-                                                        Element element);
 
 }  // namespace e2enet::kernels

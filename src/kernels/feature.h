@@ -7,6 +7,8 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "kernels/machine.h"
+
 namespace e2enet::kernels {
 
 enum class Element : std::uint8_t { f32, bf16 };
@@ -58,17 +60,16 @@ struct Feature {
   }
 };
 
-constexpr std::size_t kCacheLine = 64;
+using machine::kCacheLine;
 
 // Whether a feature is so large that its reader will not find it in a cache, and its pixels are whole cache lines.
 // Stored past the caches, it costs no reading of what is there before.
 inline bool stores_past_caches(const Feature& feature) {
-  constexpr std::size_t kLarge = 16 << 20;
   const std::size_t bytes = element_bytes(feature.element);
   return feature.extent.depth * bytes % kCacheLine == 0 && feature.row_gap * bytes % kCacheLine == 0 &&
          feature.channel_stride * bytes % kCacheLine == 0 &&
          reinterpret_cast<std::uintptr_t>(feature.data) % kCacheLine == 0 &&
-         feature.channels * feature.channel_stride * bytes >= kLarge;
+         feature.channels * feature.channel_stride * bytes >= machine::kStreamedFeatureBytes;
 }
 
 // What a reader applies to each element of channel c before use: the instance norm and LeakyReLU of the block that

@@ -7,6 +7,17 @@
 
 namespace e2enet::kernels {
 
+// How many kernels a layer has and keeps: all that planning needs of them.
+struct KernelCounts {
+  int outputs = 0;
+  int inputs = 0;
+  int taps = 9;
+  std::int64_t kept = 0;
+
+  bool dense() const { return outputs > 0 && kept == std::int64_t{outputs} * inputs; }
+  double density() const { return outputs && inputs ? double(kept) / (double(outputs) * inputs) : 0.0; }
+};
+
 // A view; the model owns the memory. Compressed rows: the kept kernels of output channel o are number row_begin[o] up
 // to row_begin[o + 1], in the order of their input channels. Kernel k reads channel input[k], and its taps are values[k
 // * taps ... (k + 1) * taps), ordered (height, width) for a convolution and (depth, height, width) for a transposed
@@ -20,7 +31,7 @@ struct SparseKernels {
   const float* values = nullptr;
 
   std::int64_t count() const { return row_begin[outputs]; }
-  double density() const { return outputs && inputs ? double(count()) / (double(outputs) * inputs) : 0.0; }
+  KernelCounts counts() const { return {outputs, inputs, taps, count()}; }
 };
 
 // Kernels of its own, for algorithms that read them as they are.
@@ -39,8 +50,12 @@ class KernelCopy {
   KernelCopy& operator=(const KernelCopy&) = delete;
 
   const SparseKernels& view() const { return view_; }
-  std::size_t bytes() const {
-    return (row_begin_.size() + input_.size()) * sizeof(std::int32_t) + values_.size() * sizeof(float);
+  std::size_t bytes() const { return bytes(view_.counts()); }
+  // That a copy of so many kernels takes.
+  static std::size_t bytes(const KernelCounts& counts) {
+    const auto kept = static_cast<std::size_t>(counts.kept);
+    return (static_cast<std::size_t>(counts.outputs) + 1 + kept) * sizeof(std::int32_t) +
+           kept * static_cast<std::size_t>(counts.taps) * sizeof(float);
   }
 
  private:

@@ -17,21 +17,29 @@ struct TransposedConvolutionShape {
   Stride stride;  // the output's extent is input * stride
 };
 
+struct TransposedConvolutionProblem {
+  TransposedConvolutionShape shape;
+  KernelCounts kernels;
+  Element element = Element::f32;  // of the output
+};
+
 class TransposedConvolution {
  public:
   virtual ~TransposedConvolution() = default;
-  virtual std::string name() const = 0;
-  virtual int items_per_row() const = 0;  // work items for one input row, that is for stride.height output rows
   virtual std::size_t packed_bytes() const = 0;
-  virtual std::size_t scratch_bytes() const = 0;
-
   // Writes output rows [input_row * stride.height, (input_row + 1) * stride.height): all channels over all items.
   virtual void run(const Source& source, const Feature& output, int input_row, int item, void* scratch) const = 0;
 };
 
-std::unique_ptr<TransposedConvolution> make_sparse_transposed(const TransposedConvolutionShape& shape,
-                                                              const SparseKernels& kernels, Element element);
-std::unique_ptr<TransposedConvolution> make_reference_transposed(const TransposedConvolutionShape& shape,
-                                                                 const SparseKernels& kernels, Element element);
+class TransposedConvolutionPlan {
+ public:
+  virtual ~TransposedConvolutionPlan() = default;
+  virtual std::string name() const = 0;
+  virtual int items_per_row() const = 0;  // work items for one input row, that is for stride.height output rows
+  virtual std::size_t packed_bytes() const = 0;
+  virtual std::size_t scratch_bytes() const = 0;
+  // The plan must outlive the result.
+  virtual std::unique_ptr<TransposedConvolution> pack(const SparseKernels& kernels) const = 0;
+};
 
 }  // namespace e2enet::kernels

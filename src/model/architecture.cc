@@ -30,7 +30,34 @@ Triple Architecture::patch_multiple() const {
   return multiple;
 }
 
-int LayerDescription::inputs() const { return std::accumulate(source_channels.begin(), source_channels.end(), 0); }
+std::string node_name(const Node& node) {
+  return "x[" + std::to_string(node.level) + "][" + std::to_string(node.stage) + "]";
+}
+
+const char* layer_kind_name(LayerKind kind) {
+  switch (kind) {
+    case LayerKind::backbone_convolution:
+      return "backbone";
+    case LayerKind::fusion_convolution:
+      return "fusion";
+    case LayerKind::upward_transposed:
+      return "upward";
+    case LayerKind::head:
+      return "head";
+  }
+  throw Error(ErrorCode::internal, "a kind of layer without a name");
+}
+
+std::vector<int> LayerDescription::source_channels() const {
+  std::vector<int> channels;
+  for (const LayerSource& source : sources) channels.push_back(source.channels);
+  return channels;
+}
+
+int LayerDescription::inputs() const {
+  return std::accumulate(sources.begin(), sources.end(), 0,
+                         [](int sum, const LayerSource& source) { return sum + source.channels; });
+}
 
 int LayerDescription::taps() const {
   switch (kind) {
@@ -50,6 +77,9 @@ int largest_head_count(const Architecture& architecture) { return std::min(4, ar
 std::vector<LayerDescription> describe_layers(const Architecture& architecture, int heads) {
   const int depth = architecture.pooling_steps();
   std::vector<LayerDescription> layers;
+  const auto source = [&](Flow flow, const Node& node) {
+    return LayerSource{flow, node, architecture.features(node.level)};
+  };
   const auto name = [](const char* group, const Node& node, bool with_stage) {
     std::string text = std::string(group) + "." + std::to_string(node.level);
     if (with_stage) text += "." + std::to_string(node.stage);
@@ -65,11 +95,11 @@ std::vector<LayerDescription> describe_layers(const Architecture& architecture, 
       layer.block = block;
       layer.outputs = features;
       if (block == 1) {
-        layer.source_channels = std::vector<int>{features};
+        layer.sources.push_back(source(Flow::feature, layer.node));
       } else if (level == 0) {
-        layer.source_channels = std::vector<int>{architecture.input_channels};
+        layer.sources.push_back({Flow::image, {}, architecture.input_channels});
       } else {
-        layer.source_channels = std::vector<int>{architecture.features(level - 1)};
+        layer.sources.push_back(source(Flow::feature, {level - 1, 0}));
         layer.stride = architecture.pool_strides[level - 1];
       }
       layer.name = name("backbone", layer.node, false) + "." + std::to_string(block);
@@ -83,7 +113,7 @@ std::vector<LayerDescription> describe_layers(const Architecture& architecture, 
       up.kind = LayerKind::upward_transposed;
       up.node = {level, stage};
       up.outputs = features;
-      up.source_channels = std::vector<int>{architecture.features(level + 1)};
+      up.sources.push_back(source(Flow::feature, {level + 1, stage - 1}));
       up.stride = architecture.pool_strides[level];
       up.name = name("up", up.node, true);
       layers.push_back(up);
@@ -95,10 +125,12 @@ std::vector<LayerDescription> describe_layers(const Architecture& architecture, 
         fusion.node = {level, stage};
         fusion.block = block;
         fusion.outputs = features;
-        fusion.source_channels = std::vector<int>{features};
         if (block == 0) {
-          fusion.source_channels.push_back(features);
-          if (level > 0) fusion.source_channels.push_back(architecture.features(level - 1));
+          fusion.sources.push_back(source(Flow::feature, {level, stage - 1}));
+          fusion.sources.push_back({Flow::upward, {level + 1, stage - 1}, features});
+          if (level > 0) fusion.sources.push_back(source(Flow::downward, {level - 1, stage - 1}));
+        } else {
+          fusion.sources.push_back(source(Flow::feature, fusion.node));
         }
         fusion.name = name("fusion", fusion.node, true) + "." + std::to_string(block);
         layers.push_back(fusion);
@@ -110,9 +142,19 @@ std::vector<LayerDescription> describe_layers(const Architecture& architecture, 
     head.kind = LayerKind::head;
     head.node = {level, depth - level};
     head.outputs = architecture.classes;
-    head.source_channels = std::vector<int>{architecture.features(level)};
+    head.sources.push_back(source(Flow::feature, head.node));
     head.name = name("head", head.node, false);
     layers.push_back(head);
+  }
+  for (const LayerDescription& reader : layers) {
+    for (const LayerSource& read : reader.sources) {
+      if (read.flow != Flow::downward) continue;
+      // From the end: the last block of the node comes first.
+      const auto last = std::find_if(layers.rbegin(), layers.rend(), [&](const LayerDescription& layer) {
+        return layer.convolution() && layer.node == read.node;
+      });
+      last->flows_down = true;
+    }
   }
   return layers;
 }

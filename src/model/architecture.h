@@ -38,6 +38,8 @@ struct Node {
   bool operator==(const Node& other) const { return level == other.level && stage == other.stage; }
 };
 
+std::string node_name(const Node& node);  // "x[0][1]"
+
 enum class LayerKind {
   backbone_convolution,  // block of x[i][0]: dense
   fusion_convolution,    // block of x[i][j], j > 0: sparse (DSFF)
@@ -45,23 +47,43 @@ enum class LayerKind {
   head,                  // 1x1x1 on x[i][L-i]
 };
 
+const char* layer_kind_name(LayerKind kind);  // "backbone", "fusion", "upward", "head"
+
+// How a part of a layer's input comes about.
+enum class Flow {
+  image,     // the patch
+  feature,   // a node's newest feature as it is: of the block before, of the forward flow x[i][j-1], of the level above
+  upward,    // the transposed convolution into the layer's node, of the given node
+  downward,  // max pooling of the given node
+};
+
+// One part of a layer's (concatenated) input.
+struct LayerSource {
+  Flow flow = Flow::image;
+  Node node;  // that it comes from; none for the image
+  int channels = 0;
+};
+
 struct LayerDescription {
   LayerKind kind = LayerKind::backbone_convolution;
   Node node;      // the node that the layer computes or, for a head, reads
   int block = 0;  // of a convolution
   int outputs = 0;
-  std::vector<int> source_channels;  // channels of each part of the (concatenated) input
-  Triple stride{1, 1, 1};            // of the convolution; for a transposed convolution kernel and stride
-  std::string name;                  // prefix of its tensors in the model file: "fusion.0.1.0"
+  std::vector<LayerSource> sources;
+  Triple stride{1, 1, 1};   // of the convolution; for a transposed convolution kernel and stride
+  bool flows_down = false;  // the last block of a node that is read as a downward flow
+  std::string name;         // prefix of its tensors in the model file: "fusion.0.1.0"
 
+  std::vector<int> source_channels() const;
   int inputs() const;
   int taps() const;  // values per (output, input) kernel
   bool sparse() const { return kind == LayerKind::fusion_convolution || kind == LayerKind::upward_transposed; }
   bool convolution() const { return kind == LayerKind::backbone_convolution || kind == LayerKind::fusion_convolution; }
 };
 
-// Every layer of the network, in the order of the model file: backbone by level, fusion by stage then level (each
-// node's transposed convolution before its blocks), then heads 0 to heads - 1.
+// The graph: every layer of the network and what it reads, in the order of the model file, which is one in which they
+// can be computed: backbone by level, fusion by stage then level (each node's transposed convolution before its
+// blocks), then heads 0 to heads - 1. Nothing else knows it: who needs the graph walks this list.
 std::vector<LayerDescription> describe_layers(const Architecture& architecture, int heads);
 
 // Deep supervision knows at most four heads, and a network has one per level of its last diagonal.

@@ -1,17 +1,17 @@
-// Which algorithm computes a layer.
+// Which algorithm computes a layer: of the list of kernels, what the caller asks for, or the least cost.
 #pragma once
 
 #include <cstddef>
 #include <memory>
 #include <string>
 
-#include "kernels/convolution.h"
-#include "plan/plan.h"
+#include "kernels/kernel_list.h"
 
 namespace e2enet::plan {
 
-struct KernelChoice {
-  std::unique_ptr<kernels::Convolution> kernel;
+template <typename LayerPlan>
+struct Choice {
+  std::unique_ptr<LayerPlan> kernel;
   std::string reason;
 };
 
@@ -22,10 +22,12 @@ struct KernelChoice {
 // - no more than an ordinary norm does.
 inline bool norm_magnifies_rounding(std::ptrdiff_t voxels) { return voxels < 8; }
 
-// By a model of each algorithm's cost, never by a stopwatch: the choice, and with it every bit of the result, is the
-// same on every run. `exact`: the layer leads to a norm that magnifies rounding, so Winograd, whose transforms round
-// some five times more than a plain sum, is out.
-KernelChoice choose_convolution(const kernels::ConvolutionShape& shape, const kernels::SparseKernels& kernels,
-                                const PlanOptions& options, bool exact = false);
+// `asked_for`: the name of a kernel that is to compute the layer if it can, or empty.
+Choice<kernels::ConvolutionPlan> choose(const kernels::ConvolutionProblem& problem, const std::string& asked_for);
+Choice<kernels::TransposedConvolutionPlan> choose(const kernels::TransposedConvolutionProblem& problem,
+                                                  const std::string& asked_for);
+
+// Throws Error (invalid_argument) for a name that no kernel has.
+void require_kernel_name(const std::string& name);
 
 }  // namespace e2enet::plan

@@ -20,15 +20,8 @@ using model::Triple;
 Extent to_extent(const Triple& triple) { return {triple[0], triple[1], triple[2]}; }
 Stride to_stride(const Triple& triple) { return {triple[0], triple[1], triple[2]}; }
 
-kernels::SparseKernels view(const model::Layer& layer) {
-  kernels::SparseKernels kernels;
-  kernels.outputs = layer.description.outputs;
-  kernels.inputs = layer.description.inputs();
-  kernels.taps = layer.description.taps();
-  kernels.row_begin = layer.row_begin.data();
-  kernels.input = layer.input.data();
-  kernels.values = layer.values;
-  return kernels;
+kernels::KernelCounts counts_of(const model::Layer& layer) {
+  return {layer.description.outputs, layer.description.inputs(), layer.description.taps(), layer.kept()};
 }
 
 std::string patch_text(const Triple& patch) {
@@ -50,7 +43,7 @@ Triple checked_patch(const model::Architecture& architecture, Triple patch) {
   return patch;
 }
 
-int bands_at_once(const kernels::Convolution& kernel, int items) {
+int bands_at_once(const kernels::ConvolutionPlan& kernel, int items) {
   const int bands = (items + kernel.items_per_band() - 1) / kernel.items_per_band();
   return std::min(bands, kernel.bands());
 }
@@ -69,11 +62,21 @@ struct Level {
   PlannedSource newest;
 };
 
+// All but the first block of a level find the level's older feature as their source 0.
+bool writes_over(const model::LayerDescription& layer) {
+  return layer.sources.front().flow == model::Flow::feature && layer.sources.front().node.level == layer.node.level;
+}
+
+double bytes_of(const PlannedFeature& feature) {
+  return feature.exists() ? double(feature.channels) * double(feature.extent.voxels()) *
+                                double(kernels::element_bytes(feature.element))
+                          : 0.0;
+}
+
 class Builder {
  public:
-  // `full`: the network with its kernels.
-  Builder(const model::Network& full, const PlanOptions& options, Plan& plan)
-      : full_(full), network_(*plan.network), architecture_(network_.architecture()), options_(options), plan_(plan) {}
+  Builder(const model::Network& network, const PlanOptions& options, Plan& plan)
+      : network_(network), architecture_(network.architecture()), options_(options), plan_(plan) {}
 
   void build() {
     choose_kernels();
@@ -88,65 +91,79 @@ class Builder {
     return checked_size("a feature", extent.depth, extent.height, extent.width,
                         kernels::element_bytes(options_.storage));
   }
+  Extent extent_of(int level) const { return to_extent(architecture_.extent(plan_.patch, level)); }
 
-  // --- Kernels, in the order of the schedule: backbone downwards, then stage after stage from the top level. ---
+  StepSummary summary_of(const std::string& name, const model::Layer& layer) const {
+    StepSummary summary;
+    summary.name = name;
+    summary.density = layer.density();
+    summary.flops = model::count_flops(network_, layer, plan_.patch);
+    return summary;
+  }
 
-  void add_block(const Node& node, int block) {
+  // --- Kernels, in the order of the model's layers ---
+
+  void add_block(int index, int upward_index) {
     auto step = std::make_unique<ConvolutionStep>();
-    const model::Layer& layer = network_.convolution(node, block);
-    step->layer = &layer;
-    kernels::ConvolutionShape shape;
-    const bool strided = node.stage == 0 && block == 0 && node.level > 0;
-    shape.input = to_extent(architecture_.extent(plan_.patch, strided ? node.level - 1 : node.level));
-    shape.stride = to_stride(layer.description.stride);
-    shape.groups = architecture_.groups;
-    shape.source_channels = layer.description.source_channels;
-    KernelChoice choice =
-        choose_convolution(shape, view(full_.convolution(node, block)), options_, leads_to_few_voxels(node));
+    const model::Layer& layer = network_.layers()[std::size_t(index)];
+    const model::LayerDescription& description = layer.description;
+    step->layer = index;
+    step->description = description;
+    kernels::ConvolutionProblem problem;
+    // Of a block in the backbone: of the level above, of any other: of its own.
+    const bool own_level = description.sources.front().flow == model::Flow::image || writes_over(description);
+    problem.shape.input = extent_of(own_level ? description.node.level : description.sources.front().node.level);
+    problem.shape.stride = to_stride(description.stride);
+    problem.shape.groups = architecture_.groups;
+    problem.shape.source_channels = description.source_channels();
+    problem.kernels = counts_of(layer);
+    problem.element = options_.storage;
+    problem.exact = leads_to_few_voxels(description.node);
+    problem.threads = plan_.threads;
+    auto choice = choose(problem, options_.forced_algorithm);
     step->kernel = std::move(choice.kernel);
-    step->reason = std::move(choice.reason);
+    step->summary =
+        summary_of(model::node_name(description.node) + " block " + std::to_string(description.block), layer);
+    step->summary.kernel = step->kernel->name();
+    step->summary.reason = std::move(choice.reason);
     step->bands_at_once = bands_at_once(*step->kernel, options_.items_at_once);
     for (int band = 0; band < step->kernel->bands(); ++band) {
       for (int slot = 0; slot < step->kernel->slots_per_band(); ++slot) {
         step->slot_voxels.push_back(step->kernel->slot_voxels(band, slot));
       }
     }
-    if (node.stage > 0 && block == 0) {
-      const model::Layer& upward = network_.upward(node);
-      const kernels::SparseKernels up_kernels = view(full_.upward(node));
-      const kernels::TransposedConvolutionShape up_shape{to_extent(architecture_.extent(plan_.patch, node.level + 1)),
-                                                         to_stride(upward.description.stride)};
-      step->upward_layer = &upward;
-      step->upward_source = 1;
-      step->upward = options_.forced_algorithm == Algorithm::reference
-                         ? make_reference_transposed(up_shape, up_kernels, options_.storage)
-                         : make_sparse_transposed(up_shape, up_kernels, options_.storage);
+    for (std::size_t source = 0; source < description.sources.size(); ++source) {
+      if (description.sources[source].flow != model::Flow::upward) continue;
+      const model::Layer& upward = network_.layers()[std::size_t(upward_index)];
+      kernels::TransposedConvolutionProblem up;
+      up.shape = {extent_of(description.sources[source].node.level), to_stride(upward.description.stride)};
+      up.kernels = counts_of(upward);
+      up.element = options_.storage;
+      step->upward_layer = upward_index;
+      step->upward_source = int(source);
+      step->upward = choose(up, options_.forced_algorithm).kernel;
+      step->upward_summary = summary_of("up into " + model::node_name(description.node), upward);
+      step->upward_summary.kernel = step->upward->name();
+      step->upward_summary.reason = "made ahead of its reader";
       plan_.packed_bytes += step->upward->packed_bytes();
     }
     step->norm = plan_.norms++;
-    plan_.norm_channels = std::max(plan_.norm_channels, layer.description.outputs);
+    plan_.norm_channels = std::max(plan_.norm_channels, description.outputs);
     plan_.packed_bytes += step->kernel->packed_bytes();
     blocks_.push_back(std::move(step));
   }
 
   // The norms of a level see its voxels. All of the backbone feeds the coarsest level, and nothing else does.
   bool leads_to_few_voxels(const Node& node) const {
-    const Extent coarsest = to_extent(architecture_.extent(plan_.patch, architecture_.pooling_steps()));
-    if (node.stage == 0) return norm_magnifies_rounding(coarsest.voxels());
-    return norm_magnifies_rounding(to_extent(architecture_.extent(plan_.patch, node.level)).voxels());
+    return norm_magnifies_rounding(extent_of(node.stage == 0 ? architecture_.pooling_steps() : node.level).voxels());
   }
 
   void choose_kernels() {
-    const int depth = architecture_.pooling_steps();
-    for (int level = 0; level <= depth; ++level) {
-      add_block({level, 0}, 0);
-      add_block({level, 0}, 1);
-    }
-    for (int stage = 1; stage <= depth; ++stage) {
-      for (int level = 0; level <= depth - stage; ++level) {
-        add_block({level, stage}, 0);
-        if (level + stage == depth) add_block({level, stage}, 1);
-      }
+    int upward = -1;  // the transposed convolution before its reader
+    for (std::size_t i = 0; i < network_.layers().size(); ++i) {
+      const model::LayerDescription& layer = network_.layers()[i].description;
+      if (layer.kind == model::LayerKind::upward_transposed) upward = int(i);
+      if (layer.convolution()) add_block(int(i), upward);
     }
   }
 
@@ -156,12 +173,12 @@ class Builder {
     levels_.resize(std::size_t(architecture_.pooling_steps()) + 1);
     for (std::size_t i = 0; i < levels_.size(); ++i) {
       Level& level = levels_[i];
-      level.extent = to_extent(architecture_.extent(plan_.patch, int(i)));
+      level.extent = extent_of(int(i));
       level.in_place = checked_size("a level's features", plane_bytes(int(i)), architecture_.features(int(i))) >
                        options_.in_place_bytes;
     }
     for (const auto& block : blocks_) {
-      const model::LayerDescription& description = block->layer->description;
+      const model::LayerDescription& description = block->description;
       Level& level = levels_[std::size_t(description.node.level)];
       if (writes_over(description)) level.drift = std::max(level.drift, rows_at_once(*block) + 1);
     }
@@ -169,11 +186,6 @@ class Builder {
   }
 
   static int rows_at_once(const ConvolutionStep& step) { return step.bands_at_once * step.kernel->rows_per_band(); }
-
-  // All but the first block of a level find the level's older feature as their source 0.
-  static bool writes_over(const model::LayerDescription& description) {
-    return description.node.stage > 0 || description.block > 0;
-  }
 
   int new_buffer(std::size_t bytes) {
     requests_.push_back({bytes, step_, step_});
@@ -207,7 +219,7 @@ class Builder {
 
   // Where the next block of a level writes.
   PlannedFeature next_output(Level& level, int channels, ConvolutionStep& step) {
-    const bool first = !writes_over(step.layer->description);
+    const bool first = !writes_over(step.description);
     if (!level.in_place) {
       level.newest_buffer ^= 1;
       int& buffer = level.buffers[level.newest_buffer];
@@ -238,9 +250,9 @@ class Builder {
   // Rows that an upward flow must keep so that the bands of its reader that run at once find all that they read, while
   // what the bands after them will read is made.
   int ring_rows(const ConvolutionStep& step, const Extent& extent, int stride_height) const {
-    const std::size_t bytes =
-        checked_size("an upward flow", extent.depth, extent.height, extent.width,
-                     step.upward_layer->description.outputs, kernels::element_bytes(options_.storage));
+    const std::size_t bytes = checked_size("an upward flow", extent.depth, extent.height, extent.width,
+                                           step.description.sources[std::size_t(step.upward_source)].channels,
+                                           kernels::element_bytes(options_.storage));
     if (bytes <= options_.ring_bytes) return extent.height;
     kernels::ConvolutionShape shape;
     shape.input = extent;
@@ -255,53 +267,92 @@ class Builder {
     return std::min(rows, extent.height);
   }
 
+  // The bands of a step in groups, each with the rows of its upward flow that it is the first to read.
+  std::vector<BandGroup> schedule_of(const ConvolutionStep& step, const Extent& extent) const {
+    const int bands = step.kernel->bands();
+    const int upward_rows = step.upward ? step.upward_input.feature.extent.height : 0;
+    if (!step.band_by_band()) return {{0, bands, {0, upward_rows}}};
+    kernels::ConvolutionShape shape;
+    shape.input = extent;
+    const int stride_height = upward_rows > 0 ? extent.height / upward_rows : 1;
+    const int groups = (bands + step.bands_at_once - 1) / step.bands_at_once;
+    int made = step.bottom_up ? upward_rows : 0;  // rows are made once, in the order in which the bands come
+    std::vector<BandGroup> schedule;
+    for (int i = 0; i < groups; ++i) {
+      BandGroup group;
+      group.first = (step.bottom_up ? groups - 1 - i : i) * step.bands_at_once;
+      group.count = std::min(step.bands_at_once, bands - group.first);
+      const int rows = step.kernel->rows_per_band();
+      const kernels::RowRange read =
+          kernels::rows_read(shape, group.first * rows, std::min((group.first + group.count) * rows, extent.height));
+      if (step.upward && step.bottom_up) {
+        group.upward = {std::min(read.begin / stride_height, made), made};
+        made = group.upward.begin;
+      } else if (step.upward) {
+        group.upward = {made, std::max((read.end + stride_height - 1) / stride_height, made)};
+        made = group.upward.end;
+      }
+      schedule.push_back(group);
+    }
+    return schedule;
+  }
+
   void place_block(std::unique_ptr<ConvolutionStep> block) {
     ConvolutionStep& step = *block;
-    const model::LayerDescription& description = step.layer->description;
-    const Node node = description.node;
-    Level& level = levels_[std::size_t(node.level)];
-    const bool first = !writes_over(description);
+    const model::LayerDescription& description = step.description;
+    Level& level = levels_[std::size_t(description.node.level)];
     step_ = int(plan_.steps.size());
 
-    if (first && node.level == 0) {
-      step.sources.push_back({plan_.input, -1});
-    } else if (first) {
-      step.sources.push_back(levels_[std::size_t(node.level) - 1].newest);
-    } else {
-      step.sources.push_back(level.newest);
-    }
-    if (step.upward) {
-      const Level& below = levels_[std::size_t(node.level) + 1];
-      step.upward_input = below.newest;
-      touch(step.upward_input.feature);
-      const int rows = ring_rows(step, level.extent, description_stride(*step.upward_layer).height);
-      step.sources.push_back(
-          {new_feature(step.upward_layer->description.outputs, level.extent, rows, 0, options_.storage), -1});
-      if (node.level > 0) step.sources.push_back(downward_.at({node.level - 1, node.stage - 1}));
+    for (const model::LayerSource& source : description.sources) {
+      switch (source.flow) {
+        case model::Flow::image:
+          step.sources.push_back({plan_.input, -1});
+          break;
+        case model::Flow::feature:
+          step.sources.push_back(levels_[std::size_t(source.node.level)].newest);
+          break;
+        case model::Flow::upward: {
+          step.upward_input = levels_[std::size_t(source.node.level)].newest;
+          touch(step.upward_input.feature);
+          const int stride_height = level.extent.height / step.upward_input.feature.extent.height;
+          const int rows = ring_rows(step, level.extent, stride_height);
+          step.sources.push_back({new_feature(source.channels, level.extent, rows, 0, options_.storage), -1});
+          break;
+        }
+        case model::Flow::downward:
+          step.sources.push_back(downward_.at(source.node));
+          break;
+      }
     }
     step.output = next_output(level, description.outputs, step);
     for (const PlannedSource& source : step.sources) touch(source.feature);
     touch(step.output);
     level.newest = {step.output, step.norm};
 
-    const bool last_block = network_has_no_more_blocks(node, description.block);
-    const bool flows_down = last_block && node.level + 1 <= architecture_.pooling_steps() - (node.stage + 1);
     std::unique_ptr<PoolStep> pool;
-    if (flows_down) {
-      const Stride stride = to_stride(architecture_.pool_strides[std::size_t(node.level)]);
-      const Extent pooled_extent = levels_[std::size_t(node.level) + 1].extent;
+    if (description.flows_down) {
+      const Stride stride = to_stride(architecture_.pool_strides[std::size_t(description.node.level)]);
+      const Extent pooled_extent = levels_[std::size_t(description.node.level) + 1].extent;
       if (step.kernel->can_pool(stride)) {
         step.pooled = new_feature(description.outputs, pooled_extent, pooled_extent.height, 0, options_.storage);
-        for (int output = 0; output < description.outputs; ++output) {
-          step.pool_minimum.push_back(step.layer->norm_weight[output] < 0 ? 1 : 0);
-        }
-        downward_[{node.level, node.stage}] = {step.pooled, step.norm};
+        downward_[description.node] = {step.pooled, step.norm};
       } else {
         pool = std::make_unique<PoolStep>();
+        pool->summary.name = "down";
+        pool->summary.kernel = "max_pool_rows";
         pool->source = level.newest;
         pool->stride = stride;
       }
     }
+    step.schedule = schedule_of(step, level.extent);
+    step.summary.bytes = bytes_of(step.output) + bytes_of(step.pooled);
+    for (std::size_t i = 0; i < step.sources.size(); ++i) {
+      if (int(i) != step.upward_source) step.summary.bytes += bytes_of(step.sources[i].feature);
+    }
+    step.upward_summary.bytes = bytes_of(step.upward_input.feature);
+
+    const int outputs = description.outputs;
+    const Node node = description.node;
     Step planned;
     planned.convolution = std::move(block);
     plan_.steps.push_back(std::move(planned));
@@ -309,19 +360,12 @@ class Builder {
       step_ = int(plan_.steps.size());
       const Extent pooled_extent = levels_[std::size_t(node.level) + 1].extent;
       touch(pool->source.feature);
-      pool->output = new_feature(description.outputs, pooled_extent, pooled_extent.height, 0, options_.storage);
-      downward_[{node.level, node.stage}] = {pool->output, -1};
+      pool->output = new_feature(outputs, pooled_extent, pooled_extent.height, 0, options_.storage);
+      downward_[node] = {pool->output, -1};
       Step pooling;
       pooling.pool = std::move(pool);
       plan_.steps.push_back(std::move(pooling));
     }
-  }
-
-  static Stride description_stride(const model::Layer& layer) { return to_stride(layer.description.stride); }
-
-  bool network_has_no_more_blocks(const Node& node, int block) const {
-    const bool two_blocks = node.stage == 0 || node.level + node.stage == architecture_.pooling_steps();
-    return !two_blocks || block == 1;
   }
 
   void place_features() {
@@ -332,6 +376,12 @@ class Builder {
     plan_.head_input = levels_[0].newest;
     step_ = int(plan_.steps.size());
     touch(plan_.head_input.feature);
+    plan_.load_summary.name = "input";
+    plan_.load_summary.kernel = "load_patch_rows";
+    plan_.load_summary.bytes = 2 * bytes_of(plan_.input);
+    plan_.head_summary = summary_of("head", network_.head());
+    plan_.head_summary.kernel = "head_row";
+    plan_.head_summary.bytes = bytes_of(plan_.head_input.feature);
   }
 
   void finish() {
@@ -359,8 +409,7 @@ class Builder {
     }
   };
 
-  const model::Network& full_;
-  const model::Network& network_;  // without kernels
+  const model::Network& network_;
   const model::Architecture& architecture_;
   const PlanOptions& options_;
   Plan& plan_;
@@ -373,12 +422,12 @@ class Builder {
 
 }  // namespace
 
-Plan::Plan(const model::Network& full, const PlanOptions& options)
-    : network(full.without_kernels()),
-      patch(checked_patch(full.architecture(), options.patch)),
+Plan::Plan(const model::Network& network, const PlanOptions& options)
+    : patch(checked_patch(network.architecture(), options.patch)),
       threads(std::max(1, options.threads)),
       storage(options.storage) {
-  Builder(full, options, *this).build();
+  if (!options.forced_algorithm.empty()) require_kernel_name(options.forced_algorithm);
+  Builder(network, options, *this).build();
 }
 
 std::size_t Plan::peak_bytes() const {

@@ -1,29 +1,26 @@
-// How a network will run on a patch: which kernel computes each layer, in which order, and where every feature lies.
-// Decides everything before the first patch and does no arithmetic on voxels.
+// How a network will run on a patch: which kernel computes each layer, in which order, in which bands of rows, and
+// where every feature lies. Decides everything before the first patch, from the network's shape and connectivity alone:
+// it reads no weight and packs nothing (packed_network.h does), so that a forecast costs little.
 #pragma once
 
 #include <cstddef>
 #include <memory>
-#include <optional>
 #include <string>
 #include <vector>
 
 #include "kernels/convolution.h"
 #include "kernels/transposed_convolution.h"
+#include "model/flops.h"
 #include "model/network.h"
 
 namespace e2enet::plan {
-
-enum class Algorithm { reference, direct, winograd, onednn };
-
-const char* algorithm_name(Algorithm algorithm);
 
 struct PlanOptions {
   model::Triple patch{0, 0, 0};  // a multiple of Architecture::patch_multiple(); 0,0,0: the model's own
   int threads = 1;
   kernels::Element storage = kernels::Element::f32;
-  // For tests and measurements: this algorithm wherever it can compute the layer.
-  std::optional<Algorithm> forced_algorithm;
+  // For tests and measurements: the kernel of this name wherever it can compute the layer. Empty: by cost.
+  std::string forced_algorithm;
   // A level whose feature is larger than this is computed in place, band by band, so that caches hold more of it;
   // below, every band can run at once.
   std::size_t in_place_bytes = std::size_t{4} << 20;
@@ -59,28 +56,47 @@ struct PlannedSource {
   int norm = -1;
 };
 
+// What is known of a step before it runs, for reports.
+struct StepSummary {
+  std::string name;    // "x[0][1] block 1", "up into x[0][1]", "head"
+  std::string kernel;  // its full name
+  std::string reason;  // why this one
+  double density = 1;
+  model::Flops flops;
+  double bytes = 0;  // that the step must read and write at least once
+};
+
+// Bands that run between two meetings of the threads, and what must be made before them.
+struct BandGroup {
+  int first = 0;
+  int count = 0;
+  kernels::RowRange upward;  // input rows of the upward flow that no group before has made
+};
+
 // One depth-shift block: convolution and the statistics of its norm, with the flows that feed it.
 struct ConvolutionStep {
-  const model::Layer* layer = nullptr;
-  std::unique_ptr<kernels::Convolution> kernel;
+  int layer = -1;  // in Network::layers()
+  model::LayerDescription description;
+  StepSummary summary;
+  std::unique_ptr<kernels::ConvolutionPlan> kernel;
   std::vector<PlannedSource> sources;
   PlannedFeature output;
-  PlannedFeature pooled;  // the downward flow out of this block, if its kernel takes it along
-  std::vector<std::uint8_t> pool_minimum;
+  PlannedFeature pooled;                  // the downward flow out of this block, if its kernel takes it along
   int norm = -1;                          // index of the norm that this block's statistics become
   std::vector<std::int64_t> slot_voxels;  // count behind each slot of statistics
 
   // The upward flow into this block: source number upward_source is made by `upward`; if it is a ring, beside the
   // convolution, while the bands before those that will read it run.
-  const model::Layer* upward_layer = nullptr;
-  std::unique_ptr<kernels::TransposedConvolution> upward;
+  int upward_layer = -1;
+  std::unique_ptr<kernels::TransposedConvolutionPlan> upward;
+  StepSummary upward_summary;
   PlannedSource upward_input;
   int upward_source = -1;
 
   bool in_place = false;   // output lies over source 0, moved by a few rows
   bool bottom_up = false;  // bands from the last to the first
   int bands_at_once = 1;   // if band_by_band(): how many run between two meetings of the threads
-  std::string reason;      // why this kernel
+  std::vector<BandGroup> schedule;
 
   bool band_by_band() const {
     return in_place ||
@@ -90,6 +106,7 @@ struct ConvolutionStep {
 
 // The downward flow where no convolution could take it along.
 struct PoolStep {
+  StepSummary summary;
   PlannedSource source;
   PlannedFeature output;
   kernels::Stride stride;
@@ -103,11 +120,9 @@ struct Step {
 
 class Plan {
  public:
-  // Packs the network's kernels and does not need them afterwards. Throws Error: invalid_argument for a patch that the
-  // network cannot run, out_of_memory.
-  Plan(const model::Network& full, const PlanOptions& options);
-
-  std::shared_ptr<const model::Network> network;  // without kernels
+  // Does not need the network afterwards. Throws Error: invalid_argument for a patch that the network cannot run or an
+  // algorithm that there is none of, out_of_memory.
+  Plan(const model::Network& network, const PlanOptions& options);
 
   model::Triple patch;
   int threads = 1;
@@ -116,14 +131,16 @@ class Plan {
   PlannedFeature input;  // the patch, float32
   std::vector<Step> steps;
   PlannedSource head_input;  // x[0][L]
-  int norms = 0;             // number of instance norms; each has `norm_channels` scales and offsets
+  StepSummary load_summary;  // of the patch into `input`
+  StepSummary head_summary;
+  int norms = 0;  // number of instance norms; each has `norm_channels` scales and offsets
   int norm_channels = 0;
 
   std::vector<std::size_t> buffer_offsets;  // of each buffer in the arena, bytes
   std::size_t features_bytes = 0;           // the arena
   std::size_t scratch_bytes = 0;            // per thread
   std::size_t statistics_bytes = 0;         // slots of the largest step
-  std::size_t packed_bytes = 0;             // weights in the kernels' own form
+  std::size_t packed_bytes = 0;             // that packing will take for weights in the kernels' own form
   std::size_t row_logits_bytes = 0;         // per thread
 
   // Working memory of inference: everything above.

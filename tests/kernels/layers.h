@@ -22,6 +22,7 @@
 #include "kernels/convolution.h"
 #include "kernels/dispatch.h"
 #include "kernels/transposed_convolution.h"
+#include "support/planned_kernels.h"
 
 namespace e2enet::test {
 
@@ -161,8 +162,8 @@ inline std::ostream& operator<<(std::ostream& out, const ConvolutionCase& one) {
              << one.pooling.width << ", mean " << one.source_mean << ", seed " << one.seed;
 }
 
-using ConvolutionFactory = std::function<std::unique_ptr<kernels::Convolution>(const kernels::ConvolutionShape&,
-                                                                               const SparseKernels&, Element)>;
+using ConvolutionFactory =
+    std::function<std::unique_ptr<PlannedConvolution>(const kernels::ConvolutionShape&, const SparseKernels&, Element)>;
 
 struct ConvolutionResult {
   std::string name;
@@ -182,6 +183,7 @@ inline ConvolutionResult run_convolution(const ConvolutionCase& one, const Convo
   const kernels::ConvolutionShape shape{one.input, one.stride, one.groups, one.source_channels};
   const auto convolution = make(shape, kernel_memory.view(), one.output_element);
   REQUIRE(convolution != nullptr);
+  CHECK(convolution->packed_bytes() == convolution->planned_bytes());
 
   int most_rows = 0;  // that a band reads, so that a ring must hold them
   for (int band = 0; band < convolution->bands(); ++band) {
@@ -359,7 +361,7 @@ inline void check_same_past_caches(int outputs, const Extent& extent, Element el
 // The whole contract of Convolution on one case: output, pooled output and statistics agree with the reference.
 // `tolerance` bounds the largest difference over the largest value, in f32; bf16 storage adds its own rounding.
 inline void check_convolution(const ConvolutionCase& one, const ConvolutionFactory& make, double tolerance) {
-  const ConvolutionResult expected = run_convolution(one, kernels::make_reference_convolution, 0, false);
+  const ConvolutionResult expected = run_convolution(one, make_reference_convolution, 0, false);
   const ConvolutionResult found = run_convolution(one, make);
   CAPTURE(found.name);
   CAPTURE(one);

@@ -7,7 +7,6 @@
 
 using namespace e2enet;
 using namespace e2enet::test;
-using kernels::make_sparse_direct;
 
 namespace {
 

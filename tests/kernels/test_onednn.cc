@@ -13,9 +13,9 @@ using namespace e2enet::test;
 namespace {
 
 // Two threads at once: the others of a test with more wait.
-std::unique_ptr<kernels::Convolution> make_dense_onednn(const kernels::ConvolutionShape& shape,
-                                                        const SparseKernels& kernels, Element element) {
-  return kernels::make_dense_onednn(shape, kernels, element, 2);
+std::unique_ptr<PlannedConvolution> make_dense_onednn(const kernels::ConvolutionShape& shape,
+                                                      const SparseKernels& kernels, Element element) {
+  return planned_convolution("onednn", shape, kernels, element, 2);
 }
 
 void check(const ConvolutionCase& one) { check_convolution(one, make_dense_onednn, 3e-6); }

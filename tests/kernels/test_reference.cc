@@ -116,11 +116,11 @@ TEST_CASE("golden blocks: the reference, direct and oneDNN convolutions, their s
         GoldenBlock{"block_c8_5_s122", {1, 2, 2}}, GoldenBlock{"block_c7_4_s222", {2, 2, 2}},
         GoldenBlock{"block_c10_10_s222", {2, 2, 2}}, GoldenBlock{"block_c48_8_s111", {1, 1, 1}},
         GoldenBlock{"block_c3_2_s222", {2, 2, 2}}}) {
-    check_golden_block(block, kernels::make_reference_convolution);
+    check_golden_block(block, make_reference_convolution);
     check_golden_block(block, [](const kernels::ConvolutionShape& shape, const SparseKernels& kept, Element element) {
-      return kernels::make_dense_onednn(shape, kept, element, 1);
+      return planned_convolution("onednn", shape, kept, element);
     });
-    for_each_instruction_set([&](const std::string&) { check_golden_block(block, kernels::make_sparse_direct); });
+    for_each_instruction_set([&](const std::string&) { check_golden_block(block, make_sparse_direct); });
   }
 }
 
@@ -141,7 +141,7 @@ TEST_CASE("golden transposed convolutions: the reference") {
     }
     const auto rows = all_rows(outputs, inputs), channels = all_inputs(outputs, inputs);
     const SparseKernels kernels{outputs, inputs, taps, rows.data(), channels.data(), values.data()};
-    const auto transposed = kernels::make_reference_transposed({input.feature().extent, stride}, kernels, Element::f32);
+    const auto transposed = planned_transposed("reference", {input.feature().extent, stride}, kernels, Element::f32);
     FeatureMemory output(outputs, expected.feature().extent, Element::f32);
     for (int row = 0; row < input.feature().extent.height; ++row) {
       transposed->run({input.feature(), {}}, output.feature(), row, 0, nullptr);

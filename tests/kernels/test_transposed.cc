@@ -52,12 +52,13 @@ void check(const TransposedCase& one) {
   const kernels::TransposedConvolutionShape shape{one.input, one.stride};
 
   FeatureMemory expected(one.outputs, extent, one.output_element);
-  const auto reference = kernels::make_reference_transposed(shape, kernels.view(), one.output_element);
+  const auto reference = planned_transposed("reference", shape, kernels.view(), one.output_element);
   for (int row = 0; row < one.input.height; ++row) reference->run(source, expected.feature(), row, 0, nullptr);
 
   for_each_instruction_set([&](const std::string&) {
-    const auto transposed = kernels::make_sparse_transposed(shape, kernels.view(), one.output_element);
+    const auto transposed = planned_transposed("transposed", shape, kernels.view(), one.output_element);
     CAPTURE(transposed->name());
+    CHECK(transposed->packed_bytes() == transposed->planned_bytes());
     CAPTURE(one);
     FeatureMemory found(one.outputs, extent, one.output_element);
     FeatureMemory ring(one.outputs, extent, one.output_element, one.ring_rows);
@@ -162,7 +163,7 @@ TEST_CASE("transposed: an output too large for the caches gets the same bits, wr
     CAPTURE(name);
     for (Element element : {Element::f32, Element::bf16}) {
       CAPTURE(to_string(element));
-      const auto transposed = kernels::make_sparse_transposed({input, {2, 2, 2}}, kernels.view(), element);
+      const auto transposed = planned_transposed("transposed", {input, {2, 2, 2}}, kernels.view(), element);
       AlignedBuffer scratch(transposed->scratch_bytes(), "a test's scratch");
       check_same_past_caches(outputs, {64, 6, 10}, element, [&](const Feature& output) {
         for (int row = 0; row < input.height; ++row) {

@@ -12,8 +12,6 @@
 namespace {
 
 using namespace e2enet::test;
-using e2enet::kernels::make_reference_convolution;
-using e2enet::kernels::make_sparse_winograd;
 
 // Largest error over the largest value, f32. F(4x4, 3x3) loses about three bits against a plain sum.
 constexpr double kLargest = 1e-5;

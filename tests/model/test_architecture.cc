@@ -47,21 +47,21 @@ TEST_CASE("the paper's network has its layers, each with the flows that meet in 
   const auto layers = by_name(paper_architecture(), 4);
   // 12 backbone blocks, 15 nodes with an upward flow, a second block on the 5 nodes of the last diagonal, 4 heads.
   CHECK(layers.size() == 12 + 15 + 15 + 5 + 4);
-  CHECK(layers.at("backbone.0.0").source_channels == std::vector<int>{1});
-  CHECK(layers.at("backbone.1.0").source_channels == std::vector<int>{48});
+  CHECK(layers.at("backbone.0.0").source_channels() == std::vector<int>{1});
+  CHECK(layers.at("backbone.1.0").source_channels() == std::vector<int>{48});
   CHECK(layers.at("backbone.1.0").stride == Triple{2, 2, 2});
   CHECK(layers.at("backbone.1.1").stride == Triple{1, 1, 1});
-  CHECK(layers.at("fusion.0.1.0").source_channels == std::vector<int>{48, 48});
-  CHECK(layers.at("fusion.1.1.0").source_channels == std::vector<int>{96, 96, 48});
-  CHECK(layers.at("fusion.4.1.0").source_channels == std::vector<int>{320, 320, 320});
-  CHECK(layers.at("fusion.4.1.1").source_channels == std::vector<int>{320});
+  CHECK(layers.at("fusion.0.1.0").source_channels() == std::vector<int>{48, 48});
+  CHECK(layers.at("fusion.1.1.0").source_channels() == std::vector<int>{96, 96, 48});
+  CHECK(layers.at("fusion.4.1.0").source_channels() == std::vector<int>{320, 320, 320});
+  CHECK(layers.at("fusion.4.1.1").source_channels() == std::vector<int>{320});
   CHECK(layers.count("fusion.0.4.1") == 0);
   CHECK(layers.count("fusion.0.5.1") == 1);
   CHECK(layers.count("fusion.1.5.0") == 0);
-  CHECK(layers.at("up.2.1").source_channels == std::vector<int>{320});
+  CHECK(layers.at("up.2.1").source_channels() == std::vector<int>{320});
   CHECK(layers.at("up.2.1").outputs == 192);
   CHECK(layers.at("up.2.1").taps() == 8);
-  CHECK(layers.at("head.3").source_channels == std::vector<int>{320});
+  CHECK(layers.at("head.3").source_channels() == std::vector<int>{320});
   CHECK(layers.at("head.0").node == e2enet::model::Node{0, 5});
 }
 

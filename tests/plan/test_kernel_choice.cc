@@ -11,7 +11,9 @@
 #include <vector>
 
 #include "e2enet/error.h"
+#include "kernels/kernel_list.h"
 #include "model/model_file.h"
+#include "plan/packed_network.h"
 #include "plan/plan.h"
 #include "support/paths.h"
 
@@ -20,7 +22,7 @@ namespace {
 using namespace e2enet;
 
 std::string line_of(const std::string& model, const plan::ConvolutionStep& step) {
-  const model::LayerDescription& layer = step.layer->description;
+  const model::LayerDescription& layer = step.description;
   std::ostringstream line;
   // Without the element and the instruction set at the name's end: the choice is the same on each.
   const std::string name = step.kernel->name();
@@ -74,12 +76,80 @@ TEST_CASE("the choice is the same for every number of threads") {
   CHECK(names(1) == names(7));
 }
 
-TEST_CASE("every algorithm has a name of its own, and one that is none is an error") {
+TEST_CASE("every kernel has a name of its own, and one that is none is an error") {
   std::map<std::string, int> names;
-  for (const plan::Algorithm algorithm :
-       {plan::Algorithm::reference, plan::Algorithm::direct, plan::Algorithm::winograd, plan::Algorithm::onednn}) {
-    ++names[plan::algorithm_name(algorithm)];
+  for (const std::string& name : kernels::convolution_kernel_names()) ++names[name];
+  CHECK(names.size() == kernels::convolution_kernels().size());
+  CHECK(names.count("winograd") + names.count("direct") + names.count("reference") == 3);
+  const auto network = model::load_model_file(test::source_path("models/hippocampus_small_density20.safetensors"));
+  plan::PlanOptions options;
+  options.forced_algorithm = "fast";
+  CHECK_THROWS_WITH_AS(plan::Plan(*network, options), doctest::Contains("algorithm: expected auto, winograd, direct"),
+                       Error);
+}
+
+TEST_CASE("a plan says how much packing takes, to the byte, for every kernel") {
+  const auto network = model::load_model_file(test::source_path("models/hippocampus_small_density20.safetensors"));
+  std::vector<std::string> names = kernels::convolution_kernel_names();
+  names.push_back("");
+  for (const std::string& name : names) {
+    for (const kernels::Element storage : {kernels::Element::f32, kernels::Element::bf16}) {
+      CAPTURE(name);
+      plan::PlanOptions options;
+      options.forced_algorithm = name;
+      options.storage = storage;
+      const plan::Plan plan(*network, options);
+      const plan::PackedNetwork packed(plan, *network);
+      CHECK(packed.packed_bytes() == plan.packed_bytes);
+      CHECK(plan.packed_bytes > 0);
+    }
   }
-  CHECK(names.size() == 4);
-  CHECK_THROWS_AS(plan::algorithm_name(plan::Algorithm(99)), Error);
+}
+
+TEST_CASE("a plan needs no weight: that of a network without kernels is the same") {
+  const auto network = model::load_model_file(test::source_path("models/hippocampus_small_density20.safetensors"));
+  const auto bare = network->without_kernels();
+  const plan::Plan full(*network, {});
+  const plan::Plan pure(*bare, {});
+  CHECK(pure.peak_bytes() == full.peak_bytes());
+  CHECK(pure.buffer_offsets == full.buffer_offsets);
+  REQUIRE(pure.steps.size() == full.steps.size());
+  for (std::size_t i = 0; i < full.steps.size(); ++i) {
+    if (!full.steps[i].convolution) continue;
+    CHECK(pure.steps[i].convolution->summary.kernel == full.steps[i].convolution->summary.kernel);
+  }
+}
+
+TEST_CASE("each row of an upward flow is made once, and before the bands that read it") {
+  const auto network = model::load_model_file(test::source_path("models/hippocampus_small_density20.safetensors"));
+  for (const int items_at_once : {1, 8, 1000}) {
+    plan::PlanOptions options;
+    options.in_place_bytes = options.ring_bytes = 0;
+    options.items_at_once = items_at_once;
+    const plan::Plan plan(*network, options);
+    int upward_flows = 0;
+    for (const plan::Step& step : plan.steps) {
+      if (!step.convolution) continue;
+      const plan::ConvolutionStep& convolution = *step.convolution;
+      CAPTURE(convolution.summary.name);
+      std::vector<int> bands(std::size_t(convolution.kernel->bands()), 0);
+      const int upward_rows = convolution.upward ? convolution.upward_input.feature.extent.height : 0;
+      std::vector<int> made(std::size_t(upward_rows), 0);
+      upward_flows += upward_rows > 0;
+      for (const plan::BandGroup& group : convolution.schedule) {
+        for (int row = group.upward.begin; row < group.upward.end; ++row) ++made[std::size_t(row)];
+        for (int band = group.first; band < group.first + group.count; ++band) ++bands[std::size_t(band)];
+        if (upward_rows == 0) continue;
+        const kernels::Extent& extent = convolution.output.extent;
+        const int stride = extent.height / upward_rows, rows = convolution.kernel->rows_per_band();
+        const int first = std::max(group.first * rows - 1, 0);
+        const int last = std::min((group.first + group.count) * rows, extent.height - 1);
+        for (int row = first; row <= last; ++row) CHECK(made[std::size_t(row / stride)] == 1);
+      }
+      CHECK(std::count(bands.begin(), bands.end(), 1) == std::ptrdiff_t(bands.size()));
+      CHECK(std::count(made.begin(), made.end(), 1) == upward_rows);
+      CHECK(std::count_if(made.begin(), made.end(), [](int count) { return count > 1; }) == 0);
+    }
+    CHECK(upward_flows > 0);
+  }
 }

@@ -1,4 +1,4 @@
-// The direct sum over kept kernels, for any stride and density: see direct_plan.h for how work and memory are laid out.
+// The direct sum over kept kernels, for any stride and density: see plan.h for how work and memory are laid out.
 //
 // Sparse layers run output by output over their kept kernels. Layers that keep every kernel run in register blocks of 6
 // outputs x 4 vectors, where 24 multiply-adds share 4 loads and 6 broadcasts: they reach the processor's peak.
@@ -7,18 +7,19 @@
 #include <string>
 
 #include "kernels/convolution.h"
-#include "kernels/direct_plan.h"
+#include "kernels/direct/direct.h"
+#include "kernels/direct/plan.h"
 #include "kernels/dispatch.h"
 #include "kernels/elementwise.h"
 
 #undef HWY_TARGET_INCLUDE
-#define HWY_TARGET_INCLUDE "kernels/sparse_direct.cc"
+#define HWY_TARGET_INCLUDE "kernels/direct/kernel.cc"
 #include <hwy/foreach_target.h>
 // After foreach_target.h, which includes this file once for each target.
 #include <hwy/cache_control.h>
 #include <hwy/highway.h>
 
-#include "kernels/direct_staging-inl.h"
+#include "kernels/direct/staging-inl.h"
 #include "kernels/dispatch_table.h"
 #include "kernels/isa-inl.h"
 #include "kernels/pooling-inl.h"
@@ -39,7 +40,7 @@ int BlockVectors() { return kBlockVectors; }
 // kOutputs dense outputs from `first`, for kVectors vectors whose first taps are staged at stage + vectors[v]. Results
 // go to tile + o * tile_floats.
 template <int kOutputs, int kVectors>
-HWY_NOINLINE void dense_block(const DirectPlan& plan, const float* bias, const float* packed, int first,
+HWY_NOINLINE void dense_block(const direct::Plan& plan, const float* bias, const float* packed, int first,
                               const std::ptrdiff_t* vectors, const float* stage, float* tile) {
   const Floats d;
   const float* x[kVectors];
@@ -76,10 +77,10 @@ HWY_NOINLINE void dense_block(const DirectPlan& plan, const float* bias, const f
 }
 
 template <int kOutputs>
-HWY_INLINE void dense_outputs(const DirectPlan& plan, const float* bias, int first, const std::ptrdiff_t* vectors,
-                              int count, const float* stage, float* tile) {
+HWY_INLINE void dense_outputs(const direct::Plan& plan, const std::vector<float>& weights, const float* bias, int first,
+                              const std::ptrdiff_t* vectors, int count, const float* stage, float* tile) {
   // Blocks are packed one after the other, so all outputs before this one's first have had their weights.
-  const float* packed = plan.packed.data() + std::ptrdiff_t{first} * plan.kernels.inputs * 9;
+  const float* packed = weights.data() + std::ptrdiff_t{first} * plan.kernels.inputs * 9;
   while (count >= kBlockVectors) {
     dense_block<kOutputs, kBlockVectors>(plan, bias, packed, first, vectors, stage, tile);
     vectors += kBlockVectors;
@@ -100,10 +101,9 @@ HWY_INLINE void dense_outputs(const DirectPlan& plan, const float* bias, int fir
 
 // One sparse output, for kVectors vectors: each kept kernel is 9 weights, broadcast, times kVectors loads.
 template <int kVectors>
-HWY_NOINLINE void sparse_block(const DirectPlan& plan, const float* bias, int o, const std::ptrdiff_t* vectors,
-                               const float* stage, float* tile) {
+HWY_NOINLINE void sparse_block(const direct::Plan& plan, const SparseKernels& kernels, const float* bias, int o,
+                               const std::ptrdiff_t* vectors, const float* stage, float* tile) {
   const Floats d;
-  const SparseKernels& kernels = plan.kernels;
   const float* x[kVectors];
   E2ENET_UNROLL(8)
   for (int v = 0; v < kVectors; ++v) x[v] = stage + vectors[v];
@@ -126,29 +126,29 @@ HWY_NOINLINE void sparse_block(const DirectPlan& plan, const float* bias, int o,
   for (int v = 0; v < kVectors; ++v) hn::Store(sums[v], d, tile + v * lanes);
 }
 
-HWY_INLINE void sparse_output(const DirectPlan& plan, const float* bias, int o, const std::ptrdiff_t* vectors,
-                              int count, const float* stage, float* tile) {
+HWY_INLINE void sparse_output(const direct::Plan& plan, const SparseKernels& kernels, const float* bias, int o,
+                              const std::ptrdiff_t* vectors, int count, const float* stage, float* tile) {
   while (count >= kRowVectors) {
-    sparse_block<kRowVectors>(plan, bias, o, vectors, stage, tile);
+    sparse_block<kRowVectors>(plan, kernels, bias, o, vectors, stage, tile);
     vectors += kRowVectors;
     count -= kRowVectors;
     tile += kRowVectors * plan.lanes;
   }
   switch (count) {
     case 7:
-      return sparse_block<7>(plan, bias, o, vectors, stage, tile);
+      return sparse_block<7>(plan, kernels, bias, o, vectors, stage, tile);
     case 6:
-      return sparse_block<6>(plan, bias, o, vectors, stage, tile);
+      return sparse_block<6>(plan, kernels, bias, o, vectors, stage, tile);
     case 5:
-      return sparse_block<5>(plan, bias, o, vectors, stage, tile);
+      return sparse_block<5>(plan, kernels, bias, o, vectors, stage, tile);
     case 4:
-      return sparse_block<4>(plan, bias, o, vectors, stage, tile);
+      return sparse_block<4>(plan, kernels, bias, o, vectors, stage, tile);
     case 3:
-      return sparse_block<3>(plan, bias, o, vectors, stage, tile);
+      return sparse_block<3>(plan, kernels, bias, o, vectors, stage, tile);
     case 2:
-      return sparse_block<2>(plan, bias, o, vectors, stage, tile);
+      return sparse_block<2>(plan, kernels, bias, o, vectors, stage, tile);
     case 1:
-      return sparse_block<1>(plan, bias, o, vectors, stage, tile);
+      return sparse_block<1>(plan, kernels, bias, o, vectors, stage, tile);
     default:
       return;
   }
@@ -165,7 +165,7 @@ struct ItemExtent {
 
 // From the tile of output channel o to the output: values, statistics and pooled values.
 template <typename T>
-HWY_INLINE void finish_output(const DirectPlan& plan, const ConvolutionArguments& arguments, int o,
+HWY_INLINE void finish_output(const direct::Plan& plan, const ConvolutionArguments& arguments, int o,
                               const ItemExtent& item, const float* tile, PartialStatistics* statistics) {
   const Floats d;
   const std::ptrdiff_t first = std::ptrdiff_t{item.first_pixel} * plan.output.depth;
@@ -197,8 +197,8 @@ HWY_INLINE void finish_output(const DirectPlan& plan, const ConvolutionArguments
   }
 }
 
-void RunDirectItem(const DirectPlan& plan, const ConvolutionArguments& arguments, int band, int item_index,
-                   void* scratch) {
+void RunDirectItem(const direct::Plan& plan, const direct::PackedKernels& kernels,
+                   const ConvolutionArguments& arguments, int band, int item_index, void* scratch) {
   const int segment = item_index % plan.segments;
   const int group = item_index / plan.segments;
   ItemExtent item;
@@ -213,7 +213,7 @@ void RunDirectItem(const DirectPlan& plan, const ConvolutionArguments& arguments
   stage_item(plan, arguments.sources, band, item.rows, item.first_pixel, item.pixels, stage);
 
   float* tile = stage + plan.stage_floats();
-  std::ptrdiff_t* vectors = reinterpret_cast<std::ptrdiff_t*>(tile + DirectPlan::kBlockOutputs * plan.tile_floats());
+  std::ptrdiff_t* vectors = reinterpret_cast<std::ptrdiff_t*>(tile + direct::Plan::kBlockOutputs * plan.tile_floats());
   int count = 0;
   for (int r = 0; r < item.rows; ++r) {
     for (std::ptrdiff_t lane = 0; lane < row_lanes; lane += plan.lanes) {
@@ -236,7 +236,7 @@ void RunDirectItem(const DirectPlan& plan, const ConvolutionArguments& arguments
   const int end = plan.group_begin(group + 1);
   for (int unit = plan.group_begin(group); unit < end; ++unit) {
     if (!plan.dense) {
-      sparse_output(plan, arguments.bias, unit, vectors, count, stage, tile);
+      sparse_output(plan, kernels.kept(), arguments.bias, unit, vectors, count, stage, tile);
       finish(unit, tile);
       continue;
     }
@@ -244,22 +244,22 @@ void RunDirectItem(const DirectPlan& plan, const ConvolutionArguments& arguments
     const int last = plan.block_begin[static_cast<std::size_t>(unit) + 1];
     switch (last - first) {
       case 6:
-        dense_outputs<6>(plan, arguments.bias, first, vectors, count, stage, tile);
+        dense_outputs<6>(plan, kernels.dense, arguments.bias, first, vectors, count, stage, tile);
         break;
       case 5:
-        dense_outputs<5>(plan, arguments.bias, first, vectors, count, stage, tile);
+        dense_outputs<5>(plan, kernels.dense, arguments.bias, first, vectors, count, stage, tile);
         break;
       case 4:
-        dense_outputs<4>(plan, arguments.bias, first, vectors, count, stage, tile);
+        dense_outputs<4>(plan, kernels.dense, arguments.bias, first, vectors, count, stage, tile);
         break;
       case 3:
-        dense_outputs<3>(plan, arguments.bias, first, vectors, count, stage, tile);
+        dense_outputs<3>(plan, kernels.dense, arguments.bias, first, vectors, count, stage, tile);
         break;
       case 2:
-        dense_outputs<2>(plan, arguments.bias, first, vectors, count, stage, tile);
+        dense_outputs<2>(plan, kernels.dense, arguments.bias, first, vectors, count, stage, tile);
         break;
       default:
-        dense_outputs<1>(plan, arguments.bias, first, vectors, count, stage, tile);
+        dense_outputs<1>(plan, kernels.dense, arguments.bias, first, vectors, count, stage, tile);
         break;
     }
     for (int o = first; o < last; ++o) finish(o, tile + (o - first) * plan.tile_floats());
@@ -279,14 +279,33 @@ HWY_EXPORT(VectorLanes);
 HWY_EXPORT(BlockVectors);
 HWY_EXPORT(RunDirectItem);
 
-class SparseDirect final : public Convolution {
+using RunItem = void (*)(const direct::Plan&, const direct::PackedKernels&, const ConvolutionArguments&, int, int,
+                         void*);
+
+class Direct final : public Convolution {
  public:
-  SparseDirect(const ConvolutionShape& shape, const SparseKernels& kernels, Element element)
-      : run_item_(E2ENET_DISPATCH(RunDirectItem)),
-        plan_(plan_direct(shape, kernels, element, E2ENET_DISPATCH(VectorLanes)(), E2ENET_DISPATCH(BlockVectors)())) {
-    name_ = std::string(plan_.dense ? "dense_direct_" : "sparse_direct_") +
-            (element == Element::f32 ? "f32_" : "bf16_") + instruction_set();
+  Direct(const direct::Plan& plan, RunItem run_item, const SparseKernels& kernels)
+      : plan_(plan), run_(run_item), kernels_(direct::pack(plan, kernels)) {}
+
+  std::size_t packed_bytes() const override { return kernels_.bytes(); }
+  void run(const ConvolutionArguments& arguments, int band, int item, void* scratch) const override {
+    run_(plan_, kernels_, arguments, band, item, scratch);
   }
+
+ private:
+  const direct::Plan& plan_;
+  RunItem run_;
+  direct::PackedKernels kernels_;
+};
+
+class DirectPlan final : public ConvolutionPlan {
+ public:
+  explicit DirectPlan(const ConvolutionProblem& problem)
+      : run_(E2ENET_DISPATCH(RunDirectItem)),
+        plan_(direct::make_plan(problem.shape, problem.kernels, problem.element, E2ENET_DISPATCH(VectorLanes)(),
+                                E2ENET_DISPATCH(BlockVectors)())),
+        name_(std::string(plan_.dense ? "dense_direct_" : "sparse_direct_") +
+              (problem.element == Element::f32 ? "f32_" : "bf16_") + instruction_set()) {}
 
   std::string name() const override { return name_; }
   int bands() const override { return plan_.bands(); }
@@ -305,32 +324,32 @@ class SparseDirect final : public Convolution {
            (plan_.segments == 1 || plan_.pixels % stride.width == 0);
   }
 
-  std::size_t packed_bytes() const override {
-    return plan_.packed.size() * sizeof(float) + (plan_.kept ? plan_.kept->bytes() : 0);
-  }
+  std::size_t packed_bytes() const override { return direct::packed_bytes(plan_); }
   std::size_t scratch_bytes() const override {
-    const std::size_t tiles = static_cast<std::size_t>(DirectPlan::kBlockOutputs * plan_.tile_floats());
+    const std::size_t tiles = static_cast<std::size_t>(direct::Plan::kBlockOutputs * plan_.tile_floats());
     const std::size_t vectors = static_cast<std::size_t>(plan_.rows) * static_cast<std::size_t>(plan_.row_vectors);
     return (plan_.stage_floats() + tiles) * sizeof(float) + vectors * sizeof(std::ptrdiff_t);
   }
 
-  void run(const ConvolutionArguments& arguments, int band, int item, void* scratch) const override {
-    run_item_(plan_, arguments, band, item, scratch);
+  std::unique_ptr<Convolution> pack(const SparseKernels& kernels) const override {
+    return std::make_unique<Direct>(plan_, run_, kernels);
   }
 
  private:
-  void (*run_item_)(const DirectPlan&, const ConvolutionArguments&, int, int, void*);
-  DirectPlan plan_;
+  RunItem run_;
+  direct::Plan plan_;
   std::string name_;
 };
 
 }  // namespace
 
-std::unique_ptr<Convolution> make_sparse_direct(const ConvolutionShape& shape, const SparseKernels& kernels,
-                                                Element element) {
+namespace direct {
+
+std::unique_ptr<ConvolutionPlan> make(const ConvolutionProblem& problem) {
   prepare_dispatch();
-  return std::make_unique<SparseDirect>(shape, kernels, element);
+  return std::make_unique<DirectPlan>(problem);
 }
 
+}  // namespace direct
 }  // namespace e2enet::kernels
 #endif  // HWY_ONCE

@@ -1,6 +1,7 @@
 // The definition in transposed_convolution.h, written down as loops, in double.
-#include "kernels/reference.h"
-#include "kernels/transposed_convolution.h"
+#include "kernels/kernel_list.h"
+#include "kernels/reference/elements.h"
+#include "kernels/reference/reference.h"
 
 namespace e2enet::kernels {
 namespace {
@@ -10,10 +11,7 @@ class ReferenceTransposed final : public TransposedConvolution {
   ReferenceTransposed(const TransposedConvolutionShape& shape, const SparseKernels& kernels)
       : shape_(shape), copy_(kernels), kernels_(copy_.view()) {}
 
-  std::string name() const override { return "reference_transposed_f64"; }
-  int items_per_row() const override { return 1; }
   std::size_t packed_bytes() const override { return copy_.bytes(); }
-  std::size_t scratch_bytes() const override { return 0; }
 
   void run(const Source& source, const Feature& output, int input_row, int, void*) const override {
     const Stride& stride = shape_.stride;
@@ -42,11 +40,40 @@ class ReferenceTransposed final : public TransposedConvolution {
   const SparseKernels& kernels_;
 };
 
-}  // namespace
+class ReferenceTransposedPlan final : public TransposedConvolutionPlan {
+ public:
+  explicit ReferenceTransposedPlan(const TransposedConvolutionProblem& problem) : problem_(problem) {}
 
-std::unique_ptr<TransposedConvolution> make_reference_transposed(const TransposedConvolutionShape& shape,
-                                                                 const SparseKernels& kernels, Element) {
-  return std::make_unique<ReferenceTransposed>(shape, kernels);
+  std::string name() const override { return "reference_transposed_f64"; }
+  int items_per_row() const override { return 1; }
+  std::size_t packed_bytes() const override { return KernelCopy::bytes(problem_.kernels); }
+  std::size_t scratch_bytes() const override { return 0; }
+  std::unique_ptr<TransposedConvolution> pack(const SparseKernels& kernels) const override {
+    return std::make_unique<ReferenceTransposed>(problem_.shape, kernels);
+  }
+
+ private:
+  TransposedConvolutionProblem problem_;
+};
+
+Acceptance accepts(const TransposedConvolutionProblem&) {
+  return {Acceptance::Degree::when_asked, "plain loops, to compare with"};
 }
 
+// As if a core did a multiply-add in eight cycles.
+double cost(const TransposedConvolutionProblem& problem) {
+  return 8.0 * double(problem.kernels.kept) * problem.kernels.taps * double(problem.shape.input.voxels());
+}
+
+}  // namespace
+
+namespace reference {
+
+std::unique_ptr<TransposedConvolutionPlan> make_transposed(const TransposedConvolutionProblem& problem) {
+  return std::make_unique<ReferenceTransposedPlan>(problem);
+}
+
+extern const TransposedConvolutionEntry kTransposedConvolution{"reference", accepts, cost, make_transposed};
+
+}  // namespace reference
 }  // namespace e2enet::kernels

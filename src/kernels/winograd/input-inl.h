@@ -17,7 +17,8 @@
 
 #include "kernels/convolution.h"
 #include "kernels/vector-inl.h"
-#include "kernels/winograd_plan.h"
+#include "kernels/winograd/plan.h"
+#include "kernels/winograd/transforms-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace e2enet::kernels {
@@ -25,53 +26,7 @@ namespace HWY_NAMESPACE {
 namespace winograd_kernels {
 
 using winograd::ItemRegion;
-using winograd::kTile;
 using winograd::Plan;
-using winograd::Strided;
-using winograd::Unstrided;
-
-template <typename Form>
-using PatchVectors = FloatVector[Form::kPatch];
-
-// One dimension of B^T d: from the values of a patch to as many that the products need.
-template <typename Form>
-HWY_INLINE void transform_input(const PatchVectors<Form>& x, PatchVectors<Form>& t);
-
-template <>
-HWY_INLINE void transform_input<Unstrided>(const PatchVectors<Unstrided>& x, PatchVectors<Unstrided>& t) {
-  const Floats d;
-  const FloatVector d0 = x[0], d1 = x[1], d2 = x[2], d3 = x[3], d4 = x[4], d5 = x[5];
-  const FloatVector four = hn::Set(d, 4.0f);
-  const FloatVector two = hn::Set(d, 2.0f);
-  const FloatVector even = hn::NegMulAdd(four, d2, d4);  // d4 - 4 d2
-  const FloatVector odd = hn::NegMulAdd(four, d1, d3);   // d3 - 4 d1
-  const FloatVector d42 = hn::Sub(d4, d2);
-  const FloatVector d31 = hn::Sub(d3, d1);
-  t[0] = hn::MulAdd(four, hn::Sub(d0, d2), d42);
-  t[1] = hn::Add(even, odd);
-  t[2] = hn::Sub(even, odd);
-  t[3] = hn::MulAdd(two, d31, d42);
-  t[4] = hn::NegMulAdd(two, d31, d42);
-  t[5] = hn::NegMulAdd(four, d31, hn::Sub(d5, d3));
-}
-
-// The odd samples of the image, which have even numbers here, then the even ones as they are.
-template <>
-HWY_INLINE void transform_input<Strided>(const PatchVectors<Strided>& x, PatchVectors<Strided>& t) {
-  const Floats d;
-  const FloatVector two = hn::Set(d, 2.0f);
-  const FloatVector d0 = x[0], d1 = x[2], d2 = x[4], d3 = x[6], d4 = x[8];
-  const FloatVector d31 = hn::Sub(d3, d1);
-  t[0] = hn::MulAdd(two, hn::Sub(d0, d2), d31);               // 2 d0 - d1 - 2 d2 + d3
-  t[1] = hn::Sub(d31, hn::Add(d1, d2));                       // -2 d1 - d2 + d3
-  t[2] = hn::MulAdd(hn::Set(d, 3.0f), hn::Sub(d1, d2), d31);  // 2 d1 - 3 d2 + d3
-  t[3] = d31;                                                 // -d1 + d3
-  t[4] = hn::NegMulAdd(two, d31, hn::Sub(d4, d2));            // 2 d1 - d2 - 2 d3 + d4
-  t[5] = x[1];
-  t[6] = x[3];
-  t[7] = x[5];
-  t[8] = x[7];
-}
 
 // The input rows of a tile row, of one channel.
 template <typename T, typename Form>

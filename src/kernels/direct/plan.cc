@@ -1,9 +1,11 @@
-#include "kernels/direct_plan.h"
+#include "kernels/direct/plan.h"
 
-namespace e2enet::kernels {
+#include "kernels/machine.h"
+
+namespace e2enet::kernels::direct {
 namespace {
 
-// Of a cache of 1 MiB a core the staged inputs may take about half; weights and outputs pass through the rest.
+// Of the second-level cache the staged inputs may take about half; weights and outputs pass through the rest.
 // Processors with less find the remainder in their shared cache.
 constexpr std::size_t kStageBytes = 600 << 10;
 
@@ -11,14 +13,11 @@ constexpr std::size_t kStageBytes = 600 << 10;
 // their statistics are taken.
 constexpr int kItemLanes = 1024;
 
-// An output of more bytes is gone from any cache before the next layer reads it.
-constexpr std::size_t kCachedBytes = std::size_t{48} << 20;
-
 // Items that a band should have, so that several threads share it.
 constexpr int kItemsPerBand = 8;
 constexpr int kOutputsPerGroup = 24;  // fewer would not pay for staging the inputs again
 
-void lay_out(DirectPlan* plan) {
+void lay_out(Plan* plan) {
   const Stride& stride = plan->shape.stride;
   // Rows between those that the three taps touch are not staged.
   plan->slots_per_row = std::min(stride.height, 3);
@@ -48,39 +47,16 @@ void lay_out(DirectPlan* plan) {
   plan->row_vectors = static_cast<int>((plan->pixels * depth + plan->lanes - 1) / plan->lanes);
 }
 
-int register_blocks(int outputs) { return (outputs + DirectPlan::kBlockOutputs - 1) / DirectPlan::kBlockOutputs; }
-
-// Weights of dense kernels, in the order in which the register blocks read them:
-//  1. block after block;
-//  2. in a block, input channel after input channel;
-//  3. of a channel, tap after tap (height, width);
-//  4. of a tap, one weight for each output of the block, next to each other.
-void pack(DirectPlan* plan, const SparseKernels& kernels) {
-  // Blocks as even as can be: 8 outputs are better cut in 4 + 4 than in 6 + 2.
-  const int blocks = register_blocks(kernels.outputs);
-  for (int b = 0; b <= blocks; ++b)
-    plan->block_begin.push_back(static_cast<int>(std::int64_t{kernels.outputs} * b / blocks));
-  plan->packed.reserve(static_cast<std::size_t>(kernels.outputs) * kernels.inputs * 9);
-  for (int b = 0; b < blocks; ++b) {
-    for (int c = 0; c < kernels.inputs; ++c) {
-      for (int t = 0; t < 9; ++t) {
-        for (int o = plan->block_begin[b]; o < plan->block_begin[b + 1]; ++o) {
-          plan->packed.push_back(kernels.values[(std::ptrdiff_t{o} * kernels.inputs + c) * 9 + t]);
-        }
-      }
-    }
-  }
-}
+int register_blocks(int outputs) { return (outputs + Plan::kBlockOutputs - 1) / Plan::kBlockOutputs; }
 
 // Which rows, pixels and outputs an item takes, and the staged layout that follows; without any weights.
-DirectPlan cut(const ConvolutionShape& shape, const SparseKernels& kernels, int lanes, int block_vectors) {
-  DirectPlan plan;
+Plan cut(const ConvolutionShape& shape, const KernelCounts& kernels, int lanes, int block_vectors) {
+  Plan plan;
   plan.shape = shape;
   plan.output = shape.output();
   plan.lanes = lanes;
-  plan.dense = kernels.outputs > 0 && kernels.count() == std::int64_t{kernels.outputs} * kernels.inputs;
-  plan.kernels.outputs = kernels.outputs;
-  plan.kernels.inputs = kernels.inputs;
+  plan.dense = kernels.dense();
+  plan.kernels = kernels;
 
   // Rows share what they read with their neighbours only where the stride is below the kernel's height; narrow rows
   // come together until they fill a register block.
@@ -118,7 +94,12 @@ DirectPlan cut(const ConvolutionShape& shape, const SparseKernels& kernels, int 
   }
   lay_out(&plan);
 
-  const int units = plan.dense ? register_blocks(kernels.outputs) : kernels.outputs;
+  const int blocks = register_blocks(kernels.outputs);
+  // Blocks as even as can be: 8 outputs are better cut in 4 + 4 than in 6 + 2.
+  for (int b = 0; plan.dense && b <= blocks; ++b) {
+    plan.block_begin.push_back(static_cast<int>(std::int64_t{kernels.outputs} * b / blocks));
+  }
+  const int units = plan.dense ? blocks : kernels.outputs;
   plan.output_groups =
       std::clamp(std::min((kItemsPerBand + plan.segments - 1) / plan.segments, kernels.outputs / kOutputsPerGroup), 1,
                  std::max(1, units));
@@ -127,25 +108,48 @@ DirectPlan cut(const ConvolutionShape& shape, const SparseKernels& kernels, int 
 
 }  // namespace
 
-DirectPlan plan_direct(const ConvolutionShape& shape, const SparseKernels& kernels, Element element, int lanes,
-                       int block_vectors) {
-  DirectPlan plan = cut(shape, kernels, lanes, block_vectors);
+Plan make_plan(const ConvolutionShape& shape, const KernelCounts& kernels, Element element, int lanes,
+               int block_vectors) {
+  Plan plan = cut(shape, kernels, lanes, block_vectors);
   const std::size_t output_bytes =
       static_cast<std::size_t>(kernels.outputs * plan.output.voxels()) * element_bytes(element);
-  plan.stream_output = output_bytes > kCachedBytes;
-  if (plan.dense) {
-    pack(&plan, kernels);
-  } else {
-    plan.kept = std::make_shared<const KernelCopy>(kernels);
-    plan.kernels = plan.kept->view();
-  }
+  plan.stream_output = output_bytes > machine::kLevel3Bytes;
   return plan;
 }
 
-double direct_staged_pixels(const ConvolutionShape& shape, const SparseKernels& kernels) {
-  const DirectPlan plan = cut(shape, kernels, 16, 4);
+double staged_pixels(const ConvolutionShape& shape, const KernelCounts& kernels) {
+  const Plan plan = cut(shape, kernels, machine::kLanes, 4);
   const std::ptrdiff_t slot_pixels = plan.phase_begin.back() + plan.phase_pixels.back();
   return double(plan.bands()) * plan.segments * plan.output_groups * plan.row_slots * double(slot_pixels);
 }
 
-}  // namespace e2enet::kernels
+// Weights of dense kernels, in the order in which the register blocks read them:
+//  1. block after block;
+//  2. in a block, input channel after input channel;
+//  3. of a channel, tap after tap (height, width);
+//  4. of a tap, one weight for each output of the block, next to each other.
+PackedKernels pack(const Plan& plan, const SparseKernels& kernels) {
+  PackedKernels packed;
+  if (!plan.dense) {
+    packed.sparse = std::make_unique<const KernelCopy>(kernels);
+    return packed;
+  }
+  packed.dense.reserve(static_cast<std::size_t>(kernels.outputs) * kernels.inputs * 9);
+  for (std::size_t b = 0; b + 1 < plan.block_begin.size(); ++b) {
+    for (int c = 0; c < kernels.inputs; ++c) {
+      for (int t = 0; t < 9; ++t) {
+        for (int o = plan.block_begin[b]; o < plan.block_begin[b + 1]; ++o) {
+          packed.dense.push_back(kernels.values[(std::ptrdiff_t{o} * kernels.inputs + c) * 9 + t]);
+        }
+      }
+    }
+  }
+  return packed;
+}
+
+std::size_t packed_bytes(const Plan& plan) {
+  if (!plan.dense) return KernelCopy::bytes(plan.kernels);
+  return static_cast<std::size_t>(plan.kernels.kept) * 9 * sizeof(float);
+}
+
+}  // namespace e2enet::kernels::direct

@@ -1,4 +1,4 @@
-#include "kernels/onednn_backend.h"
+#include "kernels/onednn/backend.h"
 
 #include <omp.h>
 
@@ -53,12 +53,22 @@ struct Context {
 
 }  // namespace
 
-struct Convolution2d::Implementation {
+struct Convolution2dPlan::Implementation {
+  Convolution2dShape shape;
   dnnl::engine engine{dnnl::engine::kind::cpu, 0};
+  dnnl::convolution_forward::primitive_desc description;
+};
+
+struct Convolution2d::Implementation {
+  dnnl::engine engine;
   dnnl::stream stream{engine};
   dnnl::convolution_forward::primitive_desc description;
   dnnl::convolution_forward primitive;
   dnnl::memory weights;
+
+  Implementation(const dnnl::engine& of_plan, const dnnl::convolution_forward::primitive_desc& planned)
+      : engine(of_plan), description(planned), primitive(planned) {}
+
   std::mutex mutex;
   std::condition_variable given_back;
   std::vector<std::unique_ptr<Context>> idle;  // never grows beyond what it was made with
@@ -112,15 +122,32 @@ class Taken {
 
 }  // namespace
 
+Convolution2dPlan::Convolution2dPlan(std::unique_ptr<Implementation> implementation)
+    : implementation_(std::move(implementation)) {}
+
+Convolution2dPlan::~Convolution2dPlan() = default;
+
 Convolution2d::Convolution2d(std::unique_ptr<Implementation> implementation)
     : implementation_(std::move(implementation)) {}
 
 Convolution2d::~Convolution2d() = default;
 
-std::unique_ptr<Convolution2d> Convolution2d::make(const Convolution2dShape& shape, const float* weights, int threads) {
+namespace {
+
+[[noreturn]] void fail(const Convolution2dShape& shape, const dnnl::error& error) {
+  const bool memory = error.status == dnnl_out_of_memory;
+  throw Error(memory ? ErrorCode::out_of_memory : ErrorCode::internal,
+              std::string("oneDNN convolution of ") + std::to_string(shape.inputs) + " to " +
+                  std::to_string(shape.outputs) + " channels: " + error.what());
+}
+
+}  // namespace
+
+std::unique_ptr<Convolution2dPlan> Convolution2dPlan::make(const Convolution2dShape& shape) {
   const OneThread one_thread;
   try {
     auto made = std::make_unique<Implementation>();
+    made->shape = shape;
     const int output_height = (shape.height - 3) / shape.stride_height + 1;
     const int output_width = (shape.width - 3) / shape.stride_width + 1;
     const dnnl::memory::desc source({shape.batch, shape.inputs, shape.height, shape.width}, kFloat, Layout::nhwc);
@@ -132,8 +159,18 @@ std::unique_ptr<Convolution2d> Convolution2d::make(const Convolution2dShape& sha
     attributes.set_scratchpad_mode(dnnl::scratchpad_mode::user);
     made->description = describe(made->engine, source, any_weights, bias, destination,
                                  {shape.stride_height, shape.stride_width}, attributes);
-    made->primitive = dnnl::convolution_forward(made->description);
+    return std::unique_ptr<Convolution2dPlan>(new Convolution2dPlan(std::move(made)));
+  } catch (const dnnl::error& error) {
+    if (error.status == dnnl_unimplemented) return nullptr;
+    fail(shape, error);
+  }
+}
 
+std::unique_ptr<Convolution2d> Convolution2dPlan::pack(const float* weights, int threads) const {
+  const OneThread one_thread;
+  const Convolution2dShape& shape = implementation_->shape;
+  try {
+    auto made = std::make_unique<Convolution2d::Implementation>(implementation_->engine, implementation_->description);
     const dnnl::memory::desc plain({shape.outputs, shape.inputs, 3, 3}, kFloat, Layout::oihw);
     dnnl::memory given(plain, made->engine, const_cast<float*>(weights));  // only read
     made->weights = dnnl::memory(made->description.weights_desc(), made->engine);
@@ -142,21 +179,17 @@ std::unique_ptr<Convolution2d> Convolution2d::make(const Convolution2dShape& sha
     for (int thread = 0; thread < threads; ++thread) made->idle.push_back(made->new_context());
     return std::unique_ptr<Convolution2d>(new Convolution2d(std::move(made)));
   } catch (const dnnl::error& error) {
-    if (error.status == dnnl_unimplemented) return nullptr;
-    const bool memory = error.status == dnnl_out_of_memory;
-    throw Error(memory ? ErrorCode::out_of_memory : ErrorCode::internal,
-                std::string("oneDNN convolution of ") + std::to_string(shape.inputs) + " to " +
-                    std::to_string(shape.outputs) + " channels: " + error.what());
+    fail(shape, error);
   }
 }
 
-std::size_t Convolution2d::packed_bytes() const { return implementation_->description.weights_desc().get_size(); }
+std::size_t Convolution2dPlan::packed_bytes() const { return implementation_->description.weights_desc().get_size(); }
 
-std::size_t Convolution2d::scratchpad_bytes() const {
+std::size_t Convolution2dPlan::scratchpad_bytes() const {
   return implementation_->description.scratchpad_desc().get_size();
 }
 
-std::string Convolution2d::implementation() const { return implementation_->description.impl_info_str(); }
+std::string Convolution2dPlan::implementation() const { return implementation_->description.impl_info_str(); }
 
 void Convolution2d::execute(const float* source, const float* bias, float* destination, void* scratchpad) const {
   const OneThread one_thread;

@@ -12,7 +12,7 @@
 
 #include <algorithm>
 
-#include "kernels/direct_plan.h"
+#include "kernels/direct/plan.h"
 #include "kernels/vector-inl.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -37,7 +37,7 @@ struct ChannelStaging {
   int low, high;  // output depths that have an input, d * step - shift in [0, depth)
 };
 
-HWY_INLINE ChannelStaging channel_staging(const DirectPlan& plan, const Activation& activation, int channel_of_source,
+HWY_INLINE ChannelStaging channel_staging(const direct::Plan& plan, const Activation& activation, int channel_of_source,
                                           int channel) {
   const int step = plan.shape.stride.depth;
   const int count = plan.output.depth;
@@ -104,7 +104,7 @@ HWY_INLINE void stage_zeros(std::ptrdiff_t count, float* to) {
 
 // Input row `row` (nullptr: outside the patch) for output pixels [first_pixel, first_pixel + pixels).
 template <typename T>
-HWY_INLINE void stage_row(const DirectPlan& plan, const T* row, const T* next, int first_pixel, int pixels,
+HWY_INLINE void stage_row(const direct::Plan& plan, const T* row, const T* next, int first_pixel, int pixels,
                           const ChannelStaging& channel, float* slot) {
   const Extent& extent = plan.shape.input;
   const int step = plan.shape.stride.depth;
@@ -138,7 +138,7 @@ HWY_INLINE void stage_row(const DirectPlan& plan, const T* row, const T* next, i
 }
 
 template <typename T>
-HWY_INLINE void stage_source(const DirectPlan& plan, const Source& source, int first_channel, int band, int rows,
+HWY_INLINE void stage_source(const direct::Plan& plan, const Source& source, int first_channel, int band, int rows,
                              int first_pixel, int pixels, float* stage) {
   const int stride = plan.shape.stride.height;
   const int slots = (rows - 1) * plan.slots_per_row + 3;
@@ -159,7 +159,7 @@ HWY_INLINE void stage_source(const DirectPlan& plan, const Source& source, int f
 }
 
 // All input channels of one item's segment of pixels.
-HWY_INLINE void stage_item(const DirectPlan& plan, const Source* sources, int band, int rows, int first_pixel,
+HWY_INLINE void stage_item(const direct::Plan& plan, const Source* sources, int band, int rows, int first_pixel,
                            int pixels, float* stage) {
   int first_channel = 0;
   for (std::size_t s = 0; s < plan.shape.source_channels.size(); ++s) {

@@ -14,7 +14,8 @@
 
 #include "kernels/isa-inl.h"
 #include "kernels/vector-inl.h"
-#include "kernels/winograd_plan.h"
+#include "kernels/winograd/packing.h"
+#include "kernels/winograd/plan.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace e2enet::kernels {
@@ -22,6 +23,7 @@ namespace HWY_NAMESPACE {
 namespace winograd_kernels {
 
 using winograd::dense_block_outputs;
+using winograd::PackedKernels;
 using winograd::Plan;
 
 // Four weights in each block of four lanes, and the choice of one of them for all lanes. A load broadcasts a single
@@ -59,16 +61,16 @@ HWY_INLINE void multiply_add(const float* HWY_RESTRICT from, FourWeights four, F
 
 // One position: products[o] = sum over kept (o, c) of weight * inputs[c].
 template <int kVectors>
-void sparse_product(const Plan& plan, const float* HWY_RESTRICT inputs, const float* HWY_RESTRICT weights,
-                    float* HWY_RESTRICT products) {
+void sparse_product(const Plan& plan, const PackedKernels& kernels, const float* HWY_RESTRICT inputs,
+                    const float* HWY_RESTRICT weights, float* HWY_RESTRICT products) {
   const Floats d;
   const int lanes = static_cast<int>(hn::Lanes(Floats()));
-  const std::uint32_t* HWY_RESTRICT offset = plan.input_offset.data();
+  const std::uint32_t* HWY_RESTRICT offset = kernels.input_offset.data();
   const int rows = plan.outputs * plan.chunks;
   // Two sets of sums hide the latency of a multiply-add better, where registers allow.
   constexpr bool kTwoSets = 2 * kVectors + 4 <= kRegisters;
   for (int r = 0; r < rows; ++r) {
-    float* HWY_RESTRICT to = products + std::size_t{plan.row_output[r]} * kVectors * lanes;
+    float* HWY_RESTRICT to = products + std::size_t{kernels.row_output[r]} * kVectors * lanes;
     FloatVector sum[kVectors];
     if (r < plan.outputs) {
       E2ENET_UNROLL(8)
@@ -82,8 +84,8 @@ void sparse_product(const Plan& plan, const float* HWY_RESTRICT inputs, const fl
       E2ENET_UNROLL(8)
       for (int v = 0; v < kVectors; ++v) second[v] = hn::Zero(d);
     }
-    const std::uint32_t end = plan.row_begin[r + 1];
-    std::uint32_t k = plan.row_begin[r];
+    const std::uint32_t end = kernels.row_begin[r + 1];
+    std::uint32_t k = kernels.row_begin[r];
     for (; k + 4 <= end; k += 4) {
       const FourWeights four = load_four(weights + k);
       multiply_add<0, kVectors>(inputs + offset[k], four, sum);
@@ -147,36 +149,36 @@ void dense_product(const Plan& plan, const float* HWY_RESTRICT inputs, const flo
 }
 
 template <int kVectors>
-void multiply_positions(const Plan& plan, float* slab) {
+void multiply_positions(const Plan& plan, const PackedKernels& kernels, float* slab) {
   for (int p = 0; p < plan.positions; ++p) {
     const float* inputs = slab + (p + 1) * plan.region_stride;
     float* products = slab + p * plan.region_stride;
     if (plan.dense) {
-      dense_product<kVectors>(plan, inputs, plan.weights_of(p), products);
+      dense_product<kVectors>(plan, inputs, kernels.weights_of(p), products);
     } else {
-      sparse_product<kVectors>(plan, inputs, plan.weights_of(p), products);
+      sparse_product<kVectors>(plan, kernels, inputs, kernels.weights_of(p), products);
     }
   }
 }
 
-void multiply(const Plan& plan, float* slab) {
+void multiply(const Plan& plan, const PackedKernels& kernels, float* slab) {
   switch (plan.tiling.vectors) {
     case 1:
-      return multiply_positions<1>(plan, slab);
+      return multiply_positions<1>(plan, kernels, slab);
     case 2:
-      return multiply_positions<2>(plan, slab);
+      return multiply_positions<2>(plan, kernels, slab);
     case 3:
-      return multiply_positions<3>(plan, slab);
+      return multiply_positions<3>(plan, kernels, slab);
     case 4:
-      return multiply_positions<4>(plan, slab);
+      return multiply_positions<4>(plan, kernels, slab);
     case 5:
-      return multiply_positions<5>(plan, slab);
+      return multiply_positions<5>(plan, kernels, slab);
     case 6:
-      return multiply_positions<6>(plan, slab);
+      return multiply_positions<6>(plan, kernels, slab);
     case 7:
-      return multiply_positions<7>(plan, slab);
+      return multiply_positions<7>(plan, kernels, slab);
     default:
-      return multiply_positions<8>(plan, slab);
+      return multiply_positions<8>(plan, kernels, slab);
   }
 }
 

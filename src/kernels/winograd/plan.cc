@@ -1,4 +1,4 @@
-#include "kernels/winograd_plan.h"
+#include "kernels/winograd/plan.h"
 
 #include <algorithm>
 #include <cmath>
@@ -8,71 +8,23 @@
 
 #include "base/checked_size.h"
 #include "e2enet/error.h"
+#include "kernels/machine.h"
 
 namespace e2enet::kernels::winograd {
 namespace {
-
-// Sizes that the blocking assumes. Constants rather than the machine's own, so that the same shape gives the same items
-// (and the same bits) on every machine of an instruction set.
-constexpr double kLevel1Bytes = 28 * 1024;
-constexpr double kLevel2Bytes = 1024 * 1024;
-
-// Above this density computing the dropped kernels too costs less than skipping them: the dense product is bound by
-// multiply-adds, the sparse one by the load that each multiply-add needs.
-constexpr double kDenseFrom = 0.85;
 
 int divide_up(int value, int divisor) { return (value + divisor - 1) / divisor; }
 std::size_t round_up(std::size_t value, std::size_t multiple) { return (value + multiple - 1) / multiple * multiple; }
 
 int level1_chunks(int channels, int vectors, int lanes) {
-  return std::max(1, static_cast<int>(std::ceil(double(channels) * vectors * lanes * sizeof(float) / kLevel1Bytes)));
+  return std::max(
+      1, static_cast<int>(std::ceil(double(channels) * vectors * lanes * sizeof(float) / machine::kLevel1Bytes)));
 }
-
-// U = G g G^T in double precision, for the patch of a form.
-template <int kPatch>
-void transform_kernel(const double (&g)[kPatch][3], const float* kernel, double* transformed) {
-  double half[kPatch][3];
-  for (int i = 0; i < kPatch; ++i) {
-    for (int b = 0; b < 3; ++b) half[i][b] = g[i][0] * kernel[b] + g[i][1] * kernel[3 + b] + g[i][2] * kernel[6 + b];
-  }
-  for (int i = 0; i < kPatch; ++i) {
-    for (int j = 0; j < kPatch; ++j) {
-      transformed[i * kPatch + j] = g[j][0] * half[i][0] + g[j][1] * half[i][1] + g[j][2] * half[i][2];
-    }
-  }
-}
-
-void transform_kernel(const Plan& plan, const float* kernel, double* transformed) {
-  // Interpolation at 0, 1, -1, 2, -2 and infinity.
-  static constexpr double kUnstrided[Unstrided::kPatch][3] = {{1.0 / 4, 0, 0},
-                                                              {-1.0 / 6, -1.0 / 6, -1.0 / 6},
-                                                              {-1.0 / 6, 1.0 / 6, -1.0 / 6},
-                                                              {1.0 / 24, 1.0 / 12, 1.0 / 6},
-                                                              {1.0 / 24, -1.0 / 12, 1.0 / 6},
-                                                              {0, 0, 1}};
-  // Taps 0 and 2, over the odd samples: at 0, 1, -1, 2 and infinity. Then tap 1, for each of the four even samples.
-  static constexpr double kStrided[Strided::kPatch][3] = {{1.0 / 2, 0, 0},
-                                                          {-1.0 / 2, 0, -1.0 / 2},
-                                                          {-1.0 / 6, 0, 1.0 / 6},
-                                                          {1.0 / 6, 0, 1.0 / 3},
-                                                          {0, 0, 1},
-                                                          {0, 1, 0},
-                                                          {0, 1, 0},
-                                                          {0, 1, 0},
-                                                          {0, 1, 0}};
-  if (plan.strided) {
-    transform_kernel(kStrided, kernel, transformed);
-  } else {
-    transform_kernel(kUnstrided, kernel, transformed);
-  }
-}
-
-constexpr int kMostPositions = kMostPatch * kMostPatch;
 
 }  // namespace
 
-Plan::Plan(const ConvolutionShape& convolution, const SparseKernels& kernels, VectorUnit vector_unit)
-    : shape(convolution), unit(vector_unit), channels(kernels.inputs), outputs(kernels.outputs) {
+Plan::Plan(const ConvolutionShape& convolution, const KernelCounts& kernels, VectorUnit vector_unit)
+    : shape(convolution), unit(vector_unit), channels(kernels.inputs), outputs(kernels.outputs), kept(kernels.kept) {
   for (int channel = 0; channel < channels; ++channel) {
     shift.push_back(depth_shift(channel, channels, shape.groups));
   }
@@ -85,23 +37,18 @@ Plan::Plan(const ConvolutionShape& convolution, const SparseKernels& kernels, Ve
   tiles_wide = divide_up(output.width, kTile);
   dense = kernels.density() >= kDenseFrom;
 
-  choose_tiling(kernels.count());
+  choose_tiling();
   bands = divide_up(tiles_high, tiling.tile_rows);
   tile_segments = divide_up(tiles_wide, tiling.tiles);
   depth_segments = divide_up(output.depth, tiling.depth_segment);
   lay_out_scratch();
   lay_out_stage();
-
-  if (dense) {
-    pack_dense(kernels);
-  } else {
-    pack_sparse(kernels);
-  }
+  lay_out_kernels();
 }
 
 // Takes the tiling of least estimated time. The estimate is in cycles of a core that loads one vector and does one
 // multiply-add a cycle (Zen 4); only ratios matter.
-void Plan::choose_tiling(std::int64_t kept) {
+void Plan::choose_tiling() {
   const int lanes = unit.lanes;
   const Extent& extent = output;
   double least = std::numeric_limits<double>::infinity();
@@ -132,12 +79,12 @@ void Plan::choose_tiling(std::int64_t kept) {
                        double(outputs) * (candidate_chunks - 1) * 3 * vectors);
     }
     const double slab_bytes = double(positions + 1) * std::max(channels, outputs) * vectors * lanes * sizeof(float);
-    if (slab_bytes > 0.9 * kLevel2Bytes) cycles += double(channels + outputs) * positions * vectors * 2;
+    if (slab_bytes > 0.9 * machine::kLevel2Bytes) cycles += double(channels + outputs) * positions * vectors * 2;
 
     const double items = double(divide_up(tiles_high, candidate.tile_rows)) * divide_up(tiles_wide, candidate.tiles) *
                          divide_up(extent.depth, candidate.depth_segment);
-    // Two threads should both have work; more threads find more items in the layers that take time.
-    const double rounds = std::ceil(items / 2) * 2;
+    // All threads should have work.
+    const double rounds = std::ceil(items / machine::kThreads) * machine::kThreads;
     if (cycles * rounds < least) {
       least = cycles * rounds;
       tiling = candidate;
@@ -180,7 +127,7 @@ void Plan::lay_out_scratch() {
 
   // Regions follow each other at a distance that spreads the same channel of all positions over the sets of the
   // first-level cache: `vectors` vectors more than a multiple of 4096 bytes.
-  const std::size_t page = 4096 / sizeof(float);
+  const std::size_t page = machine::kPage / sizeof(float);
   const std::size_t used = std::max(channels, outputs) * item_lanes;
   const std::size_t over = item_lanes % page;
   region_stride = round_up(used > over ? used - over : 0, page) + over;
@@ -242,89 +189,18 @@ void Plan::lay_out_stage() {
   }
 }
 
-// Packed sparse kernels:
-//  1. The input channels are cut into `chunks` chunks of `chunk_channels`. A row is the kept kernels of one output in
-//  one
-//     chunk, in the order of their input channels. Rows are ordered by chunk and then by length, longest first (equal
-//     lengths in the order of outputs), so that consecutive rows run the same number of loop iterations.
-//  2. row_output[r] is the output of row r, row_begin[r] the number of its first kept kernel, row_begin[r + 1] the end.
-//  3. input_offset[k] is where kept kernel k finds its channel's vectors in a region of the slab, in floats.
-//  4. weights: for each position, the transformed kernels as one float per kept kernel, in the same order, padded to
-//     whole cache lines (position_weights floats).
-void Plan::pack_sparse(const SparseKernels& kernels) {
-  const int vector_floats = tiling.vectors * unit.lanes;
+// How many weights packing.h's layouts have.
+void Plan::lay_out_kernels() {
+  if (dense) {
+    const int block = dense_block_outputs(unit.registers, tiling.vectors);
+    position_weights = round_up(
+        checked_size("packed kernels of a Winograd convolution", divide_up(outputs, block), channels, block), 16);
+    return;
+  }
   chunks = std::min(level1_chunks(channels, tiling.vectors, unit.lanes), std::max(channels, 1));
   chunk_channels = divide_up(std::max(channels, 1), chunks);
   chunks = divide_up(std::max(channels, 1), chunk_channels);
-
-  const auto kept = static_cast<std::size_t>(kernels.count());
-  std::vector<std::uint32_t> packed_from;  // number of the kernel in `kernels`
-  packed_from.reserve(kept);
-  input_offset.reserve(kept);
-  row_begin.reserve(std::size_t(outputs) * chunks + 1);
-  row_output.reserve(std::size_t(outputs) * chunks);
-
-  std::vector<std::int32_t> next(kernels.row_begin, kernels.row_begin + outputs);
-  std::vector<std::int32_t> end(outputs);
-  std::vector<int> order(outputs);
-  for (int chunk = 0; chunk < chunks; ++chunk) {
-    const int channel_end = std::min(channels, (chunk + 1) * chunk_channels);
-    for (int o = 0; o < outputs; ++o) {
-      end[o] = next[o];
-      while (end[o] < kernels.row_begin[o + 1] && kernels.input[end[o]] < channel_end) ++end[o];
-    }
-    std::iota(order.begin(), order.end(), 0);
-    std::stable_sort(order.begin(), order.end(), [&](int a, int b) { return end[a] - next[a] > end[b] - next[b]; });
-    for (const int o : order) {
-      row_output.push_back(static_cast<std::uint32_t>(o));
-      row_begin.push_back(static_cast<std::uint32_t>(packed_from.size()));
-      for (std::int32_t k = next[o]; k < end[o]; ++k) {
-        packed_from.push_back(static_cast<std::uint32_t>(k));
-        input_offset.push_back(static_cast<std::uint32_t>(kernels.input[k] * vector_floats));
-      }
-    }
-    next = end;
-  }
-  row_begin.push_back(static_cast<std::uint32_t>(packed_from.size()));
-
-  position_weights = round_up(kept, 16);
-  weights = AlignedBuffer(
-      std::max(checked_size("packed kernels of a Winograd convolution", positions, position_weights, sizeof(float)),
-               16 * sizeof(float)),
-      "packed kernels of a Winograd convolution");
-  auto* packed = reinterpret_cast<float*>(weights.data());
-  for (std::size_t k = 0; k < packed_from.size(); ++k) {
-    double transformed[kMostPositions];
-    transform_kernel(*this, kernels.values + std::size_t{packed_from[k]} * 9, transformed);
-    for (int p = 0; p < positions; ++p) packed[p * position_weights + k] = static_cast<float>(transformed[p]);
-  }
-}
-
-// Packed dense kernels:
-//  1. The outputs are cut into blocks of dense_block_outputs(); the last one is filled up with zero kernels.
-//  2. weights: for each position, for each block, for each input channel, the transformed kernels of the block's
-//  outputs,
-//     one float each. A dropped kernel is zero.
-void Plan::pack_dense(const SparseKernels& kernels) {
-  const int block = dense_block_outputs(unit.registers, tiling.vectors);
-  const int blocks = divide_up(outputs, block);
-  position_weights = round_up(checked_size("packed kernels of a Winograd convolution", blocks, channels, block), 16);
-  weights = AlignedBuffer(
-      checked_size("packed kernels of a Winograd convolution", positions, position_weights, sizeof(float)),
-      "packed kernels of a Winograd convolution");
-  auto* packed = reinterpret_cast<float*>(weights.data());
-  for (int o = 0; o < outputs; ++o) {
-    for (std::int32_t k = kernels.row_begin[o]; k < kernels.row_begin[o + 1]; ++k) {
-      double transformed[kMostPositions];
-      transform_kernel(*this, kernels.values + std::size_t(k) * 9, transformed);
-      float* to = packed + (std::size_t(o / block) * channels + kernels.input[k]) * block + o % block;
-      for (int p = 0; p < positions; ++p) to[p * position_weights] = static_cast<float>(transformed[p]);
-    }
-  }
-}
-
-std::size_t Plan::packed_bytes() const {
-  return weights.size() + (row_begin.size() + row_output.size() + input_offset.size()) * sizeof(std::uint32_t);
+  position_weights = round_up(static_cast<std::size_t>(kept), 16);
 }
 
 ItemRegion item_region(const Plan& plan, int band, int item) {

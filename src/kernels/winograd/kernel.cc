@@ -1,4 +1,4 @@
-// Winograd F(4x4, 3x3) over kept kernels, with stride 1 or 2. See winograd_plan.h for the algorithm's terms and memory
+// Winograd F(4x4, 3x3) over kept kernels, with stride 1 or 2. See plan.h for the algorithm's terms and memory
 // layout.
 //
 // An item runs three steps in its scratch memory, about the size of the second-level cache:
@@ -7,7 +7,7 @@
 //  2. per position: the sparse (or dense) product, whose results replace the consumed inputs of the position before;
 //  3. per output: transform back, add the bias, gather statistics and pooled values, store.
 #undef HWY_TARGET_INCLUDE
-#define HWY_TARGET_INCLUDE "kernels/winograd.cc"
+#define HWY_TARGET_INCLUDE "kernels/winograd/kernel.cc"
 #include <hwy/foreach_target.h>
 //
 #include <hwy/cache_control.h>
@@ -21,16 +21,16 @@
 #include <string>
 #include <utility>
 
-#include "kernels/bf16.h"
 #include "kernels/convolution.h"
 #include "kernels/dispatch.h"
 #include "kernels/dispatch_table.h"
-#include "kernels/elementwise.h"
 #include "kernels/isa-inl.h"
-#include "kernels/winograd_input-inl.h"
-#include "kernels/winograd_output-inl.h"
-#include "kernels/winograd_plan.h"
-#include "kernels/winograd_products-inl.h"
+#include "kernels/winograd/input-inl.h"
+#include "kernels/winograd/output-inl.h"
+#include "kernels/winograd/packing.h"
+#include "kernels/winograd/plan.h"
+#include "kernels/winograd/products-inl.h"
+#include "kernels/winograd/winograd.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace e2enet::kernels {
@@ -40,15 +40,15 @@ winograd::VectorUnit winograd_vector_unit() { return {static_cast<int>(hn::Lanes
 
 const char* winograd_target() { return hwy::TargetName(HWY_TARGET); }
 
-void run_winograd_item(const winograd::Plan& plan, const ConvolutionArguments& arguments, int band, int item_index,
-                       float* scratch) {
+void run_winograd_item(const winograd::Plan& plan, const winograd::PackedKernels& kernels,
+                       const ConvolutionArguments& arguments, int band, int item_index, float* scratch) {
   using namespace winograd_kernels;
   OutputItem item;
   item.plan = &plan;
   item.region = winograd::item_region(plan, band, item_index);
 
   transform_inputs(plan, item.region, arguments.sources, scratch);
-  multiply(plan, scratch);
+  multiply(plan, kernels, scratch);
   find_valid_lanes(item, scratch);
   const std::int64_t slot = std::int64_t{band} * plan.items_per_band() + item_index;
   if (plan.strided) {
@@ -70,13 +70,32 @@ HWY_EXPORT(winograd_vector_unit);
 HWY_EXPORT(winograd_target);
 HWY_EXPORT(run_winograd_item);
 
-class SparseWinograd final : public Convolution {
+using RunItem = void (*)(const winograd::Plan&, const winograd::PackedKernels&, const ConvolutionArguments&, int, int,
+                         float*);
+
+class Winograd final : public Convolution {
  public:
-  SparseWinograd(const ConvolutionShape& shape, const SparseKernels& kernels, Element element)
-      : plan_(shape, kernels, E2ENET_DISPATCH(winograd_vector_unit)()),
+  Winograd(const winograd::Plan& plan, RunItem run_item, const SparseKernels& kernels)
+      : plan_(plan), run_(run_item), kernels_(winograd::pack(plan, kernels)) {}
+
+  std::size_t packed_bytes() const override { return kernels_.bytes(); }
+  void run(const ConvolutionArguments& arguments, int band, int item, void* scratch) const override {
+    run_(plan_, kernels_, arguments, band, item, static_cast<float*>(scratch));
+  }
+
+ private:
+  const winograd::Plan& plan_;
+  RunItem run_;
+  winograd::PackedKernels kernels_;
+};
+
+class WinogradPlan final : public ConvolutionPlan {
+ public:
+  explicit WinogradPlan(const ConvolutionProblem& problem)
+      : plan_(problem.shape, problem.kernels, E2ENET_DISPATCH(winograd_vector_unit)()),
         run_(E2ENET_DISPATCH(run_winograd_item)),
         name_(std::string(plan_.dense ? "dense" : "sparse") + "_winograd4x4_" + (plan_.strided ? "stride2_" : "") +
-              (element == Element::f32 ? "f32" : "bf16") + "_" + E2ENET_DISPATCH(winograd_target)()) {}
+              (problem.element == Element::f32 ? "f32" : "bf16") + "_" + E2ENET_DISPATCH(winograd_target)()) {}
 
   std::string name() const override { return name_; }
   int bands() const override { return plan_.bands; }
@@ -91,27 +110,28 @@ class SparseWinograd final : public Convolution {
            (plan_.depth_segments == 1 || plan_.tiling.depth_segment % stride.depth == 0);
   }
 
-  std::size_t packed_bytes() const override { return plan_.packed_bytes(); }
+  std::size_t packed_bytes() const override { return winograd::packed_bytes(plan_); }
   std::size_t scratch_bytes() const override { return plan_.scratch_floats * sizeof(float); }
 
-  void run(const ConvolutionArguments& arguments, int band, int item, void* scratch) const override {
-    run_(plan_, arguments, band, item, static_cast<float*>(scratch));
+  std::unique_ptr<Convolution> pack(const SparseKernels& kernels) const override {
+    return std::make_unique<Winograd>(plan_, run_, kernels);
   }
 
  private:
   winograd::Plan plan_;
-  void (*run_)(const winograd::Plan&, const ConvolutionArguments&, int, int, float*);
+  RunItem run_;
   std::string name_;
 };
 
 }  // namespace
 
-std::unique_ptr<Convolution> make_sparse_winograd(const ConvolutionShape& shape, const SparseKernels& kernels,
-                                                  Element element) {
-  if (!winograd_takes(shape.stride)) return nullptr;
+namespace winograd {
+
+std::unique_ptr<ConvolutionPlan> make(const ConvolutionProblem& problem) {
   prepare_dispatch();
-  return std::make_unique<SparseWinograd>(shape, kernels, element);
+  return std::make_unique<WinogradPlan>(problem);
 }
 
+}  // namespace winograd
 }  // namespace e2enet::kernels
 #endif  // HWY_ONCE

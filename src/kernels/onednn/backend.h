@@ -1,5 +1,5 @@
 // The one place that talks to oneDNN: a 2D convolution primitive, made once and run by one thread at a time per
-// context. Nothing of oneDNN's own interface appears here, so that its version matters to onednn_backend.cc only.
+// context. Nothing of oneDNN's own interface appears here, so that its version matters to backend.cc only.
 #pragma once
 
 #include <cstddef>
@@ -20,19 +20,36 @@ struct Convolution2dShape {
   int stride_width = 1;
 };
 
-class Convolution2d {
+class Convolution2d;
+
+// What oneDNN would do for a shape.
+class Convolution2dPlan {
  public:
-  // `weights` is (outputs, inputs, 3, 3); it is reordered into the primitive's own format. `threads`: as many
-  // as may run at once. Returns nullptr where oneDNN
-  // has no primitive for the shape on this processor; throws Error (out_of_memory) where memory lacks.
-  static std::unique_ptr<Convolution2d> make(const Convolution2dShape& shape, const float* weights, int threads);
-  ~Convolution2d();
+  // nullptr where oneDNN has no primitive for the shape on this processor; throws Error (out_of_memory) where memory
+  // lacks.
+  static std::unique_ptr<Convolution2dPlan> make(const Convolution2dShape& shape);
+  ~Convolution2dPlan();
 
   std::size_t packed_bytes() const;      // the reordered weights
-  std::size_t scratchpad_bytes() const;  // for execute(), 64-byte aligned
+  std::size_t scratchpad_bytes() const;  // for Convolution2d::execute(), 64-byte aligned
   std::string implementation() const;    // oneDNN's name of what it chose
 
-  // Runs in the calling thread. `bias` has one value per output. As many threads as make() was told may run at once,
+  // `weights` is (outputs, inputs, 3, 3); it is reordered into the primitive's own format. `threads`: as many as may
+  // run at once. Throws Error (out_of_memory).
+  std::unique_ptr<Convolution2d> pack(const float* weights, int threads) const;
+
+  struct Implementation;
+
+ private:
+  explicit Convolution2dPlan(std::unique_ptr<Implementation> implementation);
+  std::unique_ptr<Implementation> implementation_;
+};
+
+class Convolution2d {
+ public:
+  ~Convolution2d();
+
+  // Runs in the calling thread. `bias` has one value per output. As many threads as pack() was told may run at once,
   // each with buffers of its own; a further one waits. Takes no memory; but oneDNN itself does whenever it runs, and
   // where it gets none this throws Error (out_of_memory).
   void execute(const float* source, const float* bias, float* destination, void* scratchpad) const;
@@ -40,6 +57,7 @@ class Convolution2d {
   struct Implementation;
 
  private:
+  friend class Convolution2dPlan;
   explicit Convolution2d(std::unique_ptr<Implementation> implementation);
   std::unique_ptr<Implementation> implementation_;
 };

@@ -1,5 +1,4 @@
-// What the Winograd convolution decides once: how lanes cover the output, where everything lies, and the packed
-// kernels.
+// What the Winograd convolution decides once: how lanes cover the output and where everything lies.
 //
 // F(4x4, 3x3): an output tile of 4x4 pixels (h, w) is computed from 6x6 input pixels through 36 "positions",
 //   Y = A^T [ sum over c of (G g G^T) * (B^T d B) ] A,
@@ -17,24 +16,16 @@
 #include <cstdint>
 #include <vector>
 
-#include "base/aligned_buffer.h"
 #include "kernels/convolution.h"
+#include "kernels/winograd/matrices.h"
 
 namespace e2enet::kernels::winograd {
 
-constexpr int kTile = 4;        // output pixels of a tile along H and W
 constexpr int kMaxVectors = 8;  // of an item
 
-// How tiles lie on the input along H and W.
-struct Unstrided {
-  static constexpr int kStep = 4;   // input pixels from one tile to the next
-  static constexpr int kPatch = 6;  // input pixels that a tile reads, from the one before its first output's
-};
-struct Strided {
-  static constexpr int kStep = 8;
-  static constexpr int kPatch = 9;
-};
-constexpr int kMostPatch = Strided::kPatch;
+// Above this density computing the dropped kernels too costs less than skipping them: the dense product is bound by
+// multiply-adds, the sparse one by the load that each multiply-add needs.
+constexpr double kDenseFrom = 0.85;
 
 // A row of the stage: at most a patch of pixels for each lane, and a vector to spill into. An odd number keeps rows
 // from sharing cache sets.
@@ -70,7 +61,7 @@ struct Tiling {
 };
 
 struct Plan {
-  Plan(const ConvolutionShape& convolution, const SparseKernels& kernels, VectorUnit vector_unit);
+  Plan(const ConvolutionShape& convolution, const KernelCounts& kernels, VectorUnit vector_unit);
 
   ConvolutionShape shape;
   Extent output;
@@ -112,15 +103,12 @@ struct Plan {
   std::size_t counts_offset = 0;    // valid pixels per lane, then the reciprocals
   std::size_t scratch_floats = 0;
 
-  // --- Packed kernels ---
+  // Of the packed kernels (packing.h).
   bool dense = false;      // all (or nearly all) kernels are kept: a dense product wins
+  std::int64_t kept = 0;   // kernels
   int chunk_channels = 0;  // sparse product: input channels of a chunk, whose vectors fit the first-level cache
   int chunks = 1;
-  std::vector<std::uint32_t> row_begin;     // sparse
-  std::vector<std::uint32_t> row_output;    // sparse
-  std::vector<std::uint32_t> input_offset;  // sparse
-  std::size_t position_weights = 0;         // packed weights of one position
-  AlignedBuffer weights;
+  std::size_t position_weights = 0;  // packed weights of one position
 
   int columns() const { return step * tiling.tiles + patch - step; }  // input pixels of an item along W
   const std::uint64_t* depths_inside_of(int channel) const {
@@ -129,18 +117,12 @@ struct Plan {
   int rows_read() const { return step * tiling.tile_rows + patch - step; }  // and along H
 
   int items_per_band() const { return tile_segments * depth_segments; }
-  std::size_t packed_bytes() const;
-
-  const float* weights_of(int position) const {
-    return reinterpret_cast<const float*>(weights.data()) + position * position_weights;
-  }
 
  private:
-  void choose_tiling(std::int64_t kept);
+  void choose_tiling();
   void lay_out_scratch();
   void lay_out_stage();
-  void pack_sparse(const SparseKernels& kernels);
-  void pack_dense(const SparseKernels& kernels);
+  void lay_out_kernels();
 };
 
 // The part of the output that an item writes.

@@ -2,8 +2,9 @@
 #include <algorithm>
 #include <limits>
 
-#include "kernels/convolution.h"
-#include "kernels/reference.h"
+#include "kernels/kernel_list.h"
+#include "kernels/reference/elements.h"
+#include "kernels/reference/reference.h"
 
 namespace e2enet::kernels {
 namespace {
@@ -15,10 +16,10 @@ using reference::write_element;
 // A band must be a multiple of the pooling's rows for can_pool(); more rows would only ask more of a ring of rows.
 constexpr int kRowsPerBand = 4;
 
-class ReferenceConvolution final : public Convolution {
+class ReferencePlan final : public ConvolutionPlan {
  public:
-  ReferenceConvolution(const ConvolutionShape& shape, const SparseKernels& kernels)
-      : shape_(shape), copy_(kernels), kernels_(copy_.view()), output_(shape.output()) {}
+  explicit ReferencePlan(const ConvolutionProblem& problem)
+      : shape_(problem.shape), counts_(problem.kernels), output_(problem.shape.output()) {}
 
   std::string name() const override { return "reference_f64"; }
   int bands() const override { return (output_.height + kRowsPerBand - 1) / kRowsPerBand; }
@@ -28,12 +29,29 @@ class ReferenceConvolution final : public Convolution {
     return std::int64_t{row_end(band) - band * kRowsPerBand} * output_.width * output_.depth;
   }
   bool can_pool(Stride stride) const override { return kRowsPerBand % stride.height == 0; }
-  std::size_t packed_bytes() const override { return copy_.bytes(); }
+  std::size_t packed_bytes() const override { return KernelCopy::bytes(counts_); }
   std::size_t scratch_bytes() const override { return 0; }
+  std::unique_ptr<Convolution> pack(const SparseKernels& kernels) const override;
 
+  const ConvolutionShape& shape() const { return shape_; }
+  const Extent& output() const { return output_; }
+  int row_end(int band) const { return std::min((band + 1) * kRowsPerBand, output_.height); }
+
+ private:
+  ConvolutionShape shape_;
+  KernelCounts counts_;
+  Extent output_;
+};
+
+class ReferenceConvolution final : public Convolution {
+ public:
+  ReferenceConvolution(const ReferencePlan& plan, const SparseKernels& kernels)
+      : plan_(plan), shape_(plan.shape()), output_(plan.output()), copy_(kernels), kernels_(copy_.view()) {}
+
+  std::size_t packed_bytes() const override { return copy_.bytes(); }
   void run(const ConvolutionArguments& arguments, int band, int, void*) const override {
     for (int o = 0; o < kernels_.outputs; ++o) {
-      for (int h = band * kRowsPerBand; h < row_end(band); ++h) {
+      for (int h = band * kRowsPerBand; h < plan_.row_end(band); ++h) {
         void* row = arguments.output.row(o, h);
         for (int w = 0; w < output_.width; ++w) {
           for (int d = 0; d < output_.depth; ++d) {
@@ -49,8 +67,6 @@ class ReferenceConvolution final : public Convolution {
   }
 
  private:
-  int row_end(int band) const { return std::min((band + 1) * kRowsPerBand, output_.height); }
-
   double voxel(const ConvolutionArguments& arguments, int o, int d, int h, int w) const {
     double sum = arguments.bias != nullptr ? arguments.bias[o] : 0.0;
     for (std::int32_t k = kernels_.row_begin[o]; k < kernels_.row_begin[o + 1]; ++k) {
@@ -74,7 +90,7 @@ class ReferenceConvolution final : public Convolution {
     double sum = 0;
     double squares = 0;
     const auto each = [&](auto&& visit) {
-      for (int h = band * kRowsPerBand; h < row_end(band); ++h) {
+      for (int h = band * kRowsPerBand; h < plan_.row_end(band); ++h) {
         const void* row = arguments.output.row(o, h);
         for (std::ptrdiff_t i = 0; i < arguments.output.row_elements(); ++i) {
           visit(double{read_element(row, i, arguments.output.element)});
@@ -82,7 +98,7 @@ class ReferenceConvolution final : public Convolution {
       }
     };
     each([&](double value) { sum += value; });
-    const double mean = sum / static_cast<double>(slot_voxels(band, 0));
+    const double mean = sum / static_cast<double>(plan_.slot_voxels(band, 0));
     each([&](double value) { squares += (value - mean) * (value - mean); });
     return {static_cast<float>(mean), static_cast<float>(squares)};
   }
@@ -92,7 +108,7 @@ class ReferenceConvolution final : public Convolution {
     const Stride stride = pooling_stride(output_, pooled.extent);
     const bool minimum = arguments.pooled.take_minimum != nullptr && arguments.pooled.take_minimum[o] != 0;
     const int first = band * kRowsPerBand / stride.height;
-    const int last = std::min(row_end(band) / stride.height, pooled.extent.height);
+    const int last = std::min(plan_.row_end(band) / stride.height, pooled.extent.height);
     for (int h = first; h < last; ++h) {
       for (int w = 0; w < pooled.extent.width; ++w) {
         for (int d = 0; d < pooled.extent.depth; ++d) {
@@ -113,17 +129,35 @@ class ReferenceConvolution final : public Convolution {
     }
   }
 
-  ConvolutionShape shape_;
+  const ReferencePlan& plan_;
+  const ConvolutionShape& shape_;
+  const Extent& output_;
   KernelCopy copy_;
   const SparseKernels& kernels_;
-  Extent output_;
 };
+
+std::unique_ptr<Convolution> ReferencePlan::pack(const SparseKernels& kernels) const {
+  return std::make_unique<ReferenceConvolution>(*this, kernels);
+}
+
+Acceptance accepts(const ConvolutionProblem&) {
+  return {Acceptance::Degree::when_asked, "plain loops, to compare with"};
+}
+
+// As if a core did a multiply-add in eight cycles.
+double cost(const ConvolutionProblem& problem) {
+  return 8.0 * double(problem.kernels.kept) * problem.kernels.taps * double(problem.shape.output().voxels());
+}
 
 }  // namespace
 
-std::unique_ptr<Convolution> make_reference_convolution(const ConvolutionShape& shape, const SparseKernels& kernels,
-                                                        Element) {
-  return std::make_unique<ReferenceConvolution>(shape, kernels);
+namespace reference {
+
+std::unique_ptr<ConvolutionPlan> make(const ConvolutionProblem& problem) {
+  return std::make_unique<ReferencePlan>(problem);
 }
 
+extern const ConvolutionEntry kConvolution{"reference", accepts, cost, make};
+
+}  // namespace reference
 }  // namespace e2enet::kernels

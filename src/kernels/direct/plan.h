@@ -1,4 +1,5 @@
-// How the direct convolution cuts its work and lays out what it stages; fixed by the shape and the vector length.
+// How the direct convolution cuts its work and lays out what it stages, fixed by the shape and the vector length; and
+// its packed kernels.
 //
 // An item computes `rows` output rows x `pixels` output pixels x all depths of one group of output channels. It first
 // stages what these read of every input channel, activated, shifted, subsampled in depth and padded with zeros:
@@ -18,17 +19,15 @@
 
 #include "kernels/convolution.h"
 
-namespace e2enet::kernels {
+namespace e2enet::kernels::direct {
 
-struct DirectPlan {
+struct Plan {
   // Of a register block: with 4 vectors (2 where there are 16 registers) they leave room for inputs and a weight.
   static constexpr int kBlockOutputs = 6;
 
   ConvolutionShape shape;
+  KernelCounts kernels;
   Extent output;
-  // Of dense layers only the numbers of channels: the kernels are in `packed`.
-  SparseKernels kernels;
-  std::shared_ptr<const KernelCopy> kept;
   int lanes = 1;  // floats in a vector
 
   // The cut.
@@ -54,7 +53,6 @@ struct DirectPlan {
   // Dense kernels: outputs cut into register blocks, block b being outputs [block_begin[b], block_begin[b + 1]).
   bool dense = false;
   std::vector<int> block_begin;
-  std::vector<float> packed;
 
   int bands() const { return (output.height + rows - 1) / rows; }
   // The last vectors of a tap and of the staging reach over the end, by less than two vectors. Whole cache lines, so
@@ -73,7 +71,22 @@ struct DirectPlan {
 };
 
 // Lays the layer out for vectors of `lanes` floats, of which a register block has up to `block_vectors`.
-DirectPlan plan_direct(const ConvolutionShape& shape, const SparseKernels& kernels, Element element, int lanes,
-                       int block_vectors);
+Plan make_plan(const ConvolutionShape& shape, const KernelCounts& kernels, Element element, int lanes,
+               int block_vectors);
 
-}  // namespace e2enet::kernels
+// Pixels, each with all its depths, that the direct convolution prepares of every input channel, counted once for each
+// item that does so: what it takes beside its products. For vectors of machine::kLanes floats.
+double staged_pixels(const ConvolutionShape& shape, const KernelCounts& kernels);
+
+// A sparse layer's kernels as they are; a dense one's in the order in which its register blocks read them.
+struct PackedKernels {
+  std::unique_ptr<const KernelCopy> sparse;
+  std::vector<float> dense;
+
+  const SparseKernels& kept() const { return sparse->view(); }
+  std::size_t bytes() const { return sparse ? sparse->bytes() : dense.size() * sizeof(float); }
+};
+PackedKernels pack(const Plan& plan, const SparseKernels& kernels);
+std::size_t packed_bytes(const Plan& plan);
+
+}  // namespace e2enet::kernels::direct

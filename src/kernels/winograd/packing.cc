@@ -1,0 +1,130 @@
+#include "kernels/winograd/packing.h"
+
+#include <algorithm>
+#include <numeric>
+
+#include "base/checked_size.h"
+
+namespace e2enet::kernels::winograd {
+namespace {
+
+constexpr char kWhat[] = "packed kernels of a Winograd convolution";
+constexpr int kMostPositions = kMostPatch * kMostPatch;
+
+// U = G g G^T in double precision.
+template <typename Form>
+void transform_kernel(const float* kernel, double* transformed) {
+  constexpr int kPatch = Form::kPatch;
+  const auto& g = Form::kKernel;
+  double half[kPatch][kTaps];
+  for (int i = 0; i < kPatch; ++i) {
+    for (int b = 0; b < kTaps; ++b) {
+      half[i][b] = g[i][0] * kernel[b] + g[i][1] * kernel[3 + b] + g[i][2] * kernel[6 + b];
+    }
+  }
+  for (int i = 0; i < kPatch; ++i) {
+    for (int j = 0; j < kPatch; ++j) {
+      transformed[i * kPatch + j] = g[j][0] * half[i][0] + g[j][1] * half[i][1] + g[j][2] * half[i][2];
+    }
+  }
+}
+
+void transform_kernel(const Plan& plan, const float* kernel, double* transformed) {
+  if (plan.strided) {
+    transform_kernel<Strided>(kernel, transformed);
+  } else {
+    transform_kernel<Unstrided>(kernel, transformed);
+  }
+}
+
+std::size_t weights_bytes(const Plan& plan) {
+  // Never empty: a product may fetch the weights of a kernel ahead of knowing that there is none.
+  return std::max(checked_size(kWhat, plan.positions, plan.position_weights, sizeof(float)), 16 * sizeof(float));
+}
+
+// Packed sparse kernels:
+//  1. The input channels are cut into `chunks` chunks of `chunk_channels`. A row is the kept kernels of one output in
+//     one chunk, in the order of their input channels. Rows are ordered by chunk and then by length, longest first
+//     (equal lengths in the order of outputs), so that consecutive rows run the same number of loop iterations.
+//  2. row_output[r] is the output of row r, row_begin[r] the number of its first kept kernel, row_begin[r + 1] the end.
+//  3. input_offset[k] is where kept kernel k finds its channel's vectors in a region of the slab, in floats.
+//  4. weights: for each position, the transformed kernels as one float per kept kernel, in the same order, padded to
+//     whole cache lines (position_weights floats).
+void pack_sparse(const Plan& plan, const SparseKernels& kernels, PackedKernels& to) {
+  const int vector_floats = plan.tiling.vectors * plan.unit.lanes;
+  const auto kept = static_cast<std::size_t>(kernels.count());
+  std::vector<std::uint32_t> packed_from;  // number of the kernel in `kernels`
+  packed_from.reserve(kept);
+  to.input_offset.reserve(kept);
+  to.row_begin.reserve(std::size_t(plan.outputs) * plan.chunks + 1);
+  to.row_output.reserve(std::size_t(plan.outputs) * plan.chunks);
+
+  std::vector<std::int32_t> next(kernels.row_begin, kernels.row_begin + plan.outputs);
+  std::vector<std::int32_t> end(plan.outputs);
+  std::vector<int> order(plan.outputs);
+  for (int chunk = 0; chunk < plan.chunks; ++chunk) {
+    const int channel_end = std::min(plan.channels, (chunk + 1) * plan.chunk_channels);
+    for (int o = 0; o < plan.outputs; ++o) {
+      end[o] = next[o];
+      while (end[o] < kernels.row_begin[o + 1] && kernels.input[end[o]] < channel_end) ++end[o];
+    }
+    std::iota(order.begin(), order.end(), 0);
+    std::stable_sort(order.begin(), order.end(), [&](int a, int b) { return end[a] - next[a] > end[b] - next[b]; });
+    for (const int o : order) {
+      to.row_output.push_back(static_cast<std::uint32_t>(o));
+      to.row_begin.push_back(static_cast<std::uint32_t>(packed_from.size()));
+      for (std::int32_t k = next[o]; k < end[o]; ++k) {
+        packed_from.push_back(static_cast<std::uint32_t>(k));
+        to.input_offset.push_back(static_cast<std::uint32_t>(kernels.input[k] * vector_floats));
+      }
+    }
+    next = end;
+  }
+  to.row_begin.push_back(static_cast<std::uint32_t>(packed_from.size()));
+
+  auto* packed = reinterpret_cast<float*>(to.weights.data());
+  for (std::size_t k = 0; k < packed_from.size(); ++k) {
+    double transformed[kMostPositions];
+    transform_kernel(plan, kernels.values + std::size_t{packed_from[k]} * 9, transformed);
+    for (int p = 0; p < plan.positions; ++p) packed[p * to.position_weights + k] = static_cast<float>(transformed[p]);
+  }
+}
+
+// Packed dense kernels:
+//  1. The outputs are cut into blocks of dense_block_outputs(); the last one is filled up with zero kernels.
+//  2. weights: for each position, for each block, for each input channel, the transformed kernels of the block's
+//     outputs, one float each. A dropped kernel is zero.
+void pack_dense(const Plan& plan, const SparseKernels& kernels, PackedKernels& to) {
+  const int block = dense_block_outputs(plan.unit.registers, plan.tiling.vectors);
+  auto* packed = reinterpret_cast<float*>(to.weights.data());
+  for (int o = 0; o < plan.outputs; ++o) {
+    for (std::int32_t k = kernels.row_begin[o]; k < kernels.row_begin[o + 1]; ++k) {
+      double transformed[kMostPositions];
+      transform_kernel(plan, kernels.values + std::size_t(k) * 9, transformed);
+      float* at = packed + (std::size_t(o / block) * plan.channels + kernels.input[k]) * block + o % block;
+      for (int p = 0; p < plan.positions; ++p) at[p * to.position_weights] = static_cast<float>(transformed[p]);
+    }
+  }
+}
+
+}  // namespace
+
+PackedKernels pack(const Plan& plan, const SparseKernels& kernels) {
+  PackedKernels packed;
+  packed.position_weights = plan.position_weights;
+  packed.weights = AlignedBuffer(weights_bytes(plan), kWhat);
+  if (plan.dense) {
+    pack_dense(plan, kernels, packed);
+  } else {
+    pack_sparse(plan, kernels, packed);
+  }
+  return packed;
+}
+
+std::size_t packed_bytes(const Plan& plan) {
+  if (plan.dense) return weights_bytes(plan);
+  const std::size_t rows = std::size_t(plan.outputs) * std::size_t(plan.chunks);
+  return weights_bytes(plan) + (2 * rows + 1 + static_cast<std::size_t>(plan.kept)) * sizeof(std::uint32_t);
+}
+
+}  // namespace e2enet::kernels::winograd
