@@ -5,8 +5,8 @@
 #include "api/image_checks.h"
 #include "api/patch.h"
 #include "base/parallel.h"
+#include "base/simd/dispatch.h"
 #include "e2enet/machine.h"
-#include "kernels/elementwise.h"
 #include "model/flops.h"
 #include "model/random_model.h"
 #include "prepare/preprocess.h"
@@ -84,7 +84,7 @@ Prepared prepare(const Model& model, const Image& image, const Options& options)
     if (!options.allow_implausible_spacing) require_plausible_spacing(image, configuration);
     const ThreadsOfCaller of_caller(options.parallel_for);
     const int threads = usable_threads(options.threads);
-    const imaging::PreprocessingConfiguration preprocessing = tiles::preprocessing_configuration(configuration);
+    const model::Preprocessing& preprocessing = configuration.preprocessing;
     const std::vector<imaging::SliceSource*> channels = image.implementation().sources();
     imaging::SurveyOptions survey_options = imaging::PreprocessPlan::survey_options(image.geometry(), preprocessing);
     survey_options.threads = threads;
@@ -108,7 +108,7 @@ void write_random_model(const std::string& configuration_json, const std::string
 }
 
 std::string instruction_set() {
-  return with_errors(kNoMemory, [] { return std::string(kernels::instruction_set()); });
+  return with_errors(kNoMemory, [] { return std::string(simd::instruction_set()); });
 }
 
 }  // namespace e2enet

@@ -14,18 +14,11 @@
 #include <vector>
 
 #include "base/control_groups.h"
+#include "base/platform/processor.h"
 #include "e2enet/error.h"
 
 namespace e2enet {
 namespace {
-
-void pause() {
-#if defined(__x86_64__) || defined(__i386__)
-  __builtin_ia32_pause();
-#elif defined(__aarch64__)
-  asm volatile("yield");
-#endif
-}
 
 // Where threads sleep. One for the whole process: waiting this long is rare, and who is woken for nothing sleeps again.
 struct Bedroom {
@@ -52,7 +45,7 @@ std::uint64_t wait_for_change(const std::atomic<std::uint64_t>& value, std::uint
       for (int i = 0; i < 16; ++i) {
         const std::uint64_t now = value.load(std::memory_order_acquire);
         if (now != old) return now;
-        pause();
+        platform::pause();
       }
     } while (std::chrono::steady_clock::now() < end);
   }

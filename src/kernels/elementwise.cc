@@ -4,7 +4,7 @@
 #include <cmath>
 #include <cstdint>
 
-#include "kernels/dispatch.h"
+#include "base/simd/dispatch.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/elementwise.cc"
@@ -13,7 +13,7 @@
 #include <hwy/contrib/math/math-inl.h>
 #include <hwy/highway.h>
 
-#include "kernels/dispatch_table.h"
+#include "base/simd/dispatch_table.h"
 #include "kernels/pooling-inl.h"
 #include "kernels/vector-inl.h"
 
@@ -257,7 +257,7 @@ void zero_elements(void* to, Element element, std::ptrdiff_t count) {
 }  // namespace
 
 void load_patch_rows(const PatchView& patch, const Feature& feature, int row_begin, int row_end) {
-  prepare_dispatch();
+  simd::prepare_dispatch();
   const std::ptrdiff_t depth = feature.extent.depth;
   const int depth_count = std::max(0, patch.end[0] - patch.begin[0]);
   const int width_count = std::max(0, patch.end[2] - patch.begin[2]);
@@ -285,7 +285,7 @@ void load_patch_rows(const PatchView& patch, const Feature& feature, int row_beg
 }
 
 void store_activated_rows(const Source& source, float* values, int row_begin, int row_end) {
-  prepare_dispatch();
+  simd::prepare_dispatch();
   const Feature& feature = source.feature;
   const Extent& extent = feature.extent;
   // A few pixels at a time, through a buffer on the stack: their depths are activated as vectors, then laid apart.
@@ -313,7 +313,7 @@ void store_activated_rows(const Source& source, float* values, int row_begin, in
 }
 
 void max_pool_rows(const Source& source, const Feature& output, Stride stride, int row_begin, int row_end) {
-  prepare_dispatch();
+  simd::prepare_dispatch();
   const auto pool = output.element == Element::f32 ? E2ENET_DISPATCH(PoolRowF32) : E2ENET_DISPATCH(PoolRowBf16);
   for (int c = 0; c < output.channels; ++c) {
     for (int h = row_begin; h < row_end; ++h) pool(source, output, stride, c, h);
@@ -321,7 +321,7 @@ void max_pool_rows(const Source& source, const Feature& output, Stride stride, i
 }
 
 void head_row(const Source& source, const float* weight, int classes, int row, float* logits) {
-  prepare_dispatch();
+  simd::prepare_dispatch();
   if (source.feature.element == Element::f32) {
     E2ENET_DISPATCH(HeadRowF32)(source, weight, classes, row, logits);
   } else {
@@ -330,12 +330,12 @@ void head_row(const Source& source, const float* weight, int classes, int row, f
 }
 
 void softmax(float* values, int classes, std::ptrdiff_t voxels) {
-  prepare_dispatch();
+  simd::prepare_dispatch();
   E2ENET_DISPATCH(Softmax)(values, classes, voxels);
 }
 
 void sigmoid(float* values, int classes, std::ptrdiff_t voxels) {
-  prepare_dispatch();
+  simd::prepare_dispatch();
   E2ENET_DISPATCH(Sigmoid)(values, classes * voxels);
 }
 

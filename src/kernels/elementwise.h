@@ -46,8 +46,4 @@ void finish_instance_norm(const PartialStatistics* statistics, const std::int64_
                           int output_begin, int output_end, const float* norm_weight, const float* norm_bias,
                           float epsilon, float* scale, float* offset);
 
-// The instruction set that run-time dispatch chose ("AVX3_ZEN4", "AVX2", ...), and all that this machine and build
-// offer. The environment variable E2ENET_TARGET forces one by name; a name that is not available is an error at start.
-const char* instruction_set();
-
 }  // namespace e2enet::kernels

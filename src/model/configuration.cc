@@ -123,27 +123,25 @@ Architecture read_architecture(const Field& root) {
 }
 
 Normalization read_normalization(const Field& field) {
-  Normalization normalization;
-  const std::string scheme = field.at("scheme").text();
-  if (scheme == "CT")
-    normalization.scheme = NormalizationScheme::ct;
-  else if (scheme == "CT2")
-    normalization.scheme = NormalizationScheme::ct2;
-  else if (scheme == "nonCT")
-    normalization.scheme = NormalizationScheme::non_ct;
-  else if (scheme == "noNorm")
-    normalization.scheme = NormalizationScheme::none;
-  else
-    field.at("scheme").refuse("CT, CT2, nonCT or noNorm");
+  const std::string name = field.at("scheme").text();
+  std::string known;
+  const NormalizationSchemeEntry* entry = nullptr;
+  for (const NormalizationSchemeEntry& one : kNormalizationSchemes) {
+    if (name == one.name) entry = &one;
+    const bool last = &one == std::end(kNormalizationSchemes) - 1;
+    known += (known.empty() ? "" : last ? " or " : ", ") + std::string(one.name);
+  }
+  if (entry == nullptr) field.at("scheme").refuse(known);
 
-  if (scheme == "CT" || scheme == "CT2") {
+  Normalization normalization(entry->scheme);
+  if (entry->bounds) {
     const Field clip = field.at("clip");
     clip.list_size(2, 2);
     normalization.clip_low = clip.at(std::size_t{0}).number();
     normalization.clip_high = clip.at(1).number();
     if (normalization.clip_low > normalization.clip_high) clip.refuse("[low, high]");
   }
-  if (scheme == "CT") {
+  if (entry->moments) {
     normalization.mean = field.at("mean").number();
     normalization.standard_deviation = field.at("sd").number();
     if (!(normalization.standard_deviation > 0)) field.at("sd").refuse("a number above 0");
@@ -154,7 +152,8 @@ Normalization read_normalization(const Field& field) {
 
 Preprocessing read_preprocessing(const Field& root, int channels) {
   Preprocessing preprocessing;
-  preprocessing.normalization.resize(static_cast<std::size_t>(channels));
+  // What docs/model-file.md says of a file that names none.
+  preprocessing.normalization.assign(static_cast<std::size_t>(channels), Normalization(NormalizationScheme::non_ct));
   if (!root.has("preprocessing")) return preprocessing;
   const Field field = root.at("preprocessing");
   if (field.has("spacing")) {
@@ -312,6 +311,13 @@ Configuration parse_configuration(const std::string& json_text, const std::strin
   return configuration;
 }
 
+const NormalizationSchemeEntry& entry_of(NormalizationScheme scheme) {
+  for (const NormalizationSchemeEntry& one : kNormalizationSchemes) {
+    if (one.scheme == scheme) return one;
+  }
+  throw Error(ErrorCode::internal, "a normalisation without a name");
+}
+
 std::string configuration_text(const Configuration& configuration) {
   const Architecture& architecture = configuration.architecture;
   Json json;
@@ -339,24 +345,10 @@ std::string configuration_text(const Configuration& configuration) {
   preprocessing["normalization"] = Json::array();
   for (const Normalization& channel : source.normalization) {
     Json entry;
-    switch (channel.scheme) {
-      case NormalizationScheme::ct:
-        entry["scheme"] = "CT";
-        break;
-      case NormalizationScheme::ct2:
-        entry["scheme"] = "CT2";
-        break;
-      case NormalizationScheme::non_ct:
-        entry["scheme"] = "nonCT";
-        break;
-      case NormalizationScheme::none:
-        entry["scheme"] = "noNorm";
-        break;
-    }
-    if (channel.scheme == NormalizationScheme::ct || channel.scheme == NormalizationScheme::ct2) {
-      entry["clip"] = {channel.clip_low, channel.clip_high};
-    }
-    if (channel.scheme == NormalizationScheme::ct) {
+    const NormalizationSchemeEntry& scheme = entry_of(channel.scheme);
+    entry["scheme"] = scheme.name;
+    if (scheme.bounds) entry["clip"] = {channel.clip_low, channel.clip_high};
+    if (scheme.moments) {
       entry["mean"] = channel.mean;
       entry["sd"] = channel.standard_deviation;
     }

@@ -7,26 +7,9 @@
 #include <vector>
 
 #include "model/architecture.h"
+#include "model/preprocessing.h"
 
 namespace e2enet::model {
-
-enum class NormalizationScheme { ct, ct2, non_ct, none };
-
-struct Normalization {
-  NormalizationScheme scheme = NormalizationScheme::non_ct;
-  double clip_low = 0;
-  double clip_high = 0;
-  double mean = 0;
-  double standard_deviation = 1;
-  bool use_mask = false;
-};
-
-struct Preprocessing {
-  std::optional<std::array<double, 3>> spacing;  // D, H, W in mm, in the transposed frame
-  Triple transpose_forward{0, 1, 2};
-  std::vector<Normalization> normalization;  // one a channel
-  std::string orientation;                   // "RAS" and the like; empty: the file's own
-};
 
 enum class OutputKind { softmax, sigmoid };
 

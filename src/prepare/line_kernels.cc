@@ -1,109 +1,131 @@
 #include "prepare/line_kernels.h"
 
 #include <algorithm>
-#include <cstring>
+#include <cstddef>
 #include <limits>
 
-// One compiled copy an instruction set, chosen by the loader. Sanitizers do not bear the loader's choice.
-#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) && defined(__linux__) && \
-    !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
-#define E2ENET_CLONES __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
-#else
-#define E2ENET_CLONES
-#endif
+#include "base/simd/dispatch.h"
 
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "prepare/line_kernels.cc"
+#include <hwy/foreach_target.h>
+// After foreach_target.h, which includes this file once for each target.
+#include <hwy/highway.h>
+
+#include "base/simd/dispatch_table.h"
+
+HWY_BEFORE_NAMESPACE();
 namespace e2enet::imaging {
-namespace {
+namespace HWY_NAMESPACE {
 
-// GCC and Clang split a vector that is wider than the machine's.
-typedef double Lanes __attribute__((vector_size(64)));
-typedef double UnalignedLanes __attribute__((vector_size(64), aligned(8), may_alias));
-static_assert(sizeof(Lanes) == sizeof(double) * kLanes);
+namespace hn = hwy::HWY_NAMESPACE;
 
-}  // namespace
+using Doubles = hn::ScalableTag<double>;
+using DoubleVector = hn::Vec<Doubles>;
+// As many floats as there are doubles in a vector.
+using Floats = hn::Rebind<float, Doubles>;
 
-E2ENET_CLONES void filter_interleaved(const double* in, const AxisOperator& op, double* out) {
+// A product and then a sum, each rounded: a fused one would round once, and only where the processor has it.
+HWY_INLINE DoubleVector add_product(DoubleVector sum, DoubleVector value, double weight) {
+  return hn::Add(sum, hn::Mul(value, hn::Set(Doubles(), weight)));
+}
+
+void FilterInterleaved(const double* in, const AxisOperator& op, double* out) {
+  const Doubles d;
+  const std::int64_t lanes = static_cast<std::int64_t>(hn::Lanes(d));
   const std::int64_t taps = op.taps, outputs = op.output_size;
   const double* weights = op.weights.data();
   for (std::int64_t j = 0; j < outputs; ++j, weights += taps) {
-    const UnalignedLanes* at =
-        reinterpret_cast<const UnalignedLanes*>(in + op.first[static_cast<std::size_t>(j)] * kRowsTogether);
-    // Even and odd taps apart: four independent chains hide the latency of an addition.
-    Lanes even0{}, even1{}, odd0{}, odd1{};
-    std::int64_t t = 0;
-    for (; t + 2 <= taps; t += 2, at += 4) {
-      even0 += at[0] * weights[t];
-      even1 += at[1] * weights[t];
-      odd0 += at[2] * weights[t + 1];
-      odd1 += at[3] * weights[t + 1];
-    }
-    if (t < taps) {
-      even0 += at[0] * weights[t];
-      even1 += at[1] * weights[t];
-    }
-    UnalignedLanes* to = reinterpret_cast<UnalignedLanes*>(out + j * kRowsTogether);
-    to[0] = even0 + odd0;
-    to[1] = even1 + odd1;
-  }
-}
-
-E2ENET_CLONES void filter_rows(const double* const* rows, const double* weights, std::int64_t taps, std::int64_t count,
-                               double* out) {
-  std::int64_t i = 0;
-  for (; i + 4 * kLanes <= count; i += 4 * kLanes) {
-    Lanes sum0{}, sum1{}, sum2{}, sum3{};
-    for (std::int64_t t = 0; t < taps; ++t) {
-      const UnalignedLanes* at = reinterpret_cast<const UnalignedLanes*>(rows[t] + i);
-      sum0 += at[0] * weights[t];
-      sum1 += at[1] * weights[t];
-      sum2 += at[2] * weights[t];
-      sum3 += at[3] * weights[t];
-    }
-    UnalignedLanes* to = reinterpret_cast<UnalignedLanes*>(out + i);
-    to[0] = sum0;
-    to[1] = sum1;
-    to[2] = sum2;
-    to[3] = sum3;
-  }
-  for (; i < count; i += kLanes) {
-    Lanes sum{};
-    for (std::int64_t t = 0; t < taps; ++t) sum += *reinterpret_cast<const UnalignedLanes*>(rows[t] + i) * weights[t];
-    *reinterpret_cast<UnalignedLanes*>(out + i) = sum;
-  }
-}
-
-E2ENET_CLONES void filter_rows_to_float(const double* const* rows, const double* weights, std::int64_t taps,
-                                        std::int64_t count, double low, double high, float* out) {
-  std::int64_t i = 0;
-  for (; i + 4 * kLanes <= count; i += 4 * kLanes) {
-    Lanes sums[4]{};
-    for (std::int64_t t = 0; t < taps; ++t) {
-      const UnalignedLanes* at = reinterpret_cast<const UnalignedLanes*>(rows[t] + i);
-      sums[0] += at[0] * weights[t];
-      sums[1] += at[1] * weights[t];
-      sums[2] += at[2] * weights[t];
-      sums[3] += at[3] * weights[t];
-    }
-    for (int v = 0; v < 4; ++v) {
-      for (std::int64_t lane = 0; lane < kLanes; ++lane) {
-        const double value = sums[v][lane];
-        const double above = value < low ? low : value;
-        out[i + v * kLanes + lane] = static_cast<float>(above > high ? high : above);
+    const double* from = in + op.first[static_cast<std::size_t>(j)] * kRowsTogether;
+    double* to = out + j * kRowsTogether;
+    for (std::int64_t row = 0; row < kRowsTogether; row += 2 * lanes) {
+      // Even and odd taps apart: four independent chains hide the latency of an addition.
+      DoubleVector even0 = hn::Zero(d), even1 = even0, odd0 = even0, odd1 = even0;
+      const double* at = from + row;
+      std::int64_t t = 0;
+      for (; t + 2 <= taps; t += 2, at += 2 * kRowsTogether) {
+        even0 = add_product(even0, hn::LoadU(d, at), weights[t]);
+        even1 = add_product(even1, hn::LoadU(d, at + lanes), weights[t]);
+        odd0 = add_product(odd0, hn::LoadU(d, at + kRowsTogether), weights[t + 1]);
+        odd1 = add_product(odd1, hn::LoadU(d, at + kRowsTogether + lanes), weights[t + 1]);
       }
-    }
-  }
-  for (; i < count; i += kLanes) {
-    Lanes sum{};
-    for (std::int64_t t = 0; t < taps; ++t) sum += *reinterpret_cast<const UnalignedLanes*>(rows[t] + i) * weights[t];
-    for (std::int64_t lane = 0; lane < kLanes; ++lane) {
-      const double value = sum[lane];
-      const double above = value < low ? low : value;
-      out[i + lane] = static_cast<float>(above > high ? high : above);
+      if (t < taps) {
+        even0 = add_product(even0, hn::LoadU(d, at), weights[t]);
+        even1 = add_product(even1, hn::LoadU(d, at + lanes), weights[t]);
+      }
+      hn::StoreU(hn::Add(even0, odd0), d, to + row);
+      hn::StoreU(hn::Add(even1, odd1), d, to + row + lanes);
     }
   }
 }
 
-E2ENET_CLONES RowSummary summarise_row(const float* row, std::int64_t count) {
+// Calls finish(i, sum) for each vector of the sums from i on: four at a time, whose chains hide each other's latency.
+template <typename Finish>
+HWY_INLINE void sum_rows(const double* const* rows, const double* weights, std::int64_t taps, std::int64_t count,
+                         const Finish& finish) {
+  const Doubles d;
+  const std::int64_t lanes = static_cast<std::int64_t>(hn::Lanes(d));
+  std::int64_t i = 0;
+  for (; i + 4 * lanes <= count; i += 4 * lanes) {
+    DoubleVector sum0 = hn::Zero(d), sum1 = sum0, sum2 = sum0, sum3 = sum0;
+    for (std::int64_t t = 0; t < taps; ++t) {
+      const double* at = rows[t] + i;
+      sum0 = add_product(sum0, hn::LoadU(d, at), weights[t]);
+      sum1 = add_product(sum1, hn::LoadU(d, at + lanes), weights[t]);
+      sum2 = add_product(sum2, hn::LoadU(d, at + 2 * lanes), weights[t]);
+      sum3 = add_product(sum3, hn::LoadU(d, at + 3 * lanes), weights[t]);
+    }
+    finish(i, sum0);
+    finish(i + lanes, sum1);
+    finish(i + 2 * lanes, sum2);
+    finish(i + 3 * lanes, sum3);
+  }
+  for (; i < count; i += lanes) {
+    DoubleVector sum = hn::Zero(d);
+    for (std::int64_t t = 0; t < taps; ++t) sum = add_product(sum, hn::LoadU(d, rows[t] + i), weights[t]);
+    finish(i, sum);
+  }
+}
+
+void FilterRows(const double* const* rows, const double* weights, std::int64_t taps, std::int64_t count, double* out) {
+  sum_rows(rows, weights, taps, count,
+           [&](std::int64_t i, DoubleVector sum) HWY_ATTR { hn::StoreU(sum, Doubles(), out + i); });
+}
+
+void FilterRowsToFloat(const double* const* rows, const double* weights, std::int64_t taps, std::int64_t count,
+                       double low, double high, float* out) {
+  const Doubles d;
+  const DoubleVector lowest = hn::Set(d, low), highest = hn::Set(d, high);
+  sum_rows(rows, weights, taps, count, [&](std::int64_t i, DoubleVector sum) HWY_ATTR {
+    const DoubleVector above = hn::IfThenElse(hn::Lt(sum, lowest), lowest, sum);
+    const DoubleVector between = hn::IfThenElse(hn::Gt(above, highest), highest, above);
+    hn::StoreU(hn::DemoteTo(Floats(), between), Floats(), out + i);
+  });
+}
+
+void BlendRows(const float* row00, const float* row01, const float* row10, const float* row11, double z0, double z1,
+               double y0, double y1, std::int64_t count, double* blend) {
+  const Doubles d;
+  const Floats df;
+  const std::int64_t lanes = static_cast<std::int64_t>(hn::Lanes(d));
+  std::int64_t i = 0;
+  const auto load = [&](const float* from) HWY_ATTR { return hn::PromoteTo(d, hn::LoadU(df, from + i)); };
+  for (; i + lanes <= count; i += lanes) {
+    const DoubleVector line0 = add_product(hn::Mul(load(row00), hn::Set(d, z0)), load(row10), z1);
+    const DoubleVector line1 = add_product(hn::Mul(load(row01), hn::Set(d, z0)), load(row11), z1);
+    hn::StoreU(add_product(hn::Mul(line0, hn::Set(d, y0)), line1, y1), d, blend + i);
+  }
+  for (; i < count; ++i) {
+    const double line0 = static_cast<double>(row00[i]) * z0 + static_cast<double>(row10[i]) * z1;
+    const double line1 = static_cast<double>(row01[i]) * z0 + static_cast<double>(row11[i]) * z1;
+    blend[i] = line0 * y0 + line1 * y1;
+  }
+}
+
+// The loops below without vectors of Highway's are as fast, or faster, as the compiler makes them for the instruction
+// set at hand.
+
+RowSummary SummariseRow(const float* row, std::int64_t count) {
   constexpr float kInfinity = std::numeric_limits<float>::infinity();
   constexpr int kWidth = 16;
   RowSummary summary;
@@ -147,8 +169,7 @@ E2ENET_CLONES RowSummary summarise_row(const float* row, std::int64_t count) {
   return summary;
 }
 
-E2ENET_CLONES void summarise_columns(const float* row, std::int64_t count, float* low, float* high,
-                                     std::int64_t* values) {
+void SummariseColumns(const float* row, std::int64_t count, float* low, float* high, std::int64_t* values) {
   for (std::int64_t i = 0; i < count; ++i) {
     const float v = row[i];
     const bool counts = v < 0 || v > 0;
@@ -158,24 +179,15 @@ E2ENET_CLONES void summarise_columns(const float* row, std::int64_t count, float
   }
 }
 
-E2ENET_CLONES void blend_rows(const float* row00, const float* row01, const float* row10, const float* row11, double z0,
-                              double z1, double y0, double y1, std::int64_t count, double* blend) {
-  for (std::int64_t i = 0; i < count; ++i) {
-    const double line0 = static_cast<double>(row00[i]) * z0 + static_cast<double>(row10[i]) * z1;
-    const double line1 = static_cast<double>(row01[i]) * z0 + static_cast<double>(row11[i]) * z1;
-    blend[i] = line0 * y0 + line1 * y1;
-  }
-}
-
-E2ENET_CLONES void gather_linear(const double* line, const std::int32_t* first, const double* w0, const double* w1,
-                                 std::int64_t count, float* value) {
+// Without a gather, which waits for its loads one by one.
+void GatherLinear(const double* line, const std::int32_t* first, const double* w0, const double* w1, std::int64_t count,
+                  float* value) {
   for (std::int64_t x = 0; x < count; ++x) {
     value[x] = static_cast<float>(line[first[x]] * w0[x] + line[first[x] + 1] * w1[x]);
   }
 }
 
-E2ENET_CLONES void keep_larger(const float* candidate, std::uint16_t label, std::int64_t count, float* best,
-                               std::uint16_t* labels) {
+void KeepLarger(const float* candidate, std::uint16_t label, std::int64_t count, float* best, std::uint16_t* labels) {
   for (std::int64_t x = 0; x < count; ++x) {
     const bool larger = candidate[x] > best[x];
     best[x] = larger ? candidate[x] : best[x];
@@ -183,4 +195,64 @@ E2ENET_CLONES void keep_larger(const float* candidate, std::uint16_t label, std:
   }
 }
 
+}  // namespace HWY_NAMESPACE
 }  // namespace e2enet::imaging
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace e2enet::imaging {
+
+HWY_EXPORT(FilterInterleaved);
+HWY_EXPORT(FilterRows);
+HWY_EXPORT(FilterRowsToFloat);
+HWY_EXPORT(SummariseRow);
+HWY_EXPORT(SummariseColumns);
+HWY_EXPORT(BlendRows);
+HWY_EXPORT(GatherLinear);
+HWY_EXPORT(KeepLarger);
+
+void filter_interleaved(const double* in, const AxisOperator& op, double* out) {
+  simd::prepare_dispatch();
+  E2ENET_DISPATCH(FilterInterleaved)(in, op, out);
+}
+
+void filter_rows(const double* const* rows, const double* weights, std::int64_t taps, std::int64_t count, double* out) {
+  simd::prepare_dispatch();
+  E2ENET_DISPATCH(FilterRows)(rows, weights, taps, count, out);
+}
+
+void filter_rows_to_float(const double* const* rows, const double* weights, std::int64_t taps, std::int64_t count,
+                          double low, double high, float* out) {
+  simd::prepare_dispatch();
+  E2ENET_DISPATCH(FilterRowsToFloat)(rows, weights, taps, count, low, high, out);
+}
+
+RowSummary summarise_row(const float* row, std::int64_t count) {
+  simd::prepare_dispatch();
+  return E2ENET_DISPATCH(SummariseRow)(row, count);
+}
+
+void summarise_columns(const float* row, std::int64_t count, float* low, float* high, std::int64_t* values) {
+  simd::prepare_dispatch();
+  E2ENET_DISPATCH(SummariseColumns)(row, count, low, high, values);
+}
+
+void blend_rows(const float* row00, const float* row01, const float* row10, const float* row11, double z0, double z1,
+                double y0, double y1, std::int64_t count, double* blend) {
+  simd::prepare_dispatch();
+  E2ENET_DISPATCH(BlendRows)(row00, row01, row10, row11, z0, z1, y0, y1, count, blend);
+}
+
+void gather_linear(const double* line, const std::int32_t* first, const double* w0, const double* w1,
+                   std::int64_t count, float* value) {
+  simd::prepare_dispatch();
+  E2ENET_DISPATCH(GatherLinear)(line, first, w0, w1, count, value);
+}
+
+void keep_larger(const float* candidate, std::uint16_t label, std::int64_t count, float* best, std::uint16_t* labels) {
+  simd::prepare_dispatch();
+  E2ENET_DISPATCH(KeepLarger)(candidate, label, count, best, labels);
+}
+
+}  // namespace e2enet::imaging
+#endif  // HWY_ONCE

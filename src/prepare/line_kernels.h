@@ -1,4 +1,4 @@
-// The inner loops of resampling. They run on the widest vectors that the processor has; as every sum keeps its order
+// The inner loops of resampling, compiled for every instruction set (base/simd). As every sum keeps its order
 // and no multiply-add is fused, the bits are the same on each.
 #pragma once
 

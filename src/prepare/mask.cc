@@ -1,11 +1,21 @@
 #include "prepare/mask.h"
 
+#include <hwy/base.h>
+
 #include <algorithm>
 
 #include "base/checked_size.h"
 #include "image/runs.h"
 
 namespace e2enet::imaging {
+namespace {
+
+// The number of the lowest bit that is set; one is.
+std::int64_t lowest_bit(std::uint64_t word) {
+  return static_cast<std::int64_t>(hwy::Num0BitsBelowLS1Bit_Nonzero64(word));
+}
+
+}  // namespace
 
 BitVolume::BitVolume(const Shape& shape) : shape_(shape), words_in_row_((shape[2] + 63) / 64) {
   words_.assign(checked_count<std::uint64_t>("the mask", shape[0], shape[1], words_in_row_), 0);
@@ -44,7 +54,7 @@ void fill_holes(BitVolume& mask) {
       const std::uint64_t rest = words[w / 64] >> (w % 64);
       if (rest & 1) {  // inside: go on after the set bits of this word
         const std::uint64_t unset = ~rest;
-        w += unset == 0 ? 64 : std::min<std::int64_t>(__builtin_ctzll(unset), 64 - w % 64);
+        w += unset == 0 ? 64 : std::min<std::int64_t>(lowest_bit(unset), 64 - w % 64);
         continue;
       }
       Run run;
@@ -55,7 +65,7 @@ void fill_holes(BitVolume& mask) {
           w += 64 - w % 64;
           continue;
         }
-        w += __builtin_ctzll(ahead);
+        w += lowest_bit(ahead);
         break;
       }
       w = std::min(w, shape[2]);

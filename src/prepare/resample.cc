@@ -11,8 +11,6 @@
 namespace e2enet::imaging {
 namespace {
 
-// Output slices computed together, so that an input slice is loaded from memory once for all of them.
-constexpr std::int64_t kSlicesTogether = 8;
 // Input slices read and resampled in their plane together.
 constexpr std::int64_t kStagedSlices = 8;
 

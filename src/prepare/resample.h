@@ -12,6 +12,10 @@
 
 namespace e2enet::imaging {
 
+// Slices that are read, resampled and worked on together, so that an input slice is loaded from memory once for all of
+// them.
+constexpr std::int64_t kSlicesTogether = 8;
+
 // What to do with a channel, in the frame of its source (that of the file).
 struct ResamplePlan {
   Box box;                            // the part of the source that counts; NaN in it becomes 0

@@ -17,20 +17,6 @@ using Clock = std::chrono::steady_clock;
 
 double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
 
-imaging::NormalizationScheme scheme_of(model::NormalizationScheme scheme) {
-  switch (scheme) {
-    case model::NormalizationScheme::ct:
-      return imaging::NormalizationScheme::ct;
-    case model::NormalizationScheme::ct2:
-      return imaging::NormalizationScheme::ct2;
-    case model::NormalizationScheme::none:
-      return imaging::NormalizationScheme::none;
-    case model::NormalizationScheme::non_ct:
-      return imaging::NormalizationScheme::non_ct;
-  }
-  throw Error(ErrorCode::internal, "a normalisation scheme that preprocessing does not know");
-}
-
 // Where finished label planes go: straight to the sink when they are the image's slices in order and nobody needs the
 // volume as a whole, into a label volume otherwise.
 class LabelCollector {
@@ -203,25 +189,6 @@ void write_empty(const Geometry& geometry, int classes, bool regions, bool proba
 
 }  // namespace
 
-imaging::PreprocessingConfiguration preprocessing_configuration(const model::Configuration& configuration) {
-  const model::Preprocessing& source = configuration.preprocessing;
-  imaging::PreprocessingConfiguration preprocessing;
-  if (source.spacing) preprocessing.spacing = *source.spacing;
-  preprocessing.transpose_forward = source.transpose_forward;
-  preprocessing.orientation = source.orientation;
-  for (const model::Normalization& channel : source.normalization) {
-    imaging::ChannelNormalization normalization;
-    normalization.scheme = scheme_of(channel.scheme);
-    normalization.clip_low = channel.clip_low;
-    normalization.clip_high = channel.clip_high;
-    normalization.mean = channel.mean;
-    normalization.sd = channel.standard_deviation;
-    normalization.use_mask = channel.use_mask;
-    preprocessing.normalization.push_back(normalization);
-  }
-  return preprocessing;
-}
-
 imaging::LabelRule label_rule(const model::Configuration& configuration) {
   imaging::LabelRule rule;
   rule.regions = configuration.output == model::OutputKind::sigmoid;
@@ -274,7 +241,7 @@ PipelineResult segment_volume(engine::Engine& engine, const Geometry& geometry,
     };
   };
   report(progress, Progress::Stage::prepare, 0, kSteps, -1);
-  const imaging::PreprocessingConfiguration preprocessing = preprocessing_configuration(configuration);
+  const model::Preprocessing& preprocessing = configuration.preprocessing;
   imaging::SurveyOptions survey_options = imaging::PreprocessPlan::survey_options(geometry, preprocessing);
   survey_options.region = options.region;
   survey_options.threads = options.threads;

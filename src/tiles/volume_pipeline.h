@@ -11,12 +11,12 @@
 #include "e2enet/segmenter.h"
 #include "engine/engine.h"
 #include "labels/label_export.h"
+#include "prepare/prepared_window.h"
 #include "prepare/preprocess.h"
 #include "tiles/sliding_window.h"
 
 namespace e2enet::tiles {
 
-imaging::PreprocessingConfiguration preprocessing_configuration(const model::Configuration& configuration);
 imaging::LabelRule label_rule(const model::Configuration& configuration);
 
 // The labels of which only the largest component is kept. Throws Error (invalid_argument) for a value that is none of

@@ -18,9 +18,9 @@
 #include <vector>
 
 #include "base/aligned_buffer.h"
+#include "base/simd/dispatch.h"
 #include "kernels/bf16.h"
 #include "kernels/convolution.h"
-#include "kernels/dispatch.h"
 #include "kernels/transposed_convolution.h"
 #include "support/planned_kernels.h"
 
@@ -122,12 +122,12 @@ class KernelMemory {
 
 // Runs `body` once for each instruction set of this machine and build, and leaves the best one chosen.
 inline void for_each_instruction_set(const std::function<void(const std::string& name)>& body) {
-  const std::vector<std::string> names = kernels::available_instruction_sets();
+  const std::vector<std::string> names = simd::available_instruction_sets();
   for (const std::string& name : names) {
-    kernels::use_instruction_set(name);
+    simd::use_instruction_set(name);
     body(name);
   }
-  kernels::use_instruction_set(names.front());
+  simd::use_instruction_set(names.front());
 }
 
 // Everything that makes one case of a convolution; operator<< prints what is needed to repeat it.

@@ -295,11 +295,11 @@ TEST_CASE(
 }
 
 TEST_CASE("an instruction set that is not there is refused, and the choice before stays") {
-  const std::vector<std::string> names = kernels::available_instruction_sets();
+  const std::vector<std::string> names = simd::available_instruction_sets();
   REQUIRE(!names.empty());
-  kernels::use_instruction_set(names.back());
-  CHECK(kernels::instruction_set() == names.back());
-  CHECK_THROWS_WITH_AS(kernels::use_instruction_set("AVX9"), doctest::Contains("found \"AVX9\""), Error);
-  CHECK(kernels::instruction_set() == names.back());
-  kernels::use_instruction_set(names.front());
+  simd::use_instruction_set(names.back());
+  CHECK(simd::instruction_set() == names.back());
+  CHECK_THROWS_WITH_AS(simd::use_instruction_set("AVX9"), doctest::Contains("found \"AVX9\""), Error);
+  CHECK(simd::instruction_set() == names.back());
+  simd::use_instruction_set(names.front());
 }

@@ -287,8 +287,8 @@ TEST_CASE("Winograd: the name states algorithm, element and instruction set") {
   const KernelMemory sparse(4, 4, 9, 0.3, 1);
   const KernelMemory dense(4, 4, 9, 1, 1);
   const e2enet::kernels::ConvolutionShape shape{{16, 8, 8}, {1, 1, 1}, 5, {4}};
-  const std::string set = e2enet::kernels::available_instruction_sets().front();
-  e2enet::kernels::use_instruction_set(set);
+  const std::string set = e2enet::simd::available_instruction_sets().front();
+  e2enet::simd::use_instruction_set(set);
   CHECK(make_sparse_winograd(shape, sparse.view(), Element::f32)->name() == "sparse_winograd4x4_f32_" + set);
   CHECK(make_sparse_winograd(shape, dense.view(), Element::bf16)->name() == "dense_winograd4x4_bf16_" + set);
 }

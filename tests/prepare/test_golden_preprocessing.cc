@@ -41,25 +41,24 @@ std::vector<std::unique_ptr<ImageReader>> open_channels(const std::string& prefi
   return readers;
 }
 
-PreprocessingConfiguration configuration_of(const json& info, std::size_t channels) {
-  PreprocessingConfiguration configuration;
+model::Preprocessing configuration_of(const json& info, std::size_t channels) {
+  model::Preprocessing configuration;
   configuration.spacing = info.at("target_spacing_transposed_frame").get<Spacing>();
   configuration.transpose_forward = info.at("transpose_forward").get<std::array<int, 3>>();
   configuration.orientation = info.value("orientation", "");
   const std::string scheme = info.at("scheme");
   for (std::size_t c = 0; c < channels; ++c) {
-    ChannelNormalization normalization;
-    normalization.scheme = scheme == "CT"       ? NormalizationScheme::ct
-                           : scheme == "CT2"    ? NormalizationScheme::ct2
-                           : scheme == "noNorm" ? NormalizationScheme::none
-                                                : NormalizationScheme::non_ct;
+    const auto* entry = std::find_if(std::begin(model::kNormalizationSchemes), std::end(model::kNormalizationSchemes),
+                                     [&](const auto& one) { return scheme == one.name; });
+    REQUIRE(entry != std::end(model::kNormalizationSchemes));
+    model::Normalization normalization(entry->scheme);
     normalization.use_mask = info.at("use_mask_for_norm");
     if (!info.at("intensityproperties").is_null()) {
       const json& properties = info.at("intensityproperties").at(c);
       normalization.clip_low = properties.at("percentile_00_5");
       normalization.clip_high = properties.at("percentile_99_5");
       normalization.mean = properties.at("mean");
-      normalization.sd = properties.at("sd");
+      normalization.standard_deviation = properties.at("sd");
     }
     configuration.normalization.push_back(normalization);
   }
@@ -124,7 +123,7 @@ void check_preprocessing(const std::string& golden, std::size_t number_of_cases)
     const Spacing spacing = info.at("original_spacing").get<Spacing>();
     for (std::size_t a = 0; a < 3; ++a) CHECK(geometry.spacing[a] == doctest::Approx(spacing[a]));
 
-    PreprocessingConfiguration configuration = configuration_of(info, sources.size());
+    model::Preprocessing configuration = configuration_of(info, sources.size());
     SurveyOptions options = PreprocessPlan::survey_options(geometry, configuration);
     options.mask = true;  // the vectors have the mask also where normalisation does not use it
     Survey survey = survey_image(sources, options);
@@ -163,9 +162,9 @@ void check_preprocessing(const std::string& golden, std::size_t number_of_cases)
       const std::string file = golden + ("prep/" + name + (normalised ? "_normalised" : "_resampled") + ".npy.gz");
       if (!std::filesystem::exists(file)) continue;
       CAPTURE(normalised);
-      PreprocessingConfiguration used = configuration;
+      model::Preprocessing used = configuration;
       if (!normalised) {
-        for (ChannelNormalization& n : used.normalization) n.scheme = NormalizationScheme::none;
+        for (model::Normalization& n : used.normalization) n.scheme = model::NormalizationScheme::none;
       }
       for (const int threads : {1, 3}) {
         CAPTURE(threads);
@@ -193,9 +192,8 @@ void check_crop(const std::string& golden, const std::vector<std::string>& names
     const auto seg = test::read_npy<int>(golden + "prep/crop_" + name + "_seg.npy.gz");
     const Shape size = survey.box.size();
     REQUIRE(seg.shape == std::vector<std::int64_t>{1, size[0], size[1], size[2]});
-    PreprocessingConfiguration unchanged;
-    unchanged.normalization.resize(sources.size());
-    for (ChannelNormalization& n : unchanged.normalization) n.scheme = NormalizationScheme::none;
+    model::Preprocessing unchanged;
+    unchanged.normalization.assign(sources.size(), model::Normalization(model::NormalizationScheme::none));
     const PreprocessPlan plan(readers[0]->geometry(), survey, unchanged);
     const Preprocessed result = preprocess(plan, sources, survey, {1, 1, 1}, 2);
     CHECK(std::equal(data.values.begin(), data.values.end(), result.channel(0)));
@@ -225,7 +223,7 @@ void check_export(const std::string& golden, int least_compared) {
     const auto readers = open_channels(golden + "prep/src_" + source);
     const std::vector<SliceSource*> sources = sources_of(readers);
     const Geometry& geometry = readers.at(0)->geometry();
-    const PreprocessingConfiguration configuration = configuration_of(info, sources.size());
+    const model::Preprocessing configuration = configuration_of(info, sources.size());
     Survey survey = survey_image(sources, PreprocessPlan::survey_options(geometry, configuration));
     const PreprocessPlan plan(geometry, survey, configuration);
 
@@ -311,14 +309,13 @@ TEST_CASE("a whole case end to end: the original's network input" * doctest::tes
   const std::vector<SliceSource*> sources = sources_of(readers);
   const Geometry& geometry = readers.at(0)->geometry();
   const auto expected = test::read_npy<float>(shared() + "e2e/case_preprocessed.npy.gz");
-  PreprocessingConfiguration configuration;
+  model::Preprocessing configuration;
   configuration.spacing = meta.at("target_spacing").get<Spacing>();
-  ChannelNormalization ct;  // of the plans of net_A
-  ct.scheme = NormalizationScheme::ct;
+  model::Normalization ct(model::NormalizationScheme::ct);  // of the plans of net_A
   ct.clip_low = -958;
   ct.clip_high = 362;
   ct.mean = 49.25;
-  ct.sd = 141.5;
+  ct.standard_deviation = 141.5;
   configuration.normalization = {ct};
   Survey survey = survey_image(sources, PreprocessPlan::survey_options(geometry, configuration));
   for (std::size_t a = 0; a < 3; ++a) {

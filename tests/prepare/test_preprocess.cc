@@ -12,6 +12,7 @@
 #include "e2enet/error.h"
 #include "image/formats/nifti/nifti_header.h"
 #include "labels/label_export.h"
+#include "prepare/normalization.h"
 #include "prepare/preprocess.h"
 
 using namespace e2enet;
@@ -39,10 +40,9 @@ struct Volume {
   }
 };
 
-PreprocessingConfiguration plain(int channels = 1) {
-  PreprocessingConfiguration configuration;
-  configuration.normalization.resize(index(channels));
-  for (ChannelNormalization& n : configuration.normalization) n.scheme = NormalizationScheme::none;
+model::Preprocessing plain(int channels = 1) {
+  model::Preprocessing configuration;
+  configuration.normalization.assign(index(channels), model::Normalization(model::NormalizationScheme::none));
   return configuration;
 }
 
@@ -52,7 +52,7 @@ struct Result {
   Preprocessed image;
 };
 
-Result run(const std::vector<Volume>& volumes, const PreprocessingConfiguration& configuration,
+Result run(const std::vector<Volume>& volumes, const model::Preprocessing& configuration,
            const std::array<int, 3>& patch = {1, 1, 1}, int threads = 2) {
   std::vector<ArraySource> memory;
   for (const Volume& volume : volumes) memory.emplace_back(volume.voxels.data(), volume.geometry.shape);
@@ -252,24 +252,24 @@ TEST_CASE("every normalisation follows its formula") {
   REQUIRE(inside.size() == x.size());
   CHECK(std::count(inside.begin(), inside.end(), false) > 50);
 
-  for (const auto scheme :
-       {NormalizationScheme::ct, NormalizationScheme::ct2, NormalizationScheme::non_ct, NormalizationScheme::none}) {
+  for (const auto scheme : {model::NormalizationScheme::ct, model::NormalizationScheme::ct2,
+                            model::NormalizationScheme::non_ct, model::NormalizationScheme::none}) {
     for (const bool use_mask : {false, true}) {
       CAPTURE(static_cast<int>(scheme));
       CAPTURE(use_mask);
-      PreprocessingConfiguration configuration = plain();
-      ChannelNormalization& n = configuration.normalization[0];
+      model::Preprocessing configuration = plain();
+      model::Normalization& n = configuration.normalization[0];
       n.scheme = scheme;
       n.use_mask = use_mask;
       n.clip_low = 20;
       n.clip_high = 80;
       n.mean = 44;
-      n.sd = 7;
+      n.standard_deviation = 7;
       const Result result = run(volumes, configuration);
       const std::vector<float> y = values_of(result.image);
       double mean = 0, squares = 0, count = 0;
       const auto counts = [&](std::size_t i) {
-        if (scheme == NormalizationScheme::ct2) return x[i] > 20 && x[i] < 80;
+        if (scheme == model::NormalizationScheme::ct2) return x[i] > 20 && x[i] < 80;
         return !use_mask || inside[i];
       };
       for (std::size_t i = 0; i < x.size(); ++i) {
@@ -283,11 +283,11 @@ TEST_CASE("every normalisation follows its formula") {
       const double sd = std::sqrt(squares / count);
       for (std::size_t i = 0; i < x.size(); ++i) {
         const double clipped = std::clamp<double>(x[i], 20, 80);
-        double expected = scheme == NormalizationScheme::ct       ? (clipped - 44) / 7
-                          : scheme == NormalizationScheme::ct2    ? (clipped - mean) / sd
-                          : scheme == NormalizationScheme::non_ct ? (x[i] - mean) / (sd + 1e-8)
-                                                                  : x[i];
-        if (use_mask && !inside[i] && scheme != NormalizationScheme::none) expected = 0;
+        double expected = scheme == model::NormalizationScheme::ct       ? (clipped - 44) / 7
+                          : scheme == model::NormalizationScheme::ct2    ? (clipped - mean) / sd
+                          : scheme == model::NormalizationScheme::non_ct ? (x[i] - mean) / (sd + 1e-8)
+                                                                         : x[i];
+        if (use_mask && !inside[i] && scheme != model::NormalizationScheme::none) expected = 0;
         REQUIRE(y[i] == doctest::Approx(expected).epsilon(1e-6));
       }
     }
@@ -297,10 +297,10 @@ TEST_CASE("every normalisation follows its formula") {
 TEST_CASE("a constant image does not divide by zero, and CT2 without spread is refused") {
   std::vector<Volume> volumes(1, Volume({3, 4, 5}));
   std::fill(volumes[0].voxels.begin(), volumes[0].voxels.end(), 7.0f);
-  PreprocessingConfiguration configuration = plain();
-  configuration.normalization[0].scheme = NormalizationScheme::non_ct;
+  model::Preprocessing configuration = plain();
+  configuration.normalization[0].scheme = model::NormalizationScheme::non_ct;
   for (const float v : values_of(run(volumes, configuration).image)) CHECK(v == 0);
-  configuration.normalization[0].scheme = NormalizationScheme::ct2;
+  configuration.normalization[0].scheme = model::NormalizationScheme::ct2;
   configuration.normalization[0].clip_high = 100;
   CHECK_THROWS_AS(run(volumes, configuration), Error);
   configuration.normalization[0].clip_high = 5;
@@ -317,8 +317,8 @@ TEST_CASE("statistics hold where the mean dwarfs the spread") {
   mean /= static_cast<double>(volumes[0].voxels.size());
   double squares = 0;
   for (const float v : volumes[0].voxels) squares += (v - mean) * (v - mean);
-  PreprocessingConfiguration configuration = plain();
-  configuration.normalization[0].scheme = NormalizationScheme::non_ct;
+  model::Preprocessing configuration = plain();
+  configuration.normalization[0].scheme = model::NormalizationScheme::non_ct;
   const std::vector<float> y = values_of(run(volumes, configuration).image);
   const double sd = std::sqrt(squares / static_cast<double>(y.size()));
   for (std::size_t i = 0; i < y.size(); i += 97)
@@ -327,7 +327,7 @@ TEST_CASE("statistics hold where the mean dwarfs the spread") {
 
 TEST_CASE("new sizes round half to even and never vanish; absurd ones are refused") {
   Volume volume({5, 7, 1}, 1, {1, 1, 0.5});
-  PreprocessingConfiguration configuration = plain();
+  model::Preprocessing configuration = plain();
   configuration.spacing = Spacing{2, 2, 2};
   CHECK(run({volume}, configuration).image.shape == Shape{2, 4, 1});  // 2.5, 3.5, 0.25
   configuration.spacing = Spacing{1e-9, 1, 1};
@@ -340,8 +340,8 @@ TEST_CASE("new sizes round half to even and never vanish; absurd ones are refuse
 
 TEST_CASE("padding is split with the smaller half before, and is zero after normalisation") {
   const Volume volume({4, 5, 6});
-  PreprocessingConfiguration configuration = plain();
-  configuration.normalization[0].scheme = NormalizationScheme::non_ct;
+  model::Preprocessing configuration = plain();
+  configuration.normalization[0].scheme = model::NormalizationScheme::non_ct;
   const Result bare = run({volume}, configuration);
   const Result padded = run({volume}, configuration, {7, 5, 9});
   CHECK(padded.image.padding.padded_shape == Shape{7, 5, 9});
@@ -360,12 +360,12 @@ TEST_CASE("padding is split with the smaller half before, and is zero after norm
 TEST_CASE("threads do not change a bit") {
   std::vector<Volume> volumes(2, Volume({31, 22, 40}, 11, {1.3, 0.9, 0.8}));
   for (std::int64_t i = 0; i < 9000; ++i) volumes[0].voxels[index(i)] = volumes[1].voxels[index(i)] = 0;
-  PreprocessingConfiguration configuration = plain(2);
+  model::Preprocessing configuration = plain(2);
   configuration.spacing = Spacing{1, 1.1, 1};
   configuration.transpose_forward = {1, 2, 0};
-  configuration.normalization[0].scheme = NormalizationScheme::non_ct;
+  configuration.normalization[0].scheme = model::NormalizationScheme::non_ct;
   configuration.normalization[0].use_mask = true;
-  configuration.normalization[1].scheme = NormalizationScheme::ct2;
+  configuration.normalization[1].scheme = model::NormalizationScheme::ct2;
   configuration.normalization[1].clip_high = 80;
   const Result one = run(volumes, configuration, {50, 1, 1}, 1);
   for (const int threads : {2, 3, 8}) {
@@ -388,7 +388,7 @@ TEST_CASE("an orientation that is none is refused") {
   const Volume volume({3, 4, 5});
   for (const std::string code : {"RA", "RASX", "RAA", "RRS", "ras", "RLS", "XYZ"}) {
     CAPTURE(code);
-    PreprocessingConfiguration configuration = plain();
+    model::Preprocessing configuration = plain();
     configuration.orientation = code;
     CHECK_THROWS_AS(run({volume}, configuration), Error);
   }
@@ -401,7 +401,7 @@ TEST_CASE("a volume stored in any of the 48 ways is seen alike, and its labels g
   }
   for (const auto& transpose : orders()) {
     for (const bool resampled : {false, true}) {
-      PreprocessingConfiguration configuration = plain();
+      model::Preprocessing configuration = plain();
       configuration.orientation = "RAS";
       configuration.transpose_forward = transpose;
       if (resampled) configuration.spacing = Spacing{1.4, 1.6, 1.1};
@@ -485,7 +485,7 @@ TEST_CASE("of equal probabilities the first class wins; regions overwrite in the
 
 TEST_CASE("exported planes follow the formula of linear interpolation, in any order") {
   const Volume volume({7, 9, 8}, 2, {1, 1, 1});
-  PreprocessingConfiguration configuration = plain();
+  model::Preprocessing configuration = plain();
   configuration.spacing = Spacing{1.7, 0.6, 1.3};
   const Result result = run({volume}, configuration);
   const Shape in = result.plan.shape(), out = result.plan.cropped_shape();

@@ -193,7 +193,7 @@ TEST_CASE("labels and probabilities are the original's, however much is held, re
     Reference expected;
     {
       engine::Engine engine(*network, {});
-      const auto preprocessing = tiles::preprocessing_configuration(network->configuration());
+      const model::Preprocessing& preprocessing = network->configuration().preprocessing;
       imaging::SurveyOptions survey_options = imaging::PreprocessPlan::survey_options(a.geometry(), preprocessing);
       survey_options.region = options.region;
       imaging::Survey survey = imaging::survey_image(channels, survey_options);

@@ -146,7 +146,7 @@ TEST_CASE("labels that leave slice by slice are those of the whole volume at onc
     imaging::ArraySource source(image.data(), geometry.shape);
 
     // Whole: preprocess, all probabilities, export at once.
-    const auto preprocessing = tiles::preprocessing_configuration(network->configuration());
+    const auto preprocessing = network->configuration().preprocessing;
     imaging::Survey survey =
         imaging::survey_image({&source}, imaging::PreprocessPlan::survey_options(geometry, preprocessing));
     const imaging::PreprocessPlan plan(geometry, survey, preprocessing);

@@ -6,10 +6,10 @@
 #include <cstdint>
 #include <string>
 
+#include "base/simd/dispatch.h"
 #include "kernels/convolution.h"
 #include "kernels/direct/direct.h"
 #include "kernels/direct/plan.h"
-#include "kernels/dispatch.h"
 #include "kernels/elementwise.h"
 
 #undef HWY_TARGET_INCLUDE
@@ -19,8 +19,8 @@
 #include <hwy/cache_control.h>
 #include <hwy/highway.h>
 
+#include "base/simd/dispatch_table.h"
 #include "kernels/direct/staging-inl.h"
-#include "kernels/dispatch_table.h"
 #include "kernels/isa-inl.h"
 #include "kernels/pooling-inl.h"
 #include "kernels/statistics-inl.h"
@@ -305,7 +305,7 @@ class DirectPlan final : public ConvolutionPlan {
         plan_(direct::make_plan(problem.shape, problem.kernels, problem.element, E2ENET_DISPATCH(VectorLanes)(),
                                 E2ENET_DISPATCH(BlockVectors)())),
         name_(std::string(plan_.dense ? "dense_direct_" : "sparse_direct_") +
-              (problem.element == Element::f32 ? "f32_" : "bf16_") + instruction_set()) {}
+              (problem.element == Element::f32 ? "f32_" : "bf16_") + simd::instruction_set()) {}
 
   std::string name() const override { return name_; }
   int bands() const override { return plan_.bands(); }
@@ -346,7 +346,7 @@ class DirectPlan final : public ConvolutionPlan {
 namespace direct {
 
 std::unique_ptr<ConvolutionPlan> make(const ConvolutionProblem& problem) {
-  prepare_dispatch();
+  simd::prepare_dispatch();
   return std::make_unique<DirectPlan>(problem);
 }
 

@@ -7,7 +7,7 @@
 #include <cstdint>
 #include <string>
 
-#include "kernels/dispatch.h"
+#include "base/simd/dispatch.h"
 #include "kernels/elementwise.h"
 #include "kernels/transposed/plan.h"
 #include "kernels/transposed/transposed.h"
@@ -19,7 +19,7 @@
 #include <hwy/cache_control.h>
 #include <hwy/highway.h>
 
-#include "kernels/dispatch_table.h"
+#include "base/simd/dispatch_table.h"
 #include "kernels/transposed/sums-inl.h"
 #include "kernels/vector-inl.h"
 
@@ -165,7 +165,8 @@ class SparseTransposedPlan final : public TransposedConvolutionPlan {
         plan_(transposed::make_plan(problem.shape, problem.kernels, E2ENET_DISPATCH(TransposedLanes)())) {
     const Stride& stride = problem.shape.stride;
     name_ = "sparse_transposed" + std::to_string(stride.depth) + "x" + std::to_string(stride.height) + "x" +
-            std::to_string(stride.width) + (problem.element == Element::f32 ? "_f32_" : "_bf16_") + instruction_set();
+            std::to_string(stride.width) + (problem.element == Element::f32 ? "_f32_" : "_bf16_") +
+            simd::instruction_set();
   }
 
   std::string name() const override { return name_; }
@@ -188,7 +189,7 @@ class SparseTransposedPlan final : public TransposedConvolutionPlan {
 namespace transposed {
 
 std::unique_ptr<TransposedConvolutionPlan> make(const TransposedConvolutionProblem& problem) {
-  prepare_dispatch();
+  simd::prepare_dispatch();
   return std::make_unique<SparseTransposedPlan>(problem);
 }
 

@@ -15,6 +15,7 @@
 #include <cstring>
 #include <utility>
 
+#include "base/platform/processor.h"
 #include "kernels/convolution.h"
 #include "kernels/vector-inl.h"
 #include "kernels/winograd/plan.h"
@@ -83,21 +84,13 @@ HWY_INLINE FloatVector load_vector(Floats d, const T* from) {
 #endif
 }
 
-// Into the second-level cache: the first is too small, and rows that lie a power of two apart share its sets.
-HWY_INLINE void prefetch_far(const void* address) {
-#if HWY_COMPILER_GCC || HWY_COMPILER_CLANG
-  __builtin_prefetch(address, 0, 2);
-#else
-  hwy::Prefetch(static_cast<const char*>(address));
-#endif
-}
-
 // Prefetches what lies `next` bytes and `elements` elements after `from`. In whole numbers, since the next channel may
 // be another source's, and pointers into different blocks of memory have no difference.
 template <typename T>
 HWY_INLINE void prefetch_next(const T* from, std::uintptr_t next, std::ptrdiff_t elements) {
-  prefetch_far(reinterpret_cast<const T*>(reinterpret_cast<std::uintptr_t>(from) + next +
-                                          static_cast<std::uintptr_t>(elements) * sizeof(T)));
+  // The first level is too small, and rows that lie a power of two apart share its sets.
+  platform::prefetch_to_level2(reinterpret_cast<const T*>(reinterpret_cast<std::uintptr_t>(from) + next +
+                                                          static_cast<std::uintptr_t>(elements) * sizeof(T)));
 }
 
 // A constant, so that the addresses of a column's six vectors need a single register.

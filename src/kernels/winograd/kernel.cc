@@ -21,9 +21,9 @@
 #include <string>
 #include <utility>
 
+#include "base/simd/dispatch.h"
+#include "base/simd/dispatch_table.h"
 #include "kernels/convolution.h"
-#include "kernels/dispatch.h"
-#include "kernels/dispatch_table.h"
 #include "kernels/isa-inl.h"
 #include "kernels/winograd/input-inl.h"
 #include "kernels/winograd/output-inl.h"
@@ -128,7 +128,7 @@ class WinogradPlan final : public ConvolutionPlan {
 namespace winograd {
 
 std::unique_ptr<ConvolutionPlan> make(const ConvolutionProblem& problem) {
-  prepare_dispatch();
+  simd::prepare_dispatch();
   return std::make_unique<WinogradPlan>(problem);
 }
 

@@ -1,15 +1,14 @@
-#include "kernels/dispatch.h"
+#include "base/simd/dispatch.h"
 
 #include <atomic>
 #include <cstdint>
 #include <cstdlib>
 #include <mutex>
 
+#include "base/simd/dispatch_table.h"
 #include "e2enet/error.h"
-#include "kernels/dispatch_table.h"
-#include "kernels/elementwise.h"
 
-namespace e2enet::kernels {
+namespace e2enet::simd {
 namespace {
 
 struct InstructionSet {
@@ -81,4 +80,4 @@ const char* instruction_set() {
   return chosen_name().load();
 }
 
-}  // namespace e2enet::kernels
+}  // namespace e2enet::simd

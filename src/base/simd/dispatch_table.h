@@ -9,7 +9,7 @@
 
 #include <cstddef>
 
-namespace e2enet::kernels {
+namespace e2enet::simd {
 
 // What prepare_dispatch() and use_instruction_set() set.
 hwy::ChosenTarget& chosen_target();
@@ -20,7 +20,7 @@ Function dispatched(Function const (&table)[kEntries]) {
   return table[kEntries == 1 ? 0 : chosen_target().GetIndex()];
 }
 
-}  // namespace e2enet::kernels
+}  // namespace e2enet::simd
 
 // The function that HWY_EXPORT(NAME) has made a table of. To be called after prepare_dispatch().
-#define E2ENET_DISPATCH(NAME) (::e2enet::kernels::dispatched(HWY_DISPATCH_TABLE(NAME)))
+#define E2ENET_DISPATCH(NAME) (::e2enet::simd::dispatched(HWY_DISPATCH_TABLE(NAME)))

@@ -1,0 +1,32 @@
+// What compilers call differently, and C++17 not at all.
+#pragma once
+
+#if defined(_MSC_VER) && (defined(_M_X64) || defined(_M_IX86))
+#include <immintrin.h>
+#endif
+
+namespace e2enet::platform {
+
+// In a loop that waits for another thread: leaves the core's other thread more of it.
+inline void pause() {
+#if defined(_MSC_VER) && (defined(_M_X64) || defined(_M_IX86))
+  _mm_pause();
+#elif defined(__x86_64__) || defined(__i386__)
+  __builtin_ia32_pause();
+#elif defined(__aarch64__)
+  asm volatile("yield");
+#endif
+}
+
+// Asks for a line to be read into the second-level cache, and not the first, which Highway's prefetch would fill.
+inline void prefetch_to_level2(const void* address) {
+#if defined(__GNUC__)
+  __builtin_prefetch(address, 0, 2);
+#elif defined(_MSC_VER) && (defined(_M_X64) || defined(_M_IX86))
+  _mm_prefetch(static_cast<const char*>(address), _MM_HINT_T1);
+#else
+  static_cast<void>(address);
+#endif
+}
+
+}  // namespace e2enet::platform
