@@ -1,5 +1,5 @@
 """Between a network with its masks and the model file."""
-from typing import Dict
+from typing import Dict, Optional
 
 import numpy
 import torch
@@ -12,7 +12,7 @@ FORMAT_VERSION = 1
 
 
 def model_of(network: E2ENet, masks: Dict[str, torch.Tensor], plan: dict, labels: Dict[int, str], mirror_axes,
-             provenance: dict, mirrored_labels=()) -> Model:
+             provenance: dict, mirrored_labels=(), training_images: Optional[dict] = None) -> Model:
     """The model file's contents. `masks` has one entry for every sparse weight; a value outside of them is refused."""
     dsff.check_masks(dict(network.named_parameters()), masks)
     configuration = {"format_version": FORMAT_VERSION, **network.architecture.to_json(), "output": "softmax",
@@ -21,6 +21,8 @@ def model_of(network: E2ENet, masks: Dict[str, torch.Tensor], plan: dict, labels
                      "provenance": provenance}
     if mirrored_labels:
         configuration["mirrored_labels"] = [list(pair) for pair in mirrored_labels]
+    if training_images is not None:
+        configuration["training_images"] = training_images
     sparse = set(sparse_parameter_names(network))
     tensors = {}
     for name, parameter in network.state_dict().items():

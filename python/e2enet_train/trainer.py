@@ -30,7 +30,7 @@ import torch
 from e2enet_model_file import read_model
 from torch.utils.data import DataLoader
 
-from . import dataset, dsff, export, inference, loss as losses, mirroring, scores as means
+from . import dataset, dsff, export, inference, loss as losses, mirroring, scores as means, training_images
 from .augment import TrainingBatches
 from .files import readable, write_atomically
 from .network import Architecture, E2ENet, sparse_parameter_names
@@ -505,7 +505,8 @@ class Run:
             if self.validation_pairs else []
         training.averaged.precision = getattr(torch, self.settings.precision)
         return write_model_file(path, training.averaged, training.masks, self.plan, self.description, self.settings,
-                                self.facts(scores))
+                                self.facts(scores),
+                                training_images.describe(self.training_pairs, self.plan, self.description.labels))
 
     def facts(self, scores: List[Optional[float]]) -> dict:
         """What is to be said of the weights as they are now."""
@@ -516,7 +517,7 @@ class Run:
 
 
 def write_model_file(path: Path, network: E2ENet, masks, plan: dict, description: dataset.Description,
-                     settings: Settings, facts: dict) -> dict:
+                     settings: Settings, facts: dict, images: Optional[dict] = None) -> dict:
     """The model file with where it comes from. Returns its scores."""
     names = [description.labels[label] for label in range(1, description.classes)]
     scores = {}
@@ -534,7 +535,7 @@ def write_model_file(path: Path, network: E2ENet, masks, plan: dict, description
                                "validation_cases": facts["validation_cases"], "sparse_density": kept / total},
                   "scores": scores}
     export.write(path, export.model_of(network, masks, plan, description.labels, settings.mirror_axes, provenance,
-                                       description.mirrored_labels))
+                                       description.mirrored_labels, images))
     return scores
 
 
@@ -547,4 +548,9 @@ def export_best(folder: Path, path: Path, description: dataset.Description) -> d
     training = Training(architecture_of(plan), settings)
     best = torch.load(folder / "best.pt", map_location="cpu")
     training.load_network(training.network, best["network"], best["masks"])
-    return write_model_file(path, training.network, training.masks, plan, description, settings, best["facts"])
+    held_back = set(best["facts"]["validation_cases"])
+    pairs = [(str(image), str(image.with_name(name + "_labels.npy")))
+             for image in sorted((folder / "preprocessed").glob("*_image.npy"))
+             for name in [image.name[:-len("_image.npy")]] if readable(name) not in held_back]
+    return write_model_file(path, training.network, training.masks, plan, description, settings, best["facts"],
+                            training_images.describe(pairs, plan, description.labels))

@@ -116,6 +116,9 @@ struct Segmenter::Implementation {
   // Refuses what cannot be segmented before anything is computed from it.
   CasePlan choose(const Image& image, const Request& request);
   double seconds_of_a_run();
+  // What of an image and its labels is unlike what the model was trained on.
+  std::vector<std::string> unlike_training(const Image& image, const tiles::PipelineResult& result,
+                                           const std::map<int, LabelStatistics>& statistics) const;
   // Of this process, but for what the network takes.
   std::int64_t process_bytes() const;
 
@@ -222,6 +225,20 @@ double Segmenter::Implementation::seconds_of_a_run() {
   return seconds;
 }
 
+std::vector<std::string> Segmenter::Implementation::unlike_training(
+    const Image& image, const tiles::PipelineResult& result, const std::map<int, LabelStatistics>& statistics) const {
+  const Spacing spacing = configuration.preprocessing.spacing.value_or(
+      tiles::network_frame(configuration, image.geometry()).spacing(image.geometry().spacing));
+  std::array<double, 3> extent_mm{};
+  for (std::size_t axis = 0; axis < 3; ++axis) {
+    extent_mm[axis] = spacing[axis] * static_cast<double>(result.network_shape[axis]);
+  }
+  std::map<int, double> volumes_ml;
+  for (const auto& [label, of_label] : statistics) volumes_ml[label] = of_label.ml;
+  return model::differences(*configuration.training_images, extent_mm, result.quantiles, volumes_ml,
+                            configuration.labels);
+}
+
 Forecast Segmenter::Implementation::forecast(const Image& image, const Request& request) {
   const ThreadsOfCaller threads(options.parallel_for);
   const CasePlan chosen = choose(image, request);
@@ -291,6 +308,11 @@ Segmentation Segmenter::Implementation::segment(const Image& image, const Reques
   segmentation.runs = result.runs;
   segmentation.statistics = outputs.counter().statistics(geometry, configuration.labels);
   segmentation.asymmetries = imaging::asymmetries(model::side_pairs(configuration), segmentation.statistics);
+  if (configuration.training_images && !result.empty_image && !request.box) {
+    for (const std::string& line : unlike_training(image, result, segmentation.statistics)) {
+      segmentation.remarks.push_back({true, image.name(), line});
+    }
+  }
   files.write_probabilities(result.probabilities);
   files.draw_preview(image, outputs.kept().data(), configuration.labels);
   if (request.mean_intensities) {

@@ -447,6 +447,8 @@ class SegmentCommand {
       if (segmented.empty_image) {
         display_.remark("warning: " + job.images[0] + ": no voxel differs from zero; everything is background");
       }
+      const auto of_image = static_cast<std::ptrdiff_t>(image.remarks().size());
+      show_remarks(display_, "segment", {segmented.remarks.begin() + of_image, segmented.remarks.end()});
       statistics_ = segmented.statistics;
       asymmetries_ = segmented.asymmetries;
       result["case"] = job.name;

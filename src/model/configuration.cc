@@ -213,6 +213,52 @@ std::vector<std::array<int, 2>> read_mirrored_labels(const Field& field, int cla
   return pairs;
 }
 
+Range read_range(const Field& field) {
+  field.list_size(2, 2);
+  const Range range{field.at(std::size_t{0}).number(), field.at(std::size_t{1}).number()};
+  if (range.low > range.high) field.refuse("[smallest, largest]");
+  return range;
+}
+
+TrainingImages read_training_images(const Field& field, const Configuration& configuration) {
+  TrainingImages images;
+  const Field extents = field.at("extent_mm");
+  extents.list_size(3, 3);
+  for (std::size_t axis = 0; axis < 3; ++axis) images.extent_mm[axis] = read_range(extents.at(axis));
+  const Field channels = field.at("input_quantiles");
+  const auto count = static_cast<std::size_t>(configuration.architecture.input_channels);
+  channels.list_size(count, count);
+  for (std::size_t channel = 0; channel < count; ++channel) {
+    const Field of_channel = channels.at(channel);
+    of_channel.list_size(kInputPercentages.size(), kInputPercentages.size());
+    images.quantiles.emplace_back();
+    for (std::size_t q = 0; q < kInputPercentages.size(); ++q)
+      images.quantiles.back()[q] = read_range(of_channel.at(q));
+  }
+  const Field volumes = field.at("volumes_ml");
+  if (!volumes.value().is_object()) volumes.refuse("an object of label value and [smallest, largest]");
+  for (const auto& [value, name] : configuration.labels) {
+    const std::string key = std::to_string(value);
+    if (volumes.has(key.c_str())) images.volumes_ml[value] = read_range(volumes.at(key.c_str()));
+  }
+  if (images.volumes_ml.size() != volumes.value().size()) volumes.refuse("values of `labels` as keys");
+  return images;
+}
+
+Json training_images_json(const TrainingImages& images) {
+  const auto range = [](const Range& one) { return Json{one.low, one.high}; };
+  Json json;
+  for (const Range& extent : images.extent_mm) json["extent_mm"].push_back(range(extent));
+  for (const auto& channel : images.quantiles) {
+    Json quantiles = Json::array();
+    for (const Range& quantile : channel) quantiles.push_back(range(quantile));
+    json["input_quantiles"].push_back(std::move(quantiles));
+  }
+  json["volumes_ml"] = Json::object();
+  for (const auto& [value, volume] : images.volumes_ml) json["volumes_ml"][std::to_string(value)] = range(volume);
+  return json;
+}
+
 }  // namespace
 
 std::optional<int> left_right_axis(const Preprocessing& preprocessing) {
@@ -302,6 +348,9 @@ Configuration parse_configuration(const std::string& json_text, const std::strin
     for (std::size_t i = 0; i < count; ++i)
       configuration.largest_component.push_back(list.at(i).integer(1, kLargestLabel));
   }
+  if (root.has("training_images")) {
+    configuration.training_images = read_training_images(root.at("training_images"), configuration);
+  }
   configuration.provenance = "{}";
   if (root.has("provenance")) {
     const Field provenance = root.at("provenance");
@@ -357,6 +406,7 @@ std::string configuration_text(const Configuration& configuration) {
   }
   if (!configuration.largest_component.empty())
     json["postprocessing"]["largest_component"] = configuration.largest_component;
+  if (configuration.training_images) json["training_images"] = training_images_json(*configuration.training_images);
   json["provenance"] = Json::parse(configuration.provenance);
   return json.dump();
 }

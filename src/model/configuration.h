@@ -8,6 +8,7 @@
 
 #include "model/architecture.h"
 #include "model/preprocessing.h"
+#include "model/training_images.h"
 
 namespace e2enet::model {
 
@@ -22,7 +23,8 @@ struct Configuration {
   std::vector<std::array<int, 2>> mirrored_labels;  // pairs that change places where left and right do (softmax only)
   Preprocessing preprocessing;
   std::vector<int> largest_component;  // labels of which only the largest component is kept
-  std::string provenance;              // JSON text of an object
+  std::optional<TrainingImages> training_images;
+  std::string provenance;  // JSON text of an object
 };
 
 // Reads the JSON text of docs/model-file.md. `source` names the file in errors, which are Error (invalid_model) and say

@@ -9,6 +9,7 @@
 #include "base/parallel.h"
 #include "e2enet/error.h"
 #include "labels/components.h"
+#include "tiles/value_sample.h"
 
 namespace e2enet::tiles {
 namespace {
@@ -158,10 +159,11 @@ class ExportSlices : public SliceSink {
 // The volume that the network sees, prepared as it is asked for.
 class WindowInput : public InputVolume {
  public:
-  explicit WindowInput(imaging::PreparedWindow& window) : window_(window) {}
+  WindowInput(imaging::PreparedWindow& window, std::optional<ValueSample>& sample) : window_(window), sample_(sample) {}
   Slices slices(int begin, int end) override {
     const Clock::time_point start = Clock::now();
     const float* data = window_.slices(begin, end);
+    if (sample_) sample_->take(begin, end, data, window_.channel_stride());
     seconds_ += seconds_since(start);
     return {data, std::ptrdiff_t{window_.channel_stride()}};
   }
@@ -169,6 +171,7 @@ class WindowInput : public InputVolume {
 
  private:
   imaging::PreparedWindow& window_;
+  std::optional<ValueSample>& sample_;
   double seconds_ = 0;
 };
 
@@ -265,13 +268,16 @@ PipelineResult segment_volume(engine::Engine& engine, const Geometry& geometry,
   pass.read_ahead = options.read_ahead;
   pass.progress = report_pass(kSteps / 2);
   imaging::Preprocessed prepared;
+  std::optional<ValueSample> sample;
+  if (configuration.training_images) sample.emplace(plan.shape(), configuration.architecture.input_channels);
   std::optional<imaging::PreparedWindow> prepared_window;
   std::optional<WindowInput> window_input;
   if (options.holding == Holding::window) {
     prepared_window.emplace(plan, channels, survey, std::min(engine.plan().patch[0], volume[0]), options.threads, pass);
-    window_input.emplace(*prepared_window);
+    window_input.emplace(*prepared_window, sample);
   } else {
     prepared = imaging::preprocess(plan, channels, survey, {1, 1, 1}, options.threads, pass);
+    if (sample) sample->take(0, volume[0], prepared.channel(0), plan.shape()[0] * plan.shape()[1] * plan.shape()[2]);
   }
   if (options.holding == Holding::image_while_preparing) forget_image();
   result.prepare_seconds = seconds_since(start);
@@ -301,6 +307,7 @@ PipelineResult segment_volume(engine::Engine& engine, const Geometry& geometry,
   } else {
     window.run(prepared.channel(0), exported, after_tile);
   }
+  if (sample) result.quantiles = sample->quantiles();
   result.export_seconds = exported.seconds();
   result.network_seconds = seconds_since(start) - result.export_seconds - (window_input ? window_input->seconds() : 0);
   report(progress, Progress::Stage::export_labels, 0, 1, -1);

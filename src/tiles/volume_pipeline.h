@@ -64,6 +64,8 @@ struct PipelineResult {
   Shape network_shape{0, 0, 0};      // of the preprocessed volume, in the network's frame
   std::vector<float> probabilities;  // (classes, D, H, W) of the image, if asked for
   std::int64_t runs = 0;             // of the network
+  // Of the network's input, one a channel; where the model says what training had, else empty.
+  std::vector<model::InputQuantiles> quantiles;
   double prepare_seconds = 0, network_seconds = 0, export_seconds = 0;
 };
 

@@ -862,3 +862,48 @@ TEST_CASE("a model from the bytes of its file is the model of the file") {
   }
   CHECK_THROWS_AS(Model::from_bytes(nullptr, 10), Error);
 }
+
+TEST_CASE("an image unlike those that the model was trained on is warned of, one like them is not") {
+  // Ranges around what this image is: its extent in mm, the quantiles of its prepared values, any volumes.
+  const auto with_ranges = [](const std::string& extents, const std::string& quantiles, const std::string& volumes) {
+    return small_model(R"(, "preprocessing": {"spacing": [1, 1, 1]}, "training_images": {"extent_mm": )" + extents +
+                       R"(, "input_quantiles": )" + quantiles + R"(, "volumes_ml": )" + volumes + "}");
+  };
+  const std::string any_extent = "[[1, 100], [1, 100], [1, 100]]";
+  const std::string any_channel = "[[-9, 9], [-9, 9], [-9, 9], [-9, 9], [-9, 9]]";
+  const std::string any_quantiles = "[" + any_channel + ", " + any_channel + "]";
+  const std::string any_volumes = R"({"1": [0, 100], "2": [0, 100]})";
+  const TestImage image({20, 30, 26});
+  const auto remarks = [&](const Model& model, const e2enet::Geometry& geometry, std::int64_t limit = 0) {
+    Options options = with_threads(2);
+    options.memory_limit = limit;
+    TestView view = image.view;
+    view.geometry = geometry;
+    std::string text;
+    for (const e2enet::Remark& remark : e2enet::Segmenter(model, options).segment(view).remarks) {
+      CHECK(remark.warning);
+      text += remark.text + "\n";
+    }
+    return text;
+  };
+  const e2enet::Geometry& geometry = image.view.geometry;
+  CHECK(remarks(with_ranges(any_extent, any_quantiles, any_volumes), geometry) == "");
+  const std::string extent =
+      remarks(with_ranges("[[1, 100], [45, 60], [1, 100]]", any_quantiles, any_volumes), geometry);
+  CHECK(extent.find("it measures 30 mm along the network's H, those 45 to 60 mm") != std::string::npos);
+  CHECK(remarks(with_ranges("[[1, 100], [40, 60], [1, 100]]", any_quantiles, any_volumes), geometry) == "");
+  const std::string contrast = remarks(
+      with_ranges(any_extent, "[" + any_channel + ", [[-9, 9], [-9, 9], [5, 6], [-9, 9], [-9, 9]]]", any_volumes),
+      geometry);
+  CHECK(contrast.find("75% of the prepared values of channel 1 are below") != std::string::npos);
+  CHECK(contrast.find("there 5.00 to 6.00") != std::string::npos);
+  const std::string volumes =
+      remarks(with_ranges(any_extent, any_quantiles, R"({"1": [0, 100], "2": [500, 600]})"), geometry);
+  CHECK(volumes.find("of 1 label: label 2") != std::string::npos);
+
+  // A part that was asked for is not the whole image, and says nothing of it.
+  Request boxed;
+  boxed.box = e2enet::Box{{0, 0, 0}, {10, 10, 10}};
+  const Model strict = with_ranges("[[900, 901], [900, 901], [900, 901]]", any_quantiles, any_volumes);
+  CHECK(e2enet::Segmenter(strict, with_threads(1)).segment(image.view, boxed).remarks.empty());
+}

@@ -71,6 +71,10 @@ std::string small_configuration() {
                                "normalization": [{"scheme": "CT", "clip": [-100, 250.5], "mean": 40, "sd": 60.25},
                                                  {"scheme": "nonCT", "use_mask": true}]},
              "postprocessing": {"largest_component": [1]},
+             "training_images": {"extent_mm": [[10, 20], [30.5, 40], [50, 50]],
+                                 "input_quantiles": [[[-1, -0.5], [0, 0], [0, 1], [1, 2], [2, 3]],
+                                                     [[-2, -1], [0, 1], [1, 1], [1, 2], [2, 4]]],
+                                 "volumes_ml": {"1": [1000, 2000.5], "2": [0, 3]}},
              "provenance": {"data": "none", "licence": "CC0-1.0", "scores": {"dice": [0.5, 1]}}})";
 }
 

@@ -78,6 +78,13 @@ TEST_CASE("every key of the configuration survives the file") {
   CHECK(configuration.mirror_axes == std::vector<int>{1, 2});
   CHECK(configuration.mirrored_labels == std::vector<std::array<int, 2>>{{2, 1}});
   CHECK(configuration.largest_component == std::vector<int>{1});
+  REQUIRE(configuration.training_images.has_value());
+  CHECK(configuration.training_images->extent_mm[1].low == 30.5);
+  CHECK(configuration.training_images->extent_mm[2].high == 50);
+  REQUIRE(configuration.training_images->quantiles.size() == 2);
+  CHECK(configuration.training_images->quantiles[1][4].high == 4);
+  CHECK(configuration.training_images->volumes_ml.at(1).high == 2000.5);
+  CHECK(configuration.training_images->volumes_ml.size() == 2);
   CHECK(configuration.preprocessing.spacing.value() == std::array<double, 3>{2.5, 0.75, 0.75});
   CHECK(configuration.preprocessing.transpose_forward == e2enet::model::Triple{1, 0, 2});
   CHECK(configuration.preprocessing.orientation == "LPS");
@@ -105,6 +112,7 @@ TEST_CASE("keys that are absent take the documented defaults") {
   CHECK(configuration.labels == std::map<int, std::string>{{0, "background"}, {1, "label 1"}, {2, "label 2"}});
   CHECK(configuration.mirror_axes == std::vector<int>{0, 1, 2});
   CHECK(configuration.mirrored_labels.empty());
+  CHECK_FALSE(configuration.training_images.has_value());
   CHECK_FALSE(e2enet::model::left_right_axis(configuration.preprocessing).has_value());
   CHECK_FALSE(configuration.preprocessing.spacing.has_value());
   CHECK(configuration.preprocessing.transpose_forward == e2enet::model::Triple{0, 1, 2});

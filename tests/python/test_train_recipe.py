@@ -506,6 +506,11 @@ class OneScore(unittest.TestCase):
         self.assertEqual(best.configuration["provenance"]["training"]["iterations_done"], 300)
         # The only validation was at the end: the same network, and float32 both times.
         self.assertEqual(best.configuration["provenance"]["scores"], self.model.configuration["provenance"]["scores"])
+        images = self.model.configuration["training_images"]
+        self.assertEqual(best.configuration["training_images"], images)
+        self.assertEqual(sorted(images["volumes_ml"]), ["1", "2"])
+        for low, high in images["extent_mm"] + images["input_quantiles"][0] + list(images["volumes_ml"].values()):
+            self.assertLessEqual(low, high)
         for name, values in self.model.tensors.items():
             self.assertTrue(numpy.array_equal(values, best.tensors[name]), name)
 
