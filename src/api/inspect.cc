@@ -18,8 +18,8 @@ namespace {
 const Error kNoMemory(ErrorCode::out_of_memory, "no memory to inspect a model");
 const Error kNoMemoryToPrepare(ErrorCode::out_of_memory, "no memory to prepare an image of this size");
 
-model::Triple patch_of(const model::Network& network, const std::array<int, 3>& patch) {
-  return patch == std::array<int, 3>{0, 0, 0} ? network.architecture().patch_size : patch;
+Extent patch_of(const model::Network& network, const std::array<int, 3>& patch) {
+  return patch == std::array<int, 3>{0, 0, 0} ? network.architecture().patch_size : Extent(patch);
 }
 
 }  // namespace
@@ -67,7 +67,7 @@ NetworkShape network_shape(const Model& model) {
   return with_errors(kNoMemory, [&] {
     const model::Architecture& architecture = model.network()->architecture();
     NetworkShape shape;
-    for (const model::Triple& stride : architecture.pool_strides) shape.pool_strides.push_back(stride);
+    for (const Stride& stride : architecture.pool_strides) shape.pool_strides.push_back(stride);
     for (int level = 0; level <= architecture.pooling_steps(); ++level) {
       shape.features.push_back(architecture.features(level));
     }

@@ -8,7 +8,7 @@
 namespace e2enet {
 
 // Contiguous values in (channels, D, H, W) order as the engine wants to see them.
-kernels::PatchView view_of_patch(const float* values, const model::Triple& patch);
+kernels::PatchView view_of_patch(const float* values, const Extent& patch);
 
 // Throws away logits as they come, so that only the network is measured.
 class DropLogits : public engine::LogitsSink {

@@ -24,7 +24,7 @@ std::int64_t resident_without_kernels(const model::Network& network) {
 
 }  // namespace
 
-kernels::PatchView view_of_patch(const float* values, const model::Triple& patch) {
+kernels::PatchView view_of_patch(const float* values, const Extent& patch) {
   kernels::PatchView view;
   view.data = values;
   view.stride[2] = 1;
@@ -135,7 +135,7 @@ std::array<std::int64_t, 4> PatchRunner::node_shape(int level, int stage) const 
                   "node: expected I,J with I + J at most " + std::to_string(architecture.pooling_steps()) +
                       " in this network, found '" + std::to_string(level) + "," + std::to_string(stage) + "'");
     }
-    const model::Triple extent = architecture.extent(implementation_->engine.plan().patch, level);
+    const Extent extent = architecture.extent(implementation_->engine.plan().patch, level);
     return std::array<std::int64_t, 4>{architecture.features(level), extent[0], extent[1], extent[2]};
   });
 }

@@ -30,7 +30,7 @@ const Error kNoMemoryToSegment(ErrorCode::out_of_memory, "no memory to segment a
 // What the program itself takes differs a little from one start to the next.
 constexpr std::int64_t kDifference = 1 << 20;
 
-void require_step(double step, const model::Triple& patch) {
+void require_step(double step, const Extent& patch) {
   const std::string problem = tiles::step_problem(step, patch);
   if (!problem.empty()) throw Error(ErrorCode::invalid_argument, "step: " + problem);
 }
@@ -98,7 +98,7 @@ struct CasePlan {
   bool fits = false;
   std::int64_t limit = 0;
   kernels::Element precision = kernels::Element::f32;
-  tiles::Extent3 network_extent{};
+  Extent network_extent{};
   std::int64_t runs = 0;
 };
 
@@ -214,7 +214,7 @@ CasePlan Segmenter::Implementation::choose(const Image& image, const Request& re
 double Segmenter::Implementation::seconds_of_a_run() {
   double& seconds = seconds_a_run[plan.storage];
   if (seconds > 0) return seconds;
-  const model::Triple& patch = engine->plan().patch;
+  const Extent& patch = engine->plan().patch;
   const std::vector<float> noise = noise_patch(configuration.architecture.input_channels, patch);
   DropLogits sink;
   engine->run(view_of_patch(noise.data(), patch), sink);  // the first run gets the memory
@@ -249,7 +249,7 @@ Forecast Segmenter::Implementation::forecast(const Image& image, const Request& 
   forecast.smallest_limit_bytes = tiles::smallest(chosen.holdings).memory.peak() + kDifference;
   forecast.way = tiles::holding_name(chosen.chosen.holding);
   forecast.precision = precision_of(chosen.precision);
-  std::copy(chosen.network_extent.begin(), chosen.network_extent.end(), forecast.network_shape.begin());
+  forecast.network_shape = {chosen.network_extent[0], chosen.network_extent[1], chosen.network_extent[2]};
   forecast.runs = chosen.runs;
   for (const tiles::PlannedHolding& one : chosen.holdings) {
     forecast.ways.push_back({tiles::holding_name(one.holding), one.memory.peak()});

@@ -37,7 +37,7 @@ struct Engine::BoundConvolution {
 struct Engine::BoundPool {
   kernels::Source source;
   kernels::Feature output;
-  kernels::Stride stride;
+  Stride stride{1, 1, 1};
 };
 
 struct Engine::BoundStep {

@@ -81,14 +81,13 @@ class Engine {
 // Writes the logits to a float array in (classes, D, H, W) order.
 class StoreLogits : public LogitsSink {
  public:
-  StoreLogits(float* values, int classes, const model::Triple& patch)
-      : values_(values), classes_(classes), patch_(patch) {}
+  StoreLogits(float* values, int classes, const Extent& patch) : values_(values), classes_(classes), patch_(patch) {}
   void consume(int row, float* logits) override;
 
  private:
   float* values_;
   int classes_;
-  model::Triple patch_;
+  Extent patch_;
 };
 
 }  // namespace e2enet::engine

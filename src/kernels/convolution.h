@@ -22,7 +22,7 @@ namespace e2enet::kernels {
 
 struct ConvolutionShape {
   Extent input;
-  Stride stride;
+  Stride stride{1, 1, 1};
   int groups = 5;
   std::vector<int> source_channels;  // of each part of the concatenation; their sum is KernelCounts::inputs
 

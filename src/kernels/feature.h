@@ -7,6 +7,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "base/extent.h"
 #include "kernels/machine.h"
 
 namespace e2enet::kernels {
@@ -15,27 +16,8 @@ enum class Element : std::uint8_t { f32, bf16 };
 
 constexpr std::size_t element_bytes(Element element) { return element == Element::f32 ? 4 : 2; }
 
-struct Extent {
-  int depth = 0;
-  int height = 0;
-  int width = 0;
-
-  std::ptrdiff_t voxels() const { return std::ptrdiff_t{depth} * height * width; }
-  bool operator==(const Extent& other) const {
-    return depth == other.depth && height == other.height && width == other.width;
-  }
-};
-
-// Strides of a convolution or pooling along D, H, W.
-struct Stride {
-  int depth = 1;
-  int height = 1;
-  int width = 1;
-
-  bool operator==(const Stride& other) const {
-    return depth == other.depth && height == other.height && width == other.width;
-  }
-};
+using e2enet::Extent;
+using e2enet::Stride;
 
 // `channels` planes of extent.height rows; a row is extent.width pixels of extent.depth contiguous elements.
 //

@@ -14,7 +14,7 @@ namespace e2enet::kernels {
 
 struct TransposedConvolutionShape {
   Extent input;
-  Stride stride;  // the output's extent is input * stride
+  Stride stride{1, 1, 1};  // the output's extent is input * stride
 };
 
 struct TransposedConvolutionProblem {

@@ -13,8 +13,8 @@ int Architecture::features(int level) const {
   return static_cast<int>(std::min<std::int64_t>(features, max_features));
 }
 
-Triple Architecture::extent(const Triple& patch, int level) const {
-  Triple extent = patch;
+Extent Architecture::extent(const Extent& patch, int level) const {
+  Extent extent = patch;
   for (int i = 0; i < level; ++i) {
     for (int axis = 0; axis < 3; ++axis)
       extent[axis] = (extent[axis] + pool_strides[i][axis] - 1) / pool_strides[i][axis];
@@ -22,9 +22,9 @@ Triple Architecture::extent(const Triple& patch, int level) const {
   return extent;
 }
 
-Triple Architecture::patch_multiple() const {
-  Triple multiple{1, 1, 1};
-  for (const Triple& stride : pool_strides) {
+Extent Architecture::patch_multiple() const {
+  Extent multiple{1, 1, 1};
+  for (const Stride& stride : pool_strides) {
     for (int axis = 0; axis < 3; ++axis) multiple[axis] *= stride[axis];
   }
   return multiple;

@@ -1,14 +1,13 @@
 // What the network is: levels, nodes x[i][j], flows and layers (paper section 3; x[i][j] is level i, stage j).
 #pragma once
 
-#include <array>
 #include <cstdint>
 #include <string>
 #include <vector>
 
-namespace e2enet::model {
+#include "base/extent.h"
 
-using Triple = std::array<int, 3>;  // D, H, W
+namespace e2enet::model {
 
 struct Architecture {
   int input_channels = 1;
@@ -16,8 +15,8 @@ struct Architecture {
   int base_features = 48;
   int max_features = 320;
   int groups = 5;                    // depth-shift groups
-  std::vector<Triple> pool_strides;  // from level i to level i + 1
-  Triple patch_size{0, 0, 0};
+  std::vector<Stride> pool_strides;  // from level i to level i + 1
+  Extent patch_size{0, 0, 0};
 
   int pooling_steps() const { return static_cast<int>(pool_strides.size()); }
 
@@ -26,10 +25,10 @@ struct Architecture {
 
   // Extent of level `level` of a patch: the patch divided by the strides above it, rounded up as strided convolutions
   // do.
-  Triple extent(const Triple& patch, int level) const;
+  Extent extent(const Extent& patch, int level) const;
 
   // What a patch must be a multiple of, so that every flow meets its node at the same extent.
-  Triple patch_multiple() const;
+  Extent patch_multiple() const;
 };
 
 struct Node {
@@ -70,7 +69,7 @@ struct LayerDescription {
   int block = 0;  // of a convolution
   int outputs = 0;
   std::vector<LayerSource> sources;
-  Triple stride{1, 1, 1};   // of the convolution; for a transposed convolution kernel and stride
+  Stride stride{1, 1, 1};   // of the convolution; for a transposed convolution kernel and stride
   bool flows_down = false;  // the last block of a node that is read as a downward flow
   std::string name;         // prefix of its tensors in the model file: "fusion.0.1.0"
 

@@ -72,7 +72,7 @@ class Field {
     if (!value_.is_string()) refuse("a text");
     return value_.get<std::string>();
   }
-  Triple integers(int least, int most) const {
+  std::array<int, 3> integers(int least, int most) const {
     list_size(3, 3);
     return {at(std::size_t{0}).integer(least, most), at(1).integer(least, most), at(2).integer(least, most)};
   }
@@ -110,7 +110,7 @@ Architecture read_architecture(const Field& root) {
   std::int64_t voxels = 1;
   for (int axis = 0; axis < 3; ++axis) {
     voxels *= architecture.patch_size[axis];
-    for (const Triple& stride : architecture.pool_strides) {
+    for (const Stride& stride : architecture.pool_strides) {
       multiple[axis] *= stride[axis];
       if (multiple[axis] > kMostPatch) strides.refuse("strides whose product is at most " + std::to_string(kMostPatch));
     }
@@ -168,7 +168,7 @@ Preprocessing read_preprocessing(const Field& root, int channels) {
   }
   if (field.has("transpose_forward")) {
     preprocessing.transpose_forward = field.at("transpose_forward").integers(0, 2);
-    const Triple& order = preprocessing.transpose_forward;
+    const std::array<int, 3>& order = preprocessing.transpose_forward;
     if (order[0] == order[1] || order[1] == order[2] || order[0] == order[2]) {
       field.at("transpose_forward").refuse("a permutation of 0, 1, 2");
     }
@@ -376,8 +376,9 @@ std::string configuration_text(const Configuration& configuration) {
   json["base_features"] = architecture.base_features;
   json["max_features"] = architecture.max_features;
   json["groups"] = architecture.groups;
-  json["pool_strides"] = architecture.pool_strides;
-  json["patch_size"] = architecture.patch_size;
+  json["pool_strides"] =
+      std::vector<std::array<int, 3>>(architecture.pool_strides.begin(), architecture.pool_strides.end());
+  json["patch_size"] = std::array<int, 3>(architecture.patch_size);
   if (configuration.output == OutputKind::sigmoid) {
     json["output"] = "sigmoid";
     json["region_order"] = configuration.region_order;

@@ -4,9 +4,9 @@
 
 namespace e2enet::model {
 
-Flops count_flops(const Network& network, const Layer& layer, const Triple& patch) {
+Flops count_flops(const Network& network, const Layer& layer, const Extent& patch) {
   const LayerDescription& description = layer.description;
-  const Triple extent = network.architecture().extent(patch, description.node.level);
+  const Extent extent = network.architecture().extent(patch, description.node.level);
   const double voxels = double(extent[0]) * extent[1] * extent[2];
   const double values = double(layer.kept()) * description.taps();
   switch (description.kind) {
@@ -22,7 +22,7 @@ Flops count_flops(const Network& network, const Layer& layer, const Triple& patc
   throw Error(ErrorCode::internal, "a kind of layer whose operations nobody counts");
 }
 
-Flops count_flops(const Network& network, const Triple& patch) {
+Flops count_flops(const Network& network, const Extent& patch) {
   Flops total;
   for (const Layer& layer : network.layers()) {
     const Flops flops = count_flops(network, layer, patch);

@@ -18,8 +18,8 @@ struct Flops {
 };
 
 // Of one layer on a patch; heads other than head 0 are not run and count 0.
-Flops count_flops(const Network& network, const Layer& layer, const Triple& patch);
-Flops count_flops(const Network& network, const Triple& patch);
+Flops count_flops(const Network& network, const Layer& layer, const Extent& patch);
+Flops count_flops(const Network& network, const Extent& patch);
 
 // Kept weights, biases and norm parameters of all layers, all heads included.
 std::int64_t count_parameters(const Network& network);

@@ -7,8 +7,6 @@
 #include <string>
 #include <vector>
 
-#include "model/architecture.h"
-
 namespace e2enet::model {
 
 enum class NormalizationScheme {
@@ -46,7 +44,7 @@ struct Normalization {
 
 struct Preprocessing {
   std::optional<std::array<double, 3>> spacing;  // D, H, W in mm, in the transposed frame; none: the image's own
-  Triple transpose_forward{0, 1, 2};
+  std::array<int, 3> transpose_forward{0, 1, 2};
   std::vector<Normalization> normalization;  // one a channel
   std::string orientation;                   // "RAS" and the like; empty: the file's own
 };

@@ -12,25 +12,19 @@
 namespace e2enet::plan {
 namespace {
 
-using kernels::Extent;
-using kernels::Stride;
 using model::Node;
-using model::Triple;
-
-Extent to_extent(const Triple& triple) { return {triple[0], triple[1], triple[2]}; }
-Stride to_stride(const Triple& triple) { return {triple[0], triple[1], triple[2]}; }
 
 kernels::KernelCounts counts_of(const model::Layer& layer) {
   return {layer.description.outputs, layer.description.inputs(), layer.description.taps(), layer.kept()};
 }
 
-std::string patch_text(const Triple& patch) {
+std::string patch_text(const Extent& patch) {
   return std::to_string(patch[0]) + "x" + std::to_string(patch[1]) + "x" + std::to_string(patch[2]);
 }
 
-Triple checked_patch(const model::Architecture& architecture, Triple patch) {
-  if (patch == Triple{0, 0, 0}) return architecture.patch_size;
-  const Triple multiple = architecture.patch_multiple();
+Extent checked_patch(const model::Architecture& architecture, Extent patch) {
+  if (patch == Extent{0, 0, 0}) return architecture.patch_size;
+  const Extent multiple = architecture.patch_multiple();
   for (int axis = 0; axis < 3; ++axis) {
     if (patch[axis] < 1 || patch[axis] > 4096 || patch[axis] % multiple[axis] != 0) {
       throw Error(ErrorCode::invalid_argument, "patch: expected D, H, W up to 4096 and multiples of " +
@@ -91,7 +85,7 @@ class Builder {
     return checked_size("a feature", extent.depth, extent.height, extent.width,
                         kernels::element_bytes(options_.storage));
   }
-  Extent extent_of(int level) const { return to_extent(architecture_.extent(plan_.patch, level)); }
+  Extent extent_of(int level) const { return architecture_.extent(plan_.patch, level); }
 
   StepSummary summary_of(const std::string& name, const model::Layer& layer) const {
     StepSummary summary;
@@ -113,7 +107,7 @@ class Builder {
     // Of a block in the backbone: of the level above, of any other: of its own.
     const bool own_level = description.sources.front().flow == model::Flow::image || writes_over(description);
     problem.shape.input = extent_of(own_level ? description.node.level : description.sources.front().node.level);
-    problem.shape.stride = to_stride(description.stride);
+    problem.shape.stride = description.stride;
     problem.shape.groups = architecture_.groups;
     problem.shape.source_channels = description.source_channels();
     problem.kernels = counts_of(layer);
@@ -136,7 +130,7 @@ class Builder {
       if (description.sources[source].flow != model::Flow::upward) continue;
       const model::Layer& upward = network_.layers()[std::size_t(upward_index)];
       kernels::TransposedConvolutionProblem up;
-      up.shape = {extent_of(description.sources[source].node.level), to_stride(upward.description.stride)};
+      up.shape = {extent_of(description.sources[source].node.level), upward.description.stride};
       up.kernels = counts_of(upward);
       up.element = options_.storage;
       step->upward_layer = upward_index;
@@ -331,7 +325,7 @@ class Builder {
 
     std::unique_ptr<PoolStep> pool;
     if (description.flows_down) {
-      const Stride stride = to_stride(architecture_.pool_strides[std::size_t(description.node.level)]);
+      const Stride stride = architecture_.pool_strides[std::size_t(description.node.level)];
       const Extent pooled_extent = levels_[std::size_t(description.node.level) + 1].extent;
       if (step.kernel->can_pool(stride)) {
         step.pooled = new_feature(description.outputs, pooled_extent, pooled_extent.height, 0, options_.storage);

@@ -16,7 +16,7 @@
 namespace e2enet::plan {
 
 struct PlanOptions {
-  model::Triple patch{0, 0, 0};  // a multiple of Architecture::patch_multiple(); 0,0,0: the model's own
+  Extent patch{0, 0, 0};  // a multiple of Architecture::patch_multiple(); 0,0,0: the model's own
   int threads = 1;
   kernels::Element storage = kernels::Element::f32;
   // For tests and measurements: the kernel of this name wherever it can compute the layer. Empty: by cost.
@@ -109,7 +109,7 @@ struct PoolStep {
   StepSummary summary;
   PlannedSource source;
   PlannedFeature output;
-  kernels::Stride stride;
+  Stride stride{1, 1, 1};
 };
 
 // Exactly one of the two is set.
@@ -124,7 +124,7 @@ class Plan {
   // algorithm that there is none of, out_of_memory.
   Plan(const model::Network& network, const PlanOptions& options);
 
-  model::Triple patch;
+  Extent patch;
   int threads = 1;
   kernels::Element storage = kernels::Element::f32;
 

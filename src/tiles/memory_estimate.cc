@@ -52,8 +52,8 @@ std::int64_t MemoryEstimate::peak() const {
                              image_until_end + network + kept + finishing});
 }
 
-Extent3 network_extent(const model::Configuration& configuration, const Geometry& geometry,
-                       const PipelineOptions& options) {
+Extent network_extent(const model::Configuration& configuration, const Geometry& geometry,
+                      const PipelineOptions& options) {
   const imaging::AxisMap frame = network_frame(configuration, geometry);
   const Shape cropped = frame.shape(options.region ? options.region->size() : geometry.shape);
   const Spacing spacing = frame.spacing(geometry.spacing);
@@ -63,7 +63,7 @@ Extent3 network_extent(const model::Configuration& configuration, const Geometry
   return {int(volume[0]), int(volume[1]), int(volume[2])};
 }
 
-std::int64_t count_runs(const Extent3& volume, const model::Triple& patch, const TilingOptions& options) {
+std::int64_t count_runs(const Extent& volume, const Extent& patch, const TilingOptions& options) {
   double runs = std::ldexp(1.0, int(options.mirror_axes.size()));
   for (std::size_t axis = 0; axis < 3; ++axis) {
     runs *= double(TileStarts(volume[axis], patch[axis], options.step).count());
@@ -78,7 +78,7 @@ MemoryEstimate estimate_memory(const engine::Engine& engine, std::int64_t proces
   const imaging::AxisMap frame = network_frame(configuration, geometry);
   const Shape region = options.region ? options.region->size() : geometry.shape;
   const Shape cropped = frame.shape(region);
-  const Extent3 volume = network_extent(configuration, geometry, options);
+  const Extent volume = network_extent(configuration, geometry, options);
   const bool window = options.holding == Holding::window;
 
   const double channels = configuration.architecture.input_channels;

@@ -53,8 +53,8 @@ imaging::AxisMap network_frame(const model::Configuration& configuration, const 
 
 // The network's extent for the whole region (Error (invalid_image) where the spacing makes it larger than any memory),
 // and how often the network runs to fill it: tiles times mirrored copies.
-Extent3 network_extent(const model::Configuration& configuration, const Geometry& geometry,
-                       const PipelineOptions& options);
-std::int64_t count_runs(const Extent3& volume, const model::Triple& patch, const TilingOptions& options);
+Extent network_extent(const model::Configuration& configuration, const Geometry& geometry,
+                      const PipelineOptions& options);
+std::int64_t count_runs(const Extent& volume, const Extent& patch, const TilingOptions& options);
 
 }  // namespace e2enet::tiles

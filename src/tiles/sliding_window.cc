@@ -22,7 +22,7 @@ std::string number_text(double value) {
 
 }  // namespace
 
-std::string step_problem(double step, const Extent3& patch) {
+std::string step_problem(double step, const Extent& patch) {
   if (!(step > 0 && step <= 1)) {
     return "expected a fraction of the patch above 0 and at most 1, found " + number_text(step);
   }
@@ -51,7 +51,7 @@ int TileStarts::operator[](std::int64_t i) const {
   return int(std::nearbyint(double(i) * (double(slack_) / double(count_ - 1))));
 }
 
-std::vector<float> gaussian_weights(const Extent3& patch) {
+std::vector<float> gaussian_weights(const Extent& patch) {
   std::array<std::vector<double>, 3> squares;
   for (int axis = 0; axis < 3; ++axis) {
     for (int i = 0; i < patch[axis]; ++i) {
@@ -150,7 +150,7 @@ class SlidingWindow::Accumulate : public engine::LogitsSink {
   bool sigmoid_;
 };
 
-SlidingWindow::SlidingWindow(engine::Engine& engine, const TilingOptions& options, const Extent3& volume)
+SlidingWindow::SlidingWindow(engine::Engine& engine, const TilingOptions& options, const Extent& volume)
     : engine_(engine), volume_(volume), patch_(engine.plan().patch), classes_(engine.network().architecture().classes) {
   const std::string problem = step_problem(options.step, patch_);
   if (!problem.empty()) throw Error(ErrorCode::invalid_argument, "step: " + problem);
@@ -182,7 +182,7 @@ std::int64_t SlidingWindow::runs() const {
   return starts_[0].count() * starts_[1].count() * starts_[2].count() * std::int64_t(mirrors_.size());
 }
 
-double SlidingWindow::memory_bytes(const Extent3& volume, const model::Triple& patch, int classes) {
+double SlidingWindow::memory_bytes(const Extent& volume, const Extent& patch, int classes) {
   const double plane = double(volume[1]) * volume[2] * sizeof(float);
   const double weights = double(patch[0]) * patch[1] * patch[2] * sizeof(float);
   return double(std::min(patch[0], volume[0])) * (classes + 1.0) * plane + weights;
@@ -212,7 +212,7 @@ void SlidingWindow::finish_slices(int begin, int end, SliceSink& sink) {
 void SlidingWindow::run(const float* volume, SliceSink& sink, const TileCallback& callback) {
   class Whole : public InputVolume {
    public:
-    Whole(const float* data, const Extent3& extent)
+    Whole(const float* data, const Extent& extent)
         : data_(data), slice_size_(std::ptrdiff_t{extent[1]} * extent[2]), channel_stride_(slice_size_ * extent[0]) {}
     Slices slices(int begin, int) override { return {data_ + begin * slice_size_, channel_stride_}; }
 

@@ -12,8 +12,6 @@
 
 namespace e2enet::tiles {
 
-using Extent3 = std::array<int, 3>;  // D, H, W in voxels
-
 struct TilingOptions {
   double step = 0.5;             // fraction of the patch between neighbouring tiles, in (0, 1]
   std::vector<int> mirror_axes;  // 0 = D, 1 = H, 2 = W; every subset is averaged. Empty: no mirroring
@@ -23,7 +21,7 @@ struct TilingOptions {
 // What is wrong with a step for tiles of this patch, as "expected ..., found ..."; empty where nothing is. A step is a
 // number above 0 and at most 1, and at least one voxel along each axis: smaller ones only put tiles in the same place
 // again. (Where the patch is one voxel, down to half of it, so that the usual step can be used.)
-std::string step_problem(double step, const Extent3& patch);
+std::string step_problem(double step, const Extent& patch);
 
 // Where tiles begin on one axis of an image: ceil((image - patch) / (patch * step)) + 1 of them, at
 // round-half-to-even(i * (image - patch) / (count - 1)), and one at 0 where the image is not longer than the patch.
@@ -41,7 +39,7 @@ class TileStarts {
 };
 
 // Weight of each voxel of a tile, exp(-1/2 * sum(((i - n div 2) / (n / 8))^2)), (D, H, W) order.
-std::vector<float> gaussian_weights(const Extent3& patch);
+std::vector<float> gaussian_weights(const Extent& patch);
 
 // Slices whose probabilities no tile will change any more.
 class FinishedSlices {
@@ -89,13 +87,13 @@ using TileCallback = std::function<bool(std::int64_t done, std::int64_t total)>;
 class SlidingWindow {
  public:
   // Throws Error: invalid_argument for a step that step_problem() refuses, out_of_memory.
-  SlidingWindow(engine::Engine& engine, const TilingOptions& options, const Extent3& volume);
+  SlidingWindow(engine::Engine& engine, const TilingOptions& options, const Extent& volume);
 
   std::int64_t runs() const;  // tiles times mirrored copies
 
   // What an instance takes for accumulated probabilities and weights. A real number, since it is asked for volumes that
   // no memory can hold.
-  static double memory_bytes(const Extent3& volume, const model::Triple& patch, int classes);
+  static double memory_bytes(const Extent& volume, const Extent& patch, int classes);
 
   // Throws Error (cancelled) when the callback says so, and what `volume` and `sink` throw.
   void run(InputVolume& volume, SliceSink& sink, const TileCallback& callback = {});
@@ -109,8 +107,8 @@ class SlidingWindow {
   void finish_slices(int begin, int end, SliceSink& sink);
 
   engine::Engine& engine_;
-  Extent3 volume_;
-  Extent3 patch_;
+  Extent volume_;
+  Extent patch_;
   int classes_;
   std::array<int, 3> padding_;  // before the image, on an axis shorter than the patch
   std::array<TileStarts, 3> starts_;

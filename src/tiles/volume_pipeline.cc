@@ -263,7 +263,7 @@ PipelineResult segment_volume(engine::Engine& engine, const Geometry& geometry,
   }
   const imaging::PreprocessPlan plan(geometry, survey, preprocessing);
   result.network_shape = plan.shape();
-  const Extent3 volume{int(plan.shape()[0]), int(plan.shape()[1]), int(plan.shape()[2])};
+  const Extent volume{int(plan.shape()[0]), int(plan.shape()[1]), int(plan.shape()[2])};
   imaging::PassOptions pass;
   pass.read_ahead = options.read_ahead;
   pass.progress = report_pass(kSteps / 2);

@@ -168,7 +168,7 @@ TEST_CASE("more inner nodes equal the original implementation's" * doctest::test
 }
 
 TEST_CASE("what leads to a norm over few voxels is computed by direct sums, on every instruction set") {
-  const auto winograd_in_backbone = [](const std::string& name, e2enet::model::Triple patch) {
+  const auto winograd_in_backbone = [](const std::string& name, e2enet::Extent patch) {
     const auto network = e2enet::model::load_model_file(network_path(name) + ".safetensors");
     PlanOptions options;
     options.patch = patch;

@@ -135,7 +135,7 @@ struct ConvolutionCase {
   std::vector<int> source_channels;
   int outputs = 1;
   Extent input;
-  Stride stride;
+  Stride stride{1, 1, 1};
   int groups = 5;
   double density = 1;
   Element source_element = Element::f32;

@@ -16,7 +16,7 @@ void check(const ConvolutionCase& one) {
   for_each_instruction_set([&](const std::string&) { check_convolution(one, make_sparse_direct, kTolerance); });
 }
 
-ConvolutionCase make_case(std::vector<int> source_channels, int outputs, Extent input, Stride stride = {}) {
+ConvolutionCase make_case(std::vector<int> source_channels, int outputs, Extent input, Stride stride = {1, 1, 1}) {
   ConvolutionCase one;
   one.source_channels = std::move(source_channels);
   one.outputs = outputs;

@@ -17,7 +17,7 @@ namespace {
 
 struct GoldenBlock {
   const char* name;
-  Stride stride;
+  Stride stride{1, 1, 1};
 };
 
 // From (1, C, D, H, W) to a feature.

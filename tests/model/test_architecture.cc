@@ -13,11 +13,11 @@
 
 namespace {
 
+using e2enet::Extent;
 using e2enet::model::Architecture;
 using e2enet::model::Layer;
 using e2enet::model::LayerDescription;
 using e2enet::model::LayerKind;
-using e2enet::model::Triple;
 
 Architecture paper_architecture() {
   Architecture architecture;
@@ -49,8 +49,8 @@ TEST_CASE("the paper's network has its layers, each with the flows that meet in 
   CHECK(layers.size() == 12 + 15 + 15 + 5 + 4);
   CHECK(layers.at("backbone.0.0").source_channels() == std::vector<int>{1});
   CHECK(layers.at("backbone.1.0").source_channels() == std::vector<int>{48});
-  CHECK(layers.at("backbone.1.0").stride == Triple{2, 2, 2});
-  CHECK(layers.at("backbone.1.1").stride == Triple{1, 1, 1});
+  CHECK(layers.at("backbone.1.0").stride == Extent{2, 2, 2});
+  CHECK(layers.at("backbone.1.1").stride == Extent{1, 1, 1});
   CHECK(layers.at("fusion.0.1.0").source_channels() == std::vector<int>{48, 48});
   CHECK(layers.at("fusion.1.1.0").source_channels() == std::vector<int>{96, 96, 48});
   CHECK(layers.at("fusion.4.1.0").source_channels() == std::vector<int>{320, 320, 320});
@@ -74,8 +74,8 @@ TEST_CASE("one pooling step is a network: two levels, one fusion node, two heads
   CHECK(names == std::set<std::string>{"backbone.0.0", "backbone.0.1", "backbone.1.0", "backbone.1.1", "up.0.1",
                                        "fusion.0.1.0", "fusion.0.1.1", "head.0", "head.1"});
   CHECK(layers.at("up.0.1").taps() == 6);
-  CHECK(architecture.patch_multiple() == Triple{1, 2, 3});
-  CHECK(architecture.extent({4, 8, 9}, 1) == Triple{4, 4, 3});
+  CHECK(architecture.patch_multiple() == Extent{1, 2, 3});
+  CHECK(architecture.extent({4, 8, 9}, 1) == Extent{4, 4, 3});
 }
 
 // Random models of the paper's AMOS-CT configuration against its published figures (section 4, and docs/flops.md for

@@ -72,8 +72,8 @@ TEST_CASE("every key of the configuration survives the file") {
   CHECK(configuration.architecture.base_features == 4);
   CHECK(configuration.architecture.max_features == 12);
   CHECK(configuration.architecture.groups == 3);
-  CHECK(configuration.architecture.pool_strides == std::vector<e2enet::model::Triple>{{1, 2, 2}, {2, 2, 2}});
-  CHECK(configuration.architecture.patch_size == e2enet::model::Triple{4, 8, 12});
+  CHECK(configuration.architecture.pool_strides == std::vector<e2enet::Extent>{{1, 2, 2}, {2, 2, 2}});
+  CHECK(configuration.architecture.patch_size == e2enet::Extent{4, 8, 12});
   CHECK(configuration.labels == std::map<int, std::string>{{0, "background"}, {1, "liver"}, {2, "tumour"}});
   CHECK(configuration.mirror_axes == std::vector<int>{1, 2});
   CHECK(configuration.mirrored_labels == std::vector<std::array<int, 2>>{{2, 1}});
@@ -86,7 +86,7 @@ TEST_CASE("every key of the configuration survives the file") {
   CHECK(configuration.training_images->volumes_ml.at(1).high == 2000.5);
   CHECK(configuration.training_images->volumes_ml.size() == 2);
   CHECK(configuration.preprocessing.spacing.value() == std::array<double, 3>{2.5, 0.75, 0.75});
-  CHECK(configuration.preprocessing.transpose_forward == e2enet::model::Triple{1, 0, 2});
+  CHECK(configuration.preprocessing.transpose_forward == std::array<int, 3>{1, 0, 2});
   CHECK(configuration.preprocessing.orientation == "LPS");
   REQUIRE(configuration.preprocessing.normalization.size() == 2);
   CHECK(configuration.preprocessing.normalization[0].scheme == e2enet::model::NormalizationScheme::ct);
@@ -115,7 +115,7 @@ TEST_CASE("keys that are absent take the documented defaults") {
   CHECK_FALSE(configuration.training_images.has_value());
   CHECK_FALSE(e2enet::model::left_right_axis(configuration.preprocessing).has_value());
   CHECK_FALSE(configuration.preprocessing.spacing.has_value());
-  CHECK(configuration.preprocessing.transpose_forward == e2enet::model::Triple{0, 1, 2});
+  CHECK(configuration.preprocessing.transpose_forward == std::array<int, 3>{0, 1, 2});
   CHECK(configuration.preprocessing.orientation.empty());
   REQUIRE(configuration.preprocessing.normalization.size() == 2);
   CHECK(configuration.preprocessing.normalization[1].scheme == e2enet::model::NormalizationScheme::non_ct);
@@ -266,7 +266,7 @@ TEST_CASE("a model file that cannot be written leaves nothing and says where") {
 }
 
 TEST_CASE("left and right lie where orientation and transposition put them") {
-  const auto axis_of = [](const std::string& orientation, const e2enet::model::Triple& order) {
+  const auto axis_of = [](const std::string& orientation, const std::array<int, 3>& order) {
     e2enet::model::Preprocessing preprocessing;
     preprocessing.orientation = orientation;
     preprocessing.transpose_forward = order;

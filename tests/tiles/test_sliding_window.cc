@@ -13,12 +13,13 @@
 namespace {
 
 using namespace e2enet::tiles;
+using e2enet::Extent;
 using e2enet::engine::Engine;
 
 // Keeps every slice: probabilities as (classes, D, H, W).
 class KeepAll : public SliceSink {
  public:
-  KeepAll(int classes, const Extent3& volume) : classes_(classes), volume_(volume) {
+  KeepAll(int classes, const Extent& volume) : classes_(classes), volume_(volume) {
     values.resize(std::size_t(classes) * std::size_t(volume[0]) * plane());
   }
   void consume(const FinishedSlices& slices) override {
@@ -35,7 +36,7 @@ class KeepAll : public SliceSink {
  private:
   std::size_t plane() const { return std::size_t(volume_[1]) * std::size_t(volume_[2]); }
   int classes_;
-  Extent3 volume_;
+  Extent volume_;
   int next_ = 0;
 };
 
@@ -63,7 +64,7 @@ void check_runs(const std::string& model, const std::string& folder, const std::
     const auto expected = e2enet::test::read_npy<float>(folder + golden.name + "_prob.npy.gz");
     const auto labels = e2enet::test::read_npy<std::uint8_t>(folder + golden.name + "_seg.npy.gz");
     REQUIRE(input.shape.size() == 4);
-    const Extent3 volume{int(input.shape[1]), int(input.shape[2]), int(input.shape[3])};
+    const Extent volume{int(input.shape[1]), int(input.shape[2]), int(input.shape[3])};
     const int classes = network->architecture().classes;
     SlidingWindow window(engine, golden.options, volume);
     KeepAll all(classes, volume);
@@ -226,7 +227,7 @@ TEST_CASE("a callback that says stop stops the work within one run of the networ
   const auto network =
       e2enet::model::load_model_file(e2enet::test::source_path("tests/data/networks/net_A.safetensors"));
   Engine engine(*network, {});
-  const Extent3 volume{16, 64, 100};
+  const Extent volume{16, 64, 100};
   SlidingWindow window(engine, {}, volume);
   KeepAll all(3, volume);
   const std::vector<float> image(16 * 64 * 100, 0.5f);
