@@ -23,7 +23,12 @@ struct PatchOptions {
   // "auto", or for comparisons "winograd", "direct", "onednn", "reference": this one for every layer that it can
   // compute.
   std::string algorithm = "auto";
+  Arena arena;
 };
+
+// The bytes that an arena for these options must have. Of Options, `threads` and `precision` decide, and the patch is
+// the model's own. Throws Error (invalid_argument), naming the option.
+E2ENET_API std::size_t arena_bytes(const Model& model, const PatchOptions& options = {});
 
 // What one step of the network took on the last patch.
 struct StepTime {

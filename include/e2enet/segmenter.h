@@ -36,6 +36,13 @@ enum class LargestComponent {
 // in between, so a pool with fewer free threads than that would never come to an end. `body` does not throw.
 using ParallelFor = std::function<void(int threads, const std::function<void(int thread)>& body)>;
 
+// Memory of the caller's for the network to work in: arena_bytes() of it (patch_runner.h), at a multiple of 64, for as
+// long as what it is given to lives. Packed weights, images and labels are not in it.
+struct Arena {
+  void* memory = nullptr;  // null: the library gets its own
+  std::size_t bytes = 0;
+};
+
 struct Options {
   // 0: as many as this process may use (cores, affinity, a container's quota). More than that are not started: they
   // would only wait for each other, and no bit of a result depends on their number. At most 4096.
@@ -55,6 +62,7 @@ struct Options {
   // before; 0: what it has and three quarters of what the machine has free. An image that cannot be done within it is
   // refused before any work (ErrorCode::memory_limit).
   std::int64_t memory_limit = 0;
+  Arena arena;  // for the network; with Precision::automatic it must do for f32
 };
 
 struct Progress {

@@ -68,6 +68,11 @@ std::int64_t planned_process_bytes(std::int64_t loaded, const plan::Plan& plan, 
   return loaded + static_cast<std::int64_t>(plan.peak_bytes()) + voxels * input_channels * 4;
 }
 
+std::size_t arena_bytes(const Model& model, const PatchOptions& options) {
+  return with_errors(kNoMemoryToPlan,
+                     [&] { return plan::Plan(*model.network(), plan_options(options)).working_bytes(); });
+}
+
 std::vector<float> noise_patch(int channels, const std::array<int, 3>& patch) {
   return with_errors(kNoMemoryToRun, [&] {
     std::vector<float> values(checked_count<float>("a patch of noise", channels, patch[0], patch[1], patch[2]));
@@ -86,7 +91,7 @@ struct PatchRunner::Implementation {
   Implementation(const model::Network& network, const PatchOptions& options)
       : parallel_for(options.parallel_for),
         loaded(resident_without_kernels(network)),
-        engine(network, plan_options(options)) {}
+        engine(network, plan_options(options), {options.arena.memory, options.arena.bytes}) {}
 
   ParallelFor parallel_for;
   std::int64_t loaded;  // bytes, before the plan was made

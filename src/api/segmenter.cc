@@ -150,7 +150,8 @@ void Segmenter::Implementation::make_engine(kernels::Element precision) {
   engine.reset();  // never two at once
   plan.storage = precision;
   const ThreadsOfCaller threads(options.parallel_for);
-  engine = std::make_unique<engine::Engine>(*network, plan);
+  engine = std::make_unique<engine::Engine>(*network, plan,
+                                            engine::WorkingMemory{options.arena.memory, options.arena.bytes});
   engine_ran = false;
   if (options.precision != Precision::automatic) network.reset();
   return_freed_memory();

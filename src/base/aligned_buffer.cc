@@ -3,6 +3,7 @@
 #include <sys/mman.h>
 
 #include <cstdint>
+#include <cstring>
 #include <string>
 #include <utility>
 
@@ -16,7 +17,7 @@ AlignedBuffer::AlignedBuffer(std::size_t bytes, const char* what) {
   if (bytes == 0) return;
   constexpr std::size_t kHugePage = std::size_t{2} << 20;
   // A block that begins on a huge page boundary can be all huge pages; for small ones that would be waste.
-  const std::size_t alignment = bytes >= 4 * kHugePage ? kHugePage : 64;
+  const std::size_t alignment = bytes >= 4 * kHugePage ? kHugePage : kAlignment;
   const std::size_t wanted = bytes + (alignment == kHugePage ? kHugePage : 0);
   void* mapping =
       wanted < bytes ? MAP_FAILED : mmap(nullptr, wanted, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -31,6 +32,14 @@ AlignedBuffer::AlignedBuffer(std::size_t bytes, const char* what) {
 #ifdef MADV_HUGEPAGE
   if (alignment == kHugePage) madvise(data_, bytes, MADV_HUGEPAGE);
 #endif
+}
+
+AlignedBuffer AlignedBuffer::borrowed(void* memory, std::size_t bytes) {
+  AlignedBuffer buffer;
+  buffer.data_ = static_cast<std::byte*>(memory);
+  buffer.size_ = bytes;
+  std::memset(memory, 0, bytes);
+  return buffer;
 }
 
 AlignedBuffer::~AlignedBuffer() {

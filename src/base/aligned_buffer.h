@@ -10,6 +10,9 @@ class AlignedBuffer {
   AlignedBuffer() = default;
   // Contents are zero and no page is touched yet. Throws Error (out_of_memory) naming the size and `what` it was for.
   AlignedBuffer(std::size_t bytes, const char* what);
+  // Somebody else's memory at a multiple of kAlignment, which must outlive this. It is set to zero.
+  static AlignedBuffer borrowed(void* memory, std::size_t bytes);
+  static constexpr std::size_t kAlignment = 64;
   AlignedBuffer(AlignedBuffer&& other) noexcept { swap(other); }
   AlignedBuffer& operator=(AlignedBuffer&& other) noexcept {
     swap(other);

@@ -46,15 +46,45 @@ struct Engine::BoundStep {
   double seconds = 0;
 };
 
-Engine::Engine(const model::Network& network, const plan::PlanOptions& options)
+// Cuts the caller's memory into the blocks of a plan, or gets each from the system.
+class Engine::Memory {
+ public:
+  Memory(WorkingMemory given, const plan::Plan& plan) : left_(given) {
+    if (!given.memory) return;
+    const std::size_t needed = plan.working_bytes();
+    if (given.bytes < needed) {
+      throw Error(ErrorCode::invalid_argument, "arena: expected at least " + std::to_string(needed) + " bytes, found " +
+                                                   std::to_string(given.bytes));
+    }
+    if (reinterpret_cast<std::uintptr_t>(given.memory) % AlignedBuffer::kAlignment != 0) {
+      throw Error(ErrorCode::invalid_argument, "arena: expected memory at a multiple of " +
+                                                   std::to_string(AlignedBuffer::kAlignment) + ", found another");
+    }
+  }
+
+  AlignedBuffer block(std::size_t bytes, const char* what) {
+    if (!left_.memory) return AlignedBuffer(bytes, what);
+    void* const begin = left_.memory;
+    constexpr std::size_t kStep = AlignedBuffer::kAlignment;
+    const std::size_t taken = (bytes + kStep - 1) / kStep * kStep;
+    left_ = {static_cast<std::byte*>(begin) + taken, left_.bytes - taken};
+    return AlignedBuffer::borrowed(begin, bytes);
+  }
+
+ private:
+  WorkingMemory left_;
+};
+
+Engine::Engine(const model::Network& network, const plan::PlanOptions& options, WorkingMemory memory)
     : plan_(network, options),
       packed_(plan_, network),
-      features_(plan_.features_bytes, "the network's features"),
-      scratch_(plan_.scratch_bytes * std::size_t(plan_.threads), "the kernels' scratch"),
-      statistics_(plan_.statistics_bytes, "the norms' statistics"),
-      row_logits_(plan_.row_logits_bytes * std::size_t(plan_.threads), "rows of logits"),
       scales_(checked_count<float>("norms", plan_.norms, plan_.norm_channels)),
       offsets_(scales_.size()) {
+  Memory blocks(memory, plan_);
+  features_ = blocks.block(plan_.features_bytes, "the network's features");
+  scratch_ = blocks.block(plan_.scratch_bytes * std::size_t(plan_.threads), "the kernels' scratch");
+  statistics_ = blocks.block(plan_.statistics_bytes, "the norms' statistics");
+  row_logits_ = blocks.block(plan_.row_logits_bytes * std::size_t(plan_.threads), "rows of logits");
   for (std::size_t i = 0; i < plan_.steps.size(); ++i) {
     const plan::Step& step = plan_.steps[i];
     BoundStep bound;

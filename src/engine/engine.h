@@ -34,12 +34,19 @@ struct StepTime {
   double seconds = 0;
 };
 
-// Owns the working memory of one plan. One patch at a time; allocates nothing after construction.
+// Memory of the caller's for an engine to work in, plan::Plan::working_bytes() of it, at a multiple of 64; none: the
+// engine gets its own.
+struct WorkingMemory {
+  void* memory = nullptr;
+  std::size_t bytes = 0;
+};
+
+// Holds the working memory of one plan. One patch at a time; allocates nothing after construction.
 class Engine {
  public:
   // Plans, packs the network's kernels and does not need the network afterwards: who owns it may free it. Throws Error:
   // invalid_argument, out_of_memory.
-  Engine(const model::Network& network, const plan::PlanOptions& options);
+  Engine(const model::Network& network, const plan::PlanOptions& options, WorkingMemory memory = {});
   ~Engine();
 
   const plan::Plan& plan() const { return plan_; }
@@ -55,6 +62,7 @@ class Engine {
   std::vector<StepTime> step_times() const;
 
  private:
+  class Memory;
   struct BoundConvolution;
   struct BoundPool;
   struct BoundStep;

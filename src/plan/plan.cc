@@ -424,6 +424,15 @@ Plan::Plan(const model::Network& network, const PlanOptions& options)
   Builder(network, options, *this).build();
 }
 
+std::size_t Plan::working_bytes() const {
+  std::size_t sum = 0;
+  for (const std::size_t bytes : {features_bytes, scratch_bytes * std::size_t(threads), statistics_bytes,
+                                  row_logits_bytes * std::size_t(threads)}) {
+    sum = checked_sum("the network's working memory", sum, (bytes + 63) / 64 * 64);
+  }
+  return sum;
+}
+
 std::size_t Plan::peak_bytes() const {
   return features_bytes + statistics_bytes + packed_bytes + std::size_t(threads) * (scratch_bytes + row_logits_bytes) +
          2 * std::size_t(norms) * std::size_t(norm_channels) * sizeof(float);

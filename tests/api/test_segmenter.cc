@@ -907,3 +907,48 @@ TEST_CASE("an image unlike those that the model was trained on is warned of, one
   const Model strict = with_ranges("[[900, 901], [900, 901], [900, 901]]", any_quantiles, any_volumes);
   CHECK(e2enet::Segmenter(strict, with_threads(1)).segment(image.view, boxed).remarks.empty());
 }
+
+TEST_CASE("the network works in the caller's arena, within it, and with the same bits") {
+  const Model model = small_model();
+  const TestImage image({8, 16, 12});
+  std::vector<float> patch;
+  for (const auto& channel : image.channels) patch.insert(patch.end(), channel.begin(), channel.end());
+  for (const int threads : {1, 2}) {
+    for (const auto precision : {e2enet::Precision::f32, e2enet::Precision::bf16}) {
+      PatchOptions options;
+      options.threads = threads;
+      options.precision = precision;
+      std::vector<float> expected(3 * image.voxels()), found(expected.size());
+      PatchRunner(model, options).run(patch.data(), expected.data());
+
+      const std::size_t needed = e2enet::arena_bytes(model, options);
+      constexpr std::size_t kGuard = 4096;
+      std::vector<unsigned char> memory(needed + 2 * kGuard + 64, 0xA5);
+      const auto address = reinterpret_cast<std::uintptr_t>(memory.data()) + kGuard;
+      unsigned char* const arena = memory.data() + kGuard + (64 - address % 64) % 64;
+      options.arena = {arena, needed};
+      {
+        PatchRunner runner(model, options);
+        for (int run = 0; run < 2; ++run) {
+          runner.run(patch.data(), found.data());
+          CHECK(std::memcmp(found.data(), expected.data(), expected.size() * sizeof(float)) == 0);
+        }
+      }
+      const auto untouched = [](unsigned char byte) { return byte == 0xA5; };
+      CHECK(std::all_of(memory.data(), arena, untouched));
+      CHECK(std::all_of(arena + needed, memory.data() + memory.size(), untouched));
+      CHECK_FALSE(std::all_of(arena, arena + needed, untouched));
+
+      options.arena = {arena, needed - 1};
+      CHECK_THROWS_WITH_AS(PatchRunner(model, options), doctest::Contains("arena: expected at least"), Error);
+      options.arena = {arena + 8, needed};
+      CHECK_THROWS_WITH_AS(PatchRunner(model, options), doctest::Contains("arena: expected memory at a multiple of 64"),
+                           Error);
+      Options of_segmenter = with_threads(threads);
+      of_segmenter.precision = precision;
+      const Segmentation whole = Segmenter(model, of_segmenter).segment(image.view);
+      of_segmenter.arena = {arena, needed};
+      CHECK(same_bits(Segmenter(model, of_segmenter).segment(image.view), whole));
+    }
+  }
+}

@@ -1,0 +1,38 @@
+# The example that streams: labels within a limit, and no file where a limit or a slice is refused.
+#   cmake -D PROGRAMS=... -D SOURCE=... -D WORK=... -P run.cmake
+cmake_minimum_required(VERSION 3.22)
+file(MAKE_DIRECTORY ${WORK})
+set(model ${SOURCE}/models/hippocampus_density20.safetensors)
+
+function(run expected)
+  execute_process(COMMAND ${ARGN} RESULT_VARIABLE result OUTPUT_VARIABLE output ERROR_VARIABLE output)
+  if(NOT result EQUAL expected)
+    list(JOIN ARGN " " command)
+    message(FATAL_ERROR "${command}\n${output}\nended with ${result}, expected ${expected}")
+  endif()
+  set(output "${output}" PARENT_SCOPE)
+endfunction()
+
+# 24 x 40 x 36 voxels that are whole numbers, of one value.
+set(text "")
+foreach(i RANGE 1 34560)
+  string(APPEND text "a!")       # 0x2161 = 8545 as int16
+endforeach()
+file(WRITE ${WORK}/int16.raw "${text}")
+run(0 ${PROGRAMS}/stream_slices ${model} ${WORK}/int16.raw 24 40 36 ${WORK}/streamed.raw 4000)
+if(NOT output MATCHES "MiB planned")
+  message(FATAL_ERROR "expected what was planned and used, found: ${output}")
+endif()
+file(SIZE ${WORK}/streamed.raw size)
+if(NOT size EQUAL 69120)
+  message(FATAL_ERROR "expected 69120 bytes of labels, found ${size}")
+endif()
+file(REMOVE ${WORK}/refused.raw)
+run(1 ${PROGRAMS}/stream_slices ${model} ${WORK}/int16.raw 24 40 36 ${WORK}/refused.raw 1)
+if(EXISTS ${WORK}/refused.raw OR NOT output MATCHES "memory_limit: expected at least")
+  message(FATAL_ERROR "expected a refusal without a file, found: ${output}")
+endif()
+run(1 ${PROGRAMS}/stream_slices ${model} ${WORK}/int16.raw 25 40 36 ${WORK}/refused.raw 4000)
+if(EXISTS ${WORK}/refused.raw OR NOT output MATCHES "slice 24 cannot be read")
+  message(FATAL_ERROR "expected an error of the reader without a file, found: ${output}")
+endif()
