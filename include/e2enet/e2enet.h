@@ -7,6 +7,7 @@
 #include "e2enet/files.h"
 #include "e2enet/image.h"
 #include "e2enet/inspect.h"
+#include "e2enet/json.h"
 #include "e2enet/machine.h"
 #include "e2enet/model.h"
 #include "e2enet/patch_runner.h"

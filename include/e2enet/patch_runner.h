@@ -65,6 +65,7 @@ class E2ENET_API PatchRunner {
 
   std::array<int, 3> patch() const;
   int threads() const;
+  Precision precision() const;
   int input_channels() const;
   int classes() const;
   // Working memory of the network: features, scratch, packed weights.

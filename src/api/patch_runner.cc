@@ -147,6 +147,7 @@ std::array<std::int64_t, 4> PatchRunner::node_shape(int level, int stage) const 
 
 std::array<int, 3> PatchRunner::patch() const { return implementation_->engine.plan().patch; }
 int PatchRunner::threads() const { return implementation_->engine.plan().threads; }
+Precision PatchRunner::precision() const { return precision_of(implementation_->engine.plan().storage); }
 int PatchRunner::input_channels() const { return implementation_->engine.network().architecture().input_channels; }
 int PatchRunner::classes() const { return implementation_->engine.network().architecture().classes; }
 std::int64_t PatchRunner::planned_bytes() const {

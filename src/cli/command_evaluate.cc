@@ -17,6 +17,7 @@
 #include "cli/text.h"
 #include "e2enet/error.h"
 #include "e2enet/evaluate.h"
+#include "e2enet/json.h"
 #include "e2enet/model.h"
 
 namespace e2enet::cli {
@@ -225,7 +226,7 @@ int run(const Arguments& arguments) {
     json["labels_left_out"] = left_out;
     json["left_out"] = found.left_out;
     for (const std::string& line : warnings) display.remark(line);
-    json["remarks"] = remarks_json(remarks);
+    json["remarks"] = parsed(remarks_json(remarks));
     std::cout << json_text(json) << "\n";
   } else {
     // With the table, not on stderr: a warning that --quiet or a pipe drops would leave scores that look sound.

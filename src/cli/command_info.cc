@@ -10,6 +10,7 @@
 #include "cli/network_run.h"
 #include "cli/text.h"
 #include "e2enet/inspect.h"
+#include "e2enet/json.h"
 
 namespace e2enet::cli {
 namespace {
@@ -78,41 +79,14 @@ void print_provenance(const ordered_json& value, const std::string& indent) {
 int run(const Arguments& arguments) {
   const Model model = Model::load(arguments.network.model);
   const PatchOptions options = patch_options(arguments.network, arguments.common.threads);
-  const NetworkPlan plan = plan_network(model, options);
-  const std::vector<LayerInfo> all_layers = layers(model, plan.patch);
-  const ordered_json configuration = ordered_json::parse(model.configuration_json());
-
   if (arguments.common.json) {
-    ordered_json json;
-    json["model"] = arguments.network.model;
-    json["parameters"] = model.parameters();
-    json["flops_paper"] = plan.flops_paper;
-    json["flops_executed"] = plan.flops_executed;
-    json["planned_peak_bytes"] = plan.process_bytes;
-    json["planned_network_bytes"] = plan.network_bytes;
-    json["patch"] = plan.patch;
-    json["threads"] = plan.threads;
-    json["precision"] = arguments.network.precision;
-    json["instruction_set"] = instruction_set();
-    json["configuration"] = configuration;
-    json["layers"] = ordered_json::array();
-    for (const LayerInfo& layer : all_layers) {
-      ordered_json entry;
-      entry["name"] = layer.name;
-      entry["kind"] = layer.kind;
-      entry["inputs"] = layer.inputs;
-      entry["outputs"] = layer.outputs;
-      entry["kept_kernels"] = layer.kept_kernels;
-      entry["density"] = layer.density;
-      entry["parameters"] = layer.parameters;
-      entry["flops_paper"] = layer.flops_paper;
-      entry["flops_executed"] = layer.flops_executed;
-      json["layers"].push_back(std::move(entry));
-    }
-    std::cout << json_text(json) << "\n";
+    std::cout << json_text(parsed(model_json(model, options))) << "\n";
     return kDone;
   }
 
+  const NetworkPlan plan = plan_network(model, options);
+  const std::vector<LayerInfo> all_layers = layers(model, plan.patch);
+  const ordered_json configuration = parsed(model.configuration_json());
   const NetworkShape network = network_shape(model);
   const std::size_t levels = network.pool_strides.size();
   std::string features;

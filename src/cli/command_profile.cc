@@ -10,6 +10,7 @@
 #include "cli/network_run.h"
 #include "cli/text.h"
 #include "e2enet/inspect.h"
+#include "e2enet/json.h"
 #include "e2enet/machine.h"
 #include "e2enet/patch_runner.h"
 
@@ -43,6 +44,11 @@ int run(const Arguments& arguments) {
   const std::vector<float> input = noise_patch(runner.input_channels(), patch);
   runner.run(input.data(), nullptr);  // touches all memory for the first time
   runner.run(input.data(), nullptr);
+  if (arguments.common.json) {
+    std::cout << json_text(parsed(profile_json(runner))) << "\n";
+    return kDone;
+  }
+
   const std::vector<StepTime> steps = runner.step_times();
   const std::int64_t peak = peak_resident_bytes();
   const std::int64_t planned = runner.planned_process_bytes();
@@ -50,36 +56,6 @@ int run(const Arguments& arguments) {
   for (const StepTime& step : steps) {
     seconds += step.seconds;
     bytes += step.bytes;
-  }
-
-  if (arguments.common.json) {
-    nlohmann::ordered_json json;
-    json["patch"] = patch;
-    json["threads"] = runner.threads();
-    json["precision"] = arguments.network.precision;
-    json["instruction_set"] = instruction_set();
-    json["parameters"] = runner.parameters();
-    json["flops_paper"] = runner.flops_paper();
-    json["flops_executed"] = runner.flops_executed();
-    json["seconds"] = seconds;
-    json["bytes"] = bytes;
-    json["peak_bytes"] = peak;
-    json["planned_peak_bytes"] = planned;
-    json["layers"] = nlohmann::ordered_json::array();
-    for (const StepTime& step : steps) {
-      nlohmann::ordered_json layer;
-      layer["name"] = step.name;
-      layer["kernel"] = step.kernel;
-      if (!step.reason.empty()) layer["reason"] = step.reason;
-      layer["density"] = step.density;
-      layer["flops_paper"] = step.flops_paper;
-      layer["flops_executed"] = step.flops_executed;
-      layer["seconds"] = step.seconds;
-      layer["bytes"] = step.bytes;
-      json["layers"].push_back(std::move(layer));
-    }
-    std::cout << json_text(json) << "\n";
-    return kDone;
   }
 
   Table table({{"layer", Align::left},

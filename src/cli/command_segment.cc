@@ -22,6 +22,7 @@
 #include "cli/text.h"
 #include "e2enet/error.h"
 #include "e2enet/files.h"
+#include "e2enet/json.h"
 #include "e2enet/segmenter.h"
 
 namespace e2enet::cli {
@@ -442,7 +443,7 @@ class SegmentCommand {
     request.probabilities_file = job.probabilities;
     request.preview_file = job.preview;
     if (arguments_.dry_run) return dry_run(job, image, request);
-    ordered_json result;
+    ordered_json result, found;
     request.before_files_appear = [&](const Segmentation& segmented) {
       if (segmented.empty_image) {
         display_.remark("warning: " + job.images[0] + ": no voxel differs from zero; everything is background");
@@ -453,18 +454,15 @@ class SegmentCommand {
       asymmetries_ = segmented.asymmetries;
       result["case"] = job.name;
       result["images"] = job.images;
-      result["geometry"] = geometry_json(image);
-      result["remarks"] = remarks_json(segmented.remarks);
+      result["geometry"] = parsed(geometry_json(image));
+      found = parsed(segmentation_json(segmented, request.mean_intensities));
+      result["remarks"] = found["remarks"];
       result["labels_file"] = job.labels;
       result["model"] = arguments_.model;
-      result["plan"] = segmented.way;
-      result["precision"] = precision_name(segmented.precision);
-      result["planned_peak_bytes"] = segmented.planned_peak_bytes;
-      result["voxel_ml"] = segmented.geometry.voxel_ml();
+      for (const char* key : {"plan", "precision", "planned_peak_bytes", "voxel_ml"}) result[key] = found[key];
       if (job.statistics.empty()) return;
       ordered_json statistics = result;
-      statistics["labels"] = statistics_json(statistics_, true);
-      add_asymmetry(statistics);
+      add_labels(found, statistics);
       write_text(job.statistics, json_text(statistics) + "\n");
     };
     const Segmentation segmented = segment(image, request, [&](const Progress& progress) {
@@ -476,8 +474,7 @@ class SegmentCommand {
     result["seconds_prepare"] = segmented.seconds_prepare;
     result["seconds_network"] = segmented.seconds_network;
     result["seconds_export"] = segmented.seconds_export;
-    result["labels"] = statistics_json(statistics_, !job.statistics.empty());
-    add_asymmetry(result);
+    add_labels(found, result);
     return result;
   }
 
@@ -506,8 +503,10 @@ class SegmentCommand {
     return "";
   }
 
-  void add_asymmetry(ordered_json& result) const {
-    if (!asymmetries_.empty()) result["asymmetry"] = asymmetry_json(asymmetries_);
+  // Of the structures with sides only where there are some.
+  static void add_labels(const ordered_json& found, ordered_json& result) {
+    result["labels"] = found["labels"];
+    if (found.contains("asymmetry")) result["asymmetry"] = found["asymmetry"];
   }
 
   // What would be done, instead of doing it.
@@ -519,24 +518,12 @@ class SegmentCommand {
     ordered_json result;
     result["case"] = job.name;
     result["images"] = job.images;
-    result["geometry"] = geometry_json(image);
-    result["remarks"] = remarks_json(image.remarks());
-    result["network_shape"] = forecast.network_shape;
-    result["runs"] = forecast.runs;
-    result["seconds_a_run"] = forecast.seconds_a_run;
-    result["seconds_network"] = forecast.seconds_network;
-    result["plan"] = forecast.way;
-    result["precision"] = precision_name(forecast.precision);
-    result["peak_bytes"] = forecast.peak_bytes;
-    result["limit_bytes"] = forecast.limit_bytes;
-    for (const Forecast::Way& way : forecast.ways) {
-      result["plans"].push_back({{"plan", way.name}, {"peak_bytes", way.peak_bytes}});
-    }
-    std::map<std::string, std::int64_t> memory;
-    for (const auto& [part, bytes] : forecast.memory) {
-      memory[part] = bytes;
-      if (part != "image_until_end") result["memory"][part] = bytes;
-    }
+    result["geometry"] = parsed(geometry_json(image));
+    result["remarks"] = parsed(remarks_json(image.remarks()));
+    result.update(parsed(forecast_json(forecast)));
+    for (const char* key : {"fits", "smallest_limit_bytes"}) result.erase(key);
+    result["memory"].erase("image_until_end");
+    std::map<std::string, std::int64_t> memory(forecast.memory.begin(), forecast.memory.end());
     display_.clear();
     if (!arguments_.common.json) {
       const std::string way =

@@ -33,6 +33,7 @@
 #include "e2enet/error.h"
 #include "e2enet/evaluate.h"
 #include "e2enet/image.h"
+#include "e2enet/json.h"
 #include "e2enet/segmenter.h"
 
 namespace e2enet::cli {
@@ -206,14 +207,18 @@ ordered_json measure(const Arguments& arguments, const std::string& path, const 
   json["cases"] = cases.size();
   json["seconds_per_case"] = seconds / count;
   json["network_seconds_per_case"] = network_seconds / count;
-  json.update(means_json(summary));
+  ordered_json of_all = parsed(summary_json(summary, names));
+  const ordered_json of_labels = std::move(of_all["labels"]);
+  of_all.erase("labels");
+  json.update(of_all);
   json["labels_left_out"] = left_out;
-  json["remarks"] = remarks_json(remarks);
+  json["remarks"] = parsed(remarks_json(remarks));
   json["labels"] = ordered_json::object();
-  for (const auto& [label, of_label] : summary.labels) {
-    ordered_json& entry = json["labels"][std::to_string(label)];
-    entry["name"] = names.at(label);
-    entry.update(label_summary_json(of_label));
+  for (const auto& [label, of_label] : of_labels.items()) {
+    ordered_json& entry = json["labels"][label];
+    entry["name"] = names.at(std::stoi(label));
+    entry.update(of_label);
+    for (const char* key : {"prediction_ml", "reference_ml"}) entry.erase(key);
   }
   return json;
 }

@@ -2,6 +2,7 @@
 
 #include "cli/arguments.h"
 #include "cli/text.h"
+#include "e2enet/json.h"
 
 namespace e2enet::cli {
 
@@ -21,18 +22,6 @@ void add_precision_option(CLI::App& command, std::string& precision, const std::
         return std::string("expected f32") + (with_auto ? ", bf16 or auto" : " or bf16") + ", found '" + text + "'";
       })
       ->group(group);
-}
-
-const char* precision_name(Precision precision) {
-  switch (precision) {
-    case Precision::f32:
-      return "f32";
-    case Precision::bf16:
-      return "bf16";
-    case Precision::automatic:
-      return "auto";
-  }
-  return "";
 }
 
 Precision parse_precision(const std::string& text) {

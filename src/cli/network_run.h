@@ -20,7 +20,6 @@ struct NetworkOptions {
 enum class AutomaticPrecision { no, yes };
 void add_precision_option(CLI::App& command, std::string& precision, const std::string& group,
                           AutomaticPrecision automatic = AutomaticPrecision::no);
-const char* precision_name(Precision precision);
 // --algorithm auto|winograd|direct|onednn|reference
 void add_algorithm_option(CLI::App& command, std::string& algorithm, const std::string& group);
 // --force

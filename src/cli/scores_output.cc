@@ -1,9 +1,10 @@
 #include "cli/scores_output.h"
 
-#include <cmath>
 #include <optional>
+#include <utility>
 
 #include "cli/text.h"
+#include "e2enet/json.h"
 
 namespace e2enet::cli {
 namespace {
@@ -33,12 +34,6 @@ std::string optional_text(const std::optional<double>& value, int decimals) {
   return value ? fixed(*value, decimals) : "";
 }
 
-// JSON has no infinity and no NaN: null stands for a score that does not exist, see docs/metrics.md.
-ordered_json number(const std::optional<double>& value) {
-  if (!value || !std::isfinite(*value)) return nullptr;
-  return *value;
-}
-
 // 28, or 28 of 30 where two were not scored.
 std::string pairs_text(int scored, int not_scored) {
   return std::to_string(scored) + (not_scored > 0 ? " of " + std::to_string(scored + not_scored) : "");
@@ -46,13 +41,6 @@ std::string pairs_text(int scored, int not_scored) {
 
 std::string with_spread(double mean, double sd, int count, int decimals) {
   return fixed(mean, decimals) + (count > 1 ? " ± " + fixed(sd, decimals) : "");
-}
-
-// Mean and standard deviation under `key` and `key`_sd; null where there is none.
-void add_average(ordered_json& entry, const std::string& key, const Average& average) {
-  const bool exists = average.count > 0 && average.infinite == 0;
-  entry[key] = exists ? ordered_json(average.mean) : ordered_json(nullptr);
-  entry[key + "_sd"] = exists ? ordered_json(average.finite_sd) : ordered_json(nullptr);
 }
 
 std::string average_text(const Average& average, int decimals) {
@@ -71,30 +59,6 @@ std::string mean_hd95_text(const Summary& summary, int decimals) {
 }
 
 }  // namespace
-
-ordered_json label_summary_json(const evaluate::LabelSummary& summary) {
-  ordered_json entry;
-  add_average(entry, "dice", summary.dice);
-  add_average(entry, "nsd", summary.nsd);
-  add_average(entry, "hd95", summary.hd95);
-  entry["hd95_infinite"] = summary.hd95.infinite;
-  const bool finite = summary.hd95.count > summary.hd95.infinite;
-  entry["hd95_finite"] = finite ? ordered_json(summary.hd95.finite_mean) : ordered_json(nullptr);
-  entry["cases_scored"] = summary.dice.count;
-  entry["cases_not_scored"] = summary.not_scored;
-  return entry;
-}
-
-ordered_json means_json(const Summary& summary) {
-  ordered_json json;
-  json["mean_dice"] = number(summary.mean_dice);
-  json["mean_nsd"] = number(summary.mean_nsd);
-  json["mean_hd95"] = number(summary.mean_hd95);
-  json["pairs_scored"] = summary.pairs;
-  json["pairs_not_scored"] = summary.not_scored;
-  json["hd95_infinite"] = summary.hd95_infinite;
-  return json;
-}
 
 std::vector<std::string> geometry_warnings(const std::vector<ScoredCase>& cases, const std::string& volume,
                                            const std::string& reference) {
@@ -139,17 +103,11 @@ std::string scores_csv(const std::vector<ScoredCase>& cases, const std::map<int,
 }
 
 ordered_json scores_json(const std::vector<ScoredCase>& cases, const std::map<int, std::string>& names) {
-  const Summary summary = summary_of(cases);
-  ordered_json json = means_json(summary);
+  ordered_json json = parsed(summary_json(summary_of(cases), names));
+  ordered_json labels = std::move(json["labels"]);
+  json.erase("labels");
   json["geometry_differs"] = false;
-  json["labels"] = ordered_json::object();
-  for (const auto& [label, scores] : summary.labels) {
-    ordered_json& entry = json["labels"][std::to_string(label)];
-    if (!name_of(label, names).empty()) entry["name"] = name_of(label, names);
-    entry.update(label_summary_json(scores));
-    entry["prediction_ml"] = scores.prediction_ml.mean;
-    entry["reference_ml"] = scores.reference_ml.mean;
-  }
+  json["labels"] = std::move(labels);
   json["cases"] = ordered_json::array();
   for (const ScoredCase& one : cases) {
     ordered_json entry;
@@ -160,18 +118,7 @@ ordered_json scores_json(const std::vector<ScoredCase>& cases, const std::map<in
       entry["geometry_difference"] = one.geometry.difference;
       json["geometry_differs"] = true;
     }
-    entry["labels"] = ordered_json::object();
-    for (const auto& [label, score] : one.scores) {
-      ordered_json& of_label = entry["labels"][std::to_string(label)];
-      of_label["dice"] = number(score.dice);
-      of_label["nsd"] = number(score.nsd);
-      of_label["hd95"] = number(score.hd95);
-      of_label["hd95_infinite"] = score.hd95 && std::isinf(*score.hd95);
-      of_label["prediction_voxels"] = score.prediction_voxels;
-      of_label["reference_voxels"] = score.reference_voxels;
-      of_label["prediction_ml"] = score.prediction_ml;
-      of_label["reference_ml"] = score.reference_ml;
-    }
+    entry["labels"] = parsed(e2enet::scores_json(one.scores));
     json["cases"].push_back(std::move(entry));
   }
   return json;

@@ -16,12 +16,6 @@ struct ScoredCase {
   evaluate::GeometryComparison geometry;  // of the prediction with the reference
 };
 
-// Mean, standard deviation and counts of one label, for `evaluate` and `tradeoff`.
-nlohmann::ordered_json label_summary_json(const evaluate::LabelSummary& summary);
-
-// The means over labels, and the number of pairs behind them.
-nlohmann::ordered_json means_json(const evaluate::Summary& summary);
-
 // For each case whose volumes do not lie on the same voxels a line that says so. `volume` and `reference` name the two.
 std::vector<std::string> geometry_warnings(const std::vector<ScoredCase>& cases, const std::string& volume,
                                            const std::string& reference);

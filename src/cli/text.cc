@@ -136,6 +136,8 @@ std::string valid_utf8(const std::string& text) {
   return nlohmann::json::parse(json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace)).get<std::string>();
 }
 
+nlohmann::ordered_json parsed(const std::string& json) { return nlohmann::ordered_json::parse(json); }
+
 std::string json_text(const nlohmann::ordered_json& json) {
   return json.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace);
 }

@@ -47,6 +47,9 @@ std::string one_line(std::string text);
 // JSON and SVG may not.
 std::string valid_utf8(const std::string& text);
 
+// What the library writes as JSON, to be merged into more, keys in order.
+nlohmann::ordered_json parsed(const std::string& json);
+
 // Indented, of any bytes: see valid_utf8.
 std::string json_text(const nlohmann::ordered_json& json);
 
