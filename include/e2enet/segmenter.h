@@ -92,6 +92,10 @@ struct Request {
   bool probabilities = false;     // in Segmentation::probabilities
   bool mean_intensities = false;  // in Segmentation::statistics; needs the image a second time
   LabelCallback on_labels;
+  // The caller's own arrays, filled instead of those of the Segmentation: one label a voxel; (classes, D, H, W)
+  // probabilities at the image's resolution. Written while the work goes on: undefined when it fails.
+  std::uint16_t* labels_into = nullptr;
+  float* probabilities_into = nullptr;
   std::string labels_file;         // .nii, .nii.gz, .hdr or .img
   std::string probabilities_file;  // the same; a 4D image, volume after volume one class
   std::string preview_file;        // .png: three views with the labels in colour

@@ -70,8 +70,8 @@ RequestFiles::RequestFiles(const Request& request, const Image& image, const mod
   }
 }
 
-void RequestFiles::write_probabilities(const std::vector<float>& probabilities) {
-  if (probabilities_) probabilities_->append(probabilities.data(), static_cast<std::int64_t>(probabilities.size()));
+void RequestFiles::write_probabilities(const float* probabilities, std::int64_t count) {
+  if (probabilities_) probabilities_->append(probabilities, count);
 }
 
 void RequestFiles::draw_preview(const Image& image, const std::uint16_t* labels,

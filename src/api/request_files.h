@@ -26,7 +26,7 @@ class RequestFiles {
   void append_labels(const std::uint16_t* labels, std::int64_t count) { labels_->append(labels, count); }
 
   // `probabilities` is (classes, D, H, W), `labels` D, H, W; either is used only where its file was asked for.
-  void write_probabilities(const std::vector<float>& probabilities);
+  void write_probabilities(const float* probabilities, std::int64_t count);
   void draw_preview(const Image& image, const std::uint16_t* labels, const std::map<int, std::string>& names);
 
   // The labels' name comes last.

@@ -51,13 +51,14 @@ void require_box_inside(const Box& box, const Image& image) {
   }
 }
 
-// Whether the label volume is needed as a whole.
+// Whether the label volume is needed as a whole. An array of the caller's counts, since its pages may be in RAM only
+// once they are written.
 bool keeps_labels(const Request& request) {
-  return request.labels || request.mean_intensities || !request.preview_file.empty();
+  return request.labels || request.labels_into || request.mean_intensities || !request.preview_file.empty();
 }
 
 bool keeps_probabilities(const Request& request) {
-  return request.probabilities || !request.probabilities_file.empty();
+  return request.probabilities || request.probabilities_into || !request.probabilities_file.empty();
 }
 
 // The labels on their way to all who want them.
@@ -65,16 +66,22 @@ class LabelOutputs : public tiles::LabelSink {
  public:
   LabelOutputs(const Request& request, const Shape& shape, RequestFiles& files)
       : request_(request), slice_size_(shape[1] * shape[2]), files_(files) {
-    if (keeps_labels(request)) kept_.resize(checked_count<std::uint16_t>("the labels", shape[0], shape[1], shape[2]));
+    volume_ = request.labels_into;
+    if (volume_ || !keeps_labels(request)) return;
+    kept_.resize(checked_count<std::uint16_t>("the labels", shape[0], shape[1], shape[2]));
+    volume_ = kept_.data();
   }
   void consume(std::int64_t first_slice, std::int64_t slices, const std::uint16_t* labels) override {
     const std::int64_t count = slices * slice_size_;
     counter_.count(labels, count);
-    if (!kept_.empty()) std::copy_n(labels, count, kept_.begin() + first_slice * slice_size_);
+    if (volume_) std::copy_n(labels, count, volume_ + first_slice * slice_size_);
     if (files_.takes_labels()) files_.append_labels(labels, count);
     if (request_.on_labels) request_.on_labels(first_slice, slices, labels);
   }
   const imaging::LabelCounter& counter() const { return counter_; }
+  // All labels, where they are kept as a whole.
+  const std::uint16_t* volume() const { return volume_; }
+  // Empty where the volume is the caller's array.
   std::vector<std::uint16_t>& kept() { return kept_; }
 
  private:
@@ -83,6 +90,7 @@ class LabelOutputs : public tiles::LabelSink {
   RequestFiles& files_;
   imaging::LabelCounter counter_;
   std::vector<std::uint16_t> kept_;
+  std::uint16_t* volume_ = nullptr;
 };
 
 void report_writing(const ProgressCallback& progress, std::int64_t done) {
@@ -173,6 +181,7 @@ tiles::PipelineOptions Segmenter::Implementation::pipeline_options(const Image& 
   pipeline.largest_component = tiles::largest_component_labels(configuration, options.largest_component);
   pipeline.region = request.box;
   pipeline.probabilities = keeps_probabilities(request);
+  pipeline.probabilities_into = request.probabilities_into;
   pipeline.threads = engine->plan().threads;
   pipeline.may_read_ahead = image.implementation().may_read_ahead && !options.parallel_for;
   return pipeline;
@@ -314,10 +323,11 @@ Segmentation Segmenter::Implementation::segment(const Image& image, const Reques
       segmentation.remarks.push_back({true, image.name(), line});
     }
   }
-  files.write_probabilities(result.probabilities);
-  files.draw_preview(image, outputs.kept().data(), configuration.labels);
+  files.write_probabilities(request.probabilities_into ? request.probabilities_into : result.probabilities.data(),
+                            configuration.architecture.classes * geometry.voxels());
+  files.draw_preview(image, outputs.volume(), configuration.labels);
   if (request.mean_intensities) {
-    imaging::add_mean_intensities(channels, geometry.shape, outputs.kept().data(), segmentation.statistics);
+    imaging::add_mean_intensities(channels, geometry.shape, outputs.volume(), segmentation.statistics);
   }
   for (imaging::SliceSource* channel : channels) channel->forget();
   if (request.labels) segmentation.labels = std::move(outputs.kept());

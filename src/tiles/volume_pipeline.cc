@@ -86,7 +86,7 @@ class LabelCollector {
 class ExportSlices : public SliceSink {
  public:
   ExportSlices(const imaging::LabelExport& exporter, const imaging::PreprocessPlan& plan, LabelCollector& collector,
-               std::vector<float>* probabilities, int threads)
+               float* probabilities, int threads)
       : exporter_(exporter), collector_(collector), probabilities_(probabilities), threads_(threads) {
     class_stride_ = plan.shape()[1] * plan.shape()[2];
     slice_size_ = class_stride_ * exporter.classes();
@@ -137,13 +137,13 @@ class ExportSlices : public SliceSink {
     exporter_.plane(plane, planes, class_stride_, 0, workspaces_[std::size_t(thread)],
                     labels_.data() + index * plane_size, probabilities);
     for (std::int64_t c = 0; probabilities && c < exporter_.classes(); ++c) {
-      exporter_.place(plane, probabilities + c * plane_size, probabilities_->data() + c * image_voxels_);
+      exporter_.place(plane, probabilities + c * plane_size, probabilities_ + c * image_voxels_);
     }
   }
 
   const imaging::LabelExport& exporter_;
   LabelCollector& collector_;
-  std::vector<float>* probabilities_;
+  float* probabilities_;
   int threads_;
   std::int64_t class_stride_ = 0;
   std::int64_t slice_size_ = 0;
@@ -180,14 +180,26 @@ void report(const ProgressCallback& progress, Progress::Stage stage, std::int64_
   if (progress && !progress({stage, done, total, left})) throw Error(ErrorCode::cancelled, "cancelled by the caller");
 }
 
-// All background, with probability 1 where probabilities are wanted.
-void write_empty(const Geometry& geometry, int classes, bool regions, bool probabilities, LabelSink& sink,
-                 PipelineResult& result) {
+// The place for probabilities, with background everywhere, which it is outside of the crop; null where none are wanted.
+float* background_probabilities(const PipelineOptions& options, const model::Configuration& configuration,
+                                const Geometry& geometry, PipelineResult& result) {
+  if (!options.probabilities) return nullptr;
+  const std::size_t count =
+      checked_count<float>("the probabilities", configuration.architecture.classes, geometry.voxels());
+  float* const place = options.probabilities_into;
+  if (place) {
+    std::fill_n(place, count, 0.0f);
+  } else {
+    result.probabilities.assign(count, 0.0f);
+  }
+  float* const probabilities = place ? place : result.probabilities.data();
+  if (configuration.output == model::OutputKind::softmax) std::fill_n(probabilities, geometry.voxels(), 1.0f);
+  return probabilities;
+}
+
+void write_empty(const Geometry& geometry, LabelSink& sink) {
   const std::vector<std::uint16_t> slice(std::size_t(geometry.shape[1] * geometry.shape[2]), 0);
   for (std::int64_t k = 0; k < geometry.shape[0]; ++k) sink.consume(k, 1, slice.data());
-  if (!probabilities) return;
-  result.probabilities.assign(checked_count<float>("the probabilities", classes, geometry.voxels()), 0.0f);
-  if (!regions) std::fill_n(result.probabilities.begin(), geometry.voxels(), 1.0f);
 }
 
 }  // namespace
@@ -257,8 +269,8 @@ PipelineResult segment_volume(engine::Engine& engine, const Geometry& geometry,
   if (survey.empty()) {
     if (options.holding == Holding::image_while_preparing) forget_image();
     result.empty_image = true;
-    write_empty(geometry, classes, configuration.output == model::OutputKind::sigmoid, options.probabilities, sink,
-                result);
+    write_empty(geometry, sink);
+    background_probabilities(options, configuration, geometry, result);
     return result;
   }
   const imaging::PreprocessPlan plan(geometry, survey, preprocessing);
@@ -287,13 +299,7 @@ PipelineResult segment_volume(engine::Engine& engine, const Geometry& geometry,
   result.runs = window.runs();
   const imaging::LabelExport exporter(plan, label_rule(configuration), classes);
   LabelCollector collector(exporter, geometry.shape, options.largest_component, plan.box().begin[0], sink);
-  if (options.probabilities) {
-    // Outside the crop there is background.
-    result.probabilities.assign(checked_count<float>("the probabilities", classes, geometry.voxels()), 0.0f);
-    if (configuration.output == model::OutputKind::softmax)
-      std::fill_n(result.probabilities.begin(), geometry.voxels(), 1.0f);
-  }
-  ExportSlices exported(exporter, plan, collector, options.probabilities ? &result.probabilities : nullptr,
+  ExportSlices exported(exporter, plan, collector, background_probabilities(options, configuration, geometry, result),
                         options.threads);
 
   start = Clock::now();

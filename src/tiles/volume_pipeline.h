@@ -45,6 +45,8 @@ struct PipelineOptions {
   std::vector<int> largest_component;  // labels of which only the largest component is kept
   std::optional<Box> region;           // only these voxels are segmented, in the file's frame D, H, W
   bool probabilities = false;
+  // Where probabilities are to be written, (classes, D, H, W) of the image, instead of to PipelineResult.
+  float* probabilities_into = nullptr;
   int threads = 1;
   Holding holding = Holding::prepared;
   bool may_read_ahead = true;  // whether the sources may be read on another thread than the caller's
@@ -62,7 +64,7 @@ class LabelSink {
 struct PipelineResult {
   bool empty_image = false;          // no voxel was not zero: all is background
   Shape network_shape{0, 0, 0};      // of the preprocessed volume, in the network's frame
-  std::vector<float> probabilities;  // (classes, D, H, W) of the image, if asked for
+  std::vector<float> probabilities;  // (classes, D, H, W) of the image, if asked for without a place
   std::int64_t runs = 0;             // of the network
   // Of the network's input, one a channel; where the model says what training had, else empty.
   std::vector<model::InputQuantiles> quantiles;
