@@ -52,12 +52,12 @@ class E2ENET_API Model {
   std::string configuration_json() const;  // the configuration of the model file, as JSON (docs/model-file.md)
 
   // Of the library.
-  explicit Model(std::shared_ptr<const model::Network> network, std::string name);
+  explicit Model(std::shared_ptr<const model::Network> network, const std::string& name);
   const std::shared_ptr<const model::Network>& network() const { return network_; }
 
  private:
   std::shared_ptr<const model::Network> network_;
-  std::string name_;
+  std::shared_ptr<const std::string> name_;  // shared, so that a copy asks for no memory
 };
 
 }  // namespace e2enet

@@ -15,8 +15,8 @@ const Error kNoMemory(ErrorCode::out_of_memory, "no memory to load a model, or t
 
 }  // namespace
 
-Model::Model(std::shared_ptr<const model::Network> network, std::string name)
-    : network_(std::move(network)), name_(std::move(name)) {}
+Model::Model(std::shared_ptr<const model::Network> network, const std::string& name)
+    : network_(std::move(network)), name_(std::make_shared<const std::string>(name)) {}
 
 Model Model::load(const std::string& path) {
   return with_errors(kNoMemory, [&] { return Model(model::load_model_file(path), path); });
@@ -29,7 +29,7 @@ Model Model::from_bytes(const void* bytes, std::size_t count, const std::string&
   });
 }
 
-const std::string& Model::name() const { return name_; }
+const std::string& Model::name() const { return *name_; }
 int Model::input_channels() const { return network_->architecture().input_channels; }
 int Model::classes() const { return network_->architecture().classes; }
 std::array<int, 3> Model::patch_size() const { return network_->architecture().patch_size; }

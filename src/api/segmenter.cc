@@ -362,32 +362,34 @@ Segmentation Segmenter::segment(const Image& image, const Request& request, cons
       throw;
     }
   };
-  ProgressCallback watched;
-  if (progress) {
-    watched = [&](const Progress& at) {
-      try {
-        return progress(at);
-      } catch (...) {
-        of_caller = std::current_exception();
-        return false;
-      }
-    };
-  }
-  Request asked = request;
-  if (request.on_labels) {
-    asked.on_labels = [&](std::int64_t first_slice, std::int64_t slices, const std::uint16_t* labels) {
-      kept([&] { request.on_labels(first_slice, slices, labels); });
-    };
-  }
-  if (request.before_files_appear) {
-    asked.before_files_appear = [&](const Segmentation& segmentation) {
-      kept([&] { request.before_files_appear(segmentation); });
-    };
-  }
   try {
-    return with_errors(kNoMemoryToSegment, [&] { return implementation_->segment(image, asked, watched); });
-  } catch (const Error&) {
-    for (imaging::SliceSource* channel : image.implementation().sources()) channel->forget();
+    return with_errors(kNoMemoryToSegment, [&] {
+      ProgressCallback watched;
+      if (progress) {
+        watched = [&](const Progress& at) {
+          try {
+            return progress(at);
+          } catch (...) {
+            of_caller = std::current_exception();
+            return false;
+          }
+        };
+      }
+      Request asked = request;
+      if (request.on_labels) {
+        asked.on_labels = [&](std::int64_t first_slice, std::int64_t slices, const std::uint16_t* labels) {
+          kept([&] { request.on_labels(first_slice, slices, labels); });
+        };
+      }
+      if (request.before_files_appear) {
+        asked.before_files_appear = [&](const Segmentation& segmentation) {
+          kept([&] { request.before_files_appear(segmentation); });
+        };
+      }
+      return implementation_->segment(image, asked, watched);
+    });
+  } catch (const Error&) {  // perhaps since there is no memory: nothing here asks for any
+    for (const auto& channel : image.implementation().channels) channel->forget();
     if (of_caller) std::rethrow_exception(of_caller);
     if (image.implementation().of_reader) std::rethrow_exception(std::exchange(image.implementation().of_reader, {}));
     throw;

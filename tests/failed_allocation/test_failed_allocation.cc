@@ -197,7 +197,6 @@ TEST_CASE("every allocation of load, plan and segment fails: an Error, no leak, 
   const e2enet::test::TestImage image({6, 10, 9});
   e2enet::Options options;
   options.threads = 2;
-  options.probabilities = true;
   const e2enet::Model model = e2enet::Model::load(path);
 
   int classes = 0;
@@ -205,16 +204,36 @@ TEST_CASE("every allocation of load, plan and segment fails: an Error, no leak, 
       "Model::load", [&] { classes = e2enet::Model::load(path).classes(); }, [&] { return classes == 3; });
   fail_each_allocation_of(
       "Segmenter", [&] { const e2enet::Segmenter made(model, options); }, [] { return true; });
+  std::vector<e2enet::ArrayView> arrays;
+  for (const float* channel : image.view.channels) arrays.push_back({channel});
+  fail_each_allocation_of(
+      "Image::from_arrays", [&] { e2enet::Image::from_arrays(image.view.geometry, arrays); }, [] { return true; });
 
   e2enet::Segmenter segmenter(model, options);
-  const e2enet::Segmentation expected = segmenter.segment(image.view);
+  const e2enet::Image input = image.view;
+  e2enet::Request request;
+  request.probabilities = request.mean_intensities = true;
+  const e2enet::Segmentation expected = segmenter.segment(input, request);
   std::vector<float> probabilities(expected.probabilities);
   bool same = false;
   fail_each_allocation_of(
       "segment",
       [&] {
-        const e2enet::Segmentation found = segmenter.segment(image.view);
+        const e2enet::Segmentation found = segmenter.segment(input, request);
         same = found.labels == expected.labels && found.probabilities == expected.probabilities;
+      },
+      [&] { return same; });
+  std::string json;
+  const std::string expected_json = e2enet::segmentation_json(expected, true);
+  fail_each_allocation_of(
+      "segmentation_json",
+      [&] {
+        json.clear();
+        json.shrink_to_fit();
+        json = e2enet::segmentation_json(expected, true);
+        same = json == expected_json;
+        json.clear();
+        json.shrink_to_fit();
       },
       [&] { return same; });
 
@@ -230,32 +249,70 @@ TEST_CASE("every allocation of load, plan and segment fails: an Error, no leak, 
       },
       [] { return true; });
   expect(e2enet_model_load(path.c_str(), &loaded));
-  e2enet_options c_options;
-  e2enet_options_default(&c_options);
-  c_options.threads = 2;
-  c_options.probabilities = 1;
+  e2enet_options* c_options = nullptr;
+  expect(e2enet_options_create(&c_options));
+  expect(e2enet_options_set_threads(c_options, 2));
   fail_each_allocation_of(
       "e2enet_segmenter_create",
       [&] {
         e2enet_segmenter* one = nullptr;
-        const e2enet_status status = e2enet_segmenter_create(loaded, &c_options, &one);
+        const e2enet_status status = e2enet_segmenter_create(loaded, c_options, &one);
         e2enet_segmenter_free(one);
         expect(status);
       },
       [] { return true; });
   e2enet_segmenter* made = nullptr;
-  expect(e2enet_segmenter_create(loaded, &c_options, &made));
-  e2enet_image c_image = {};
-  c_image.channels = 2;
-  c_image.voxels = image.view.channels.data();
-  std::copy_n(image.view.geometry.shape.begin(), 3, c_image.shape);
-  std::copy_n(image.view.geometry.spacing.begin(), 3, c_image.spacing);
-  std::copy_n(image.view.geometry.affine.begin(), 16, c_image.affine);
+  expect(e2enet_segmenter_create(loaded, c_options, &made));
+  e2enet_options_free(c_options);
+  const e2enet::Geometry& geometry = image.view.geometry;
+  const void* const channels[2] = {image.view.channels[0], image.view.channels[1]};
+  const int types[2] = {E2ENET_FLOAT32, E2ENET_FLOAT32};
+  const auto make_image = [&](e2enet_image** place) {
+    return e2enet_image_from_arrays(geometry.shape.data(), geometry.spacing.data(), geometry.affine.data(), channels,
+                                    types, nullptr, 2, nullptr, place);
+  };
+  fail_each_allocation_of(
+      "e2enet_image_from_arrays",
+      [&] {
+        e2enet_image* one = nullptr;
+        const e2enet_status status = make_image(&one);
+        e2enet_image_free(one);
+        expect(status);
+      },
+      [] { return true; });
+  e2enet_image* c_image = nullptr;
+  expect(make_image(&c_image));
   std::vector<std::uint16_t> labels(image.voxels());
+  e2enet_request* c_request = nullptr;
+  expect(e2enet_request_create(&c_request));
+  expect(e2enet_request_set_labels(c_request, labels.data(), labels.size()));
+  expect(e2enet_request_set_probabilities(c_request, probabilities.data(), probabilities.size()));
+  const e2enet_progress go_on = [](void*, int, std::int64_t, std::int64_t, double) { return 1; };
+  expect(e2enet_request_set_progress(c_request, go_on, nullptr));
   fail_each_allocation_of(
       "e2enet_segment",
-      [&] { expect(e2enet_segment(made, &c_image, labels.data(), probabilities.data(), nullptr, nullptr)); },
+      [&] {
+        e2enet_segmentation* one = nullptr;
+        const e2enet_status status = e2enet_segment(made, c_image, c_request, &one);
+        const bool as_promised = (status == E2ENET_OK) == (one != nullptr);
+        e2enet_segmentation_free(one);
+        expect(as_promised ? status : E2ENET_INTERNAL);
+      },
       [&] { return labels == expected.labels && probabilities == expected.probabilities; });
+  e2enet_segmentation* found = nullptr;
+  expect(e2enet_segment(made, c_image, c_request, &found));
+  fail_each_allocation_of(
+      "e2enet_segmentation_json",
+      [&] {
+        e2enet_text* one = nullptr;
+        const e2enet_status status = e2enet_segmentation_json(found, &one);
+        e2enet_text_free(one);
+        expect(status);
+      },
+      [] { return true; });
+  e2enet_segmentation_free(found);
+  e2enet_request_free(c_request);
+  e2enet_image_free(c_image);
   e2enet_segmenter_free(made);
   e2enet_model_free(loaded);
 #endif
