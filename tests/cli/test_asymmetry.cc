@@ -5,14 +5,13 @@
 #include <nlohmann/json.hpp>
 #include <string>
 
-#include "cli/statistics_output.h"
+#include "e2enet/json.h"
 #include "labels/label_counter.h"
 #include "model/label_sides.h"
 #include "program_fixture.h"
 
 namespace {
 
-using namespace e2enet::cli;
 using e2enet::LabelStatistics;
 using e2enet::SidePair;
 using e2enet::imaging::asymmetries;
@@ -61,7 +60,7 @@ TEST_CASE("the asymmetry is left minus right in percent of their mean, and none 
   CHECK(found[0].percent().value() == doctest::Approx(100));
   CHECK(found[1].percent().value() == doctest::Approx(-200));
   CHECK(!found[2].percent().has_value());
-  const auto as_json = asymmetry_json(found);
+  const json as_json = json::parse(e2enet::asymmetry_json(found));
   CHECK(as_json[1]["asymmetry_percent"] == doctest::Approx(-200));
   CHECK(as_json[2]["asymmetry_percent"].is_null());
 }

@@ -16,21 +16,37 @@ endfunction()
 
 run(${CMAKE_COMMAND} --install ${BUILD} --prefix ${work}/prefix --component library)
 
-# Nothing but the public API may be seen from outside.
+# Nothing but the public API may be seen from outside: C functions under the version that they keep, C++ under that of its
+# minor version.
 file(GLOB_RECURSE library ${work}/prefix/libe2enet.so)
 run(${NM} --dynamic --defined-only --demangle ${library})
 string(REPLACE "\n" ";" lines "${output}")
 set(exported 0)
 foreach(line IN LISTS lines)
-  if(line MATCHES "^[0-9a-f]* *[A-Za-z] (.*)$")
+  if(NOT line MATCHES " A E2ENET_" AND line MATCHES "^[0-9a-f]* *[A-Za-z] (.*)$")
+    set(symbol "${CMAKE_MATCH_1}")
     math(EXPR exported "${exported} + 1")
-    if(NOT CMAKE_MATCH_1 MATCHES "^((typeinfo|typeinfo name|vtable) for e2enet::Error|e2enet::(Error|Model|Segmenter)::.*|e2enet_[a-z0-9_]+)$")
-      message(FATAL_ERROR "exported, and not of the public API: ${CMAKE_MATCH_1}")
+    if(NOT symbol MATCHES "^((typeinfo|typeinfo name|vtable) for e2enet::Error|e2enet::.*)@@E2ENET_CXX_[0-9_]+$" AND
+       NOT symbol MATCHES "^e2enet_[a-z0-9_]+@@E2ENET_[0-9_]+$")
+      message(FATAL_ERROR "exported, and not of the public API: ${symbol}")
     endif()
   endif()
 endforeach()
-if(exported LESS 10)
-  message(FATAL_ERROR "only ${exported} symbols are exported by ${library}")
+# And all of it must be: what no part of the library calls is left out of a shared library otherwise.
+set(declared 0)
+foreach(header e2enet_c.h version.h)
+  file(STRINGS ${SOURCE}/include/e2enet/${header} lines REGEX "^E2ENET_API ")
+  foreach(line IN LISTS lines)
+    if(line MATCHES "(e2enet_[a-z0-9_]+)[(]")
+      math(EXPR declared "${declared} + 1")
+      if(NOT output MATCHES "${CMAKE_MATCH_1}@@")
+        message(FATAL_ERROR "declared in ${header}, and not exported: ${CMAKE_MATCH_1}")
+      endif()
+    endif()
+  endforeach()
+endforeach()
+if(declared LESS 80 OR exported LESS 150)
+  message(FATAL_ERROR "only ${declared} C functions are declared and ${exported} symbols exported by ${library}")
 endif()
 
 set(flags "")
