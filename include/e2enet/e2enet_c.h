@@ -82,6 +82,9 @@ E2ENET_API e2enet_status e2enet_options_set_largest_component(e2enet_options* op
 E2ENET_API e2enet_status e2enet_options_set_allow_implausible_spacing(e2enet_options* options, int allow);
 /* Bytes of resident memory that the process may have at the most; 0: what it has and three quarters of what is free. */
 E2ENET_API e2enet_status e2enet_options_set_memory_limit(e2enet_options* options, int64_t bytes);
+/* Memory of the caller's for the network to work in, at a multiple of 64, for as long as what is made with the options
+ * lives: as much as e2enet_arena_bytes() says. NULL: the library gets its own. */
+E2ENET_API e2enet_status e2enet_options_set_arena(e2enet_options* options, void* memory, size_t bytes);
 /* The caller's own threads: must call body(body_context, 0) to body(body_context, threads - 1), each once and all at
  * the same time, each on a thread of its own (one may be the calling one), and return when all have returned. NULL: the
  * library's. */
@@ -114,6 +117,10 @@ E2ENET_API int64_t e2enet_model_parameters(const e2enet_model* model);
 /* Of one patch, in the two conventions of docs/flops.md; below 0 where there is no memory to count them. */
 E2ENET_API double e2enet_model_flops_paper(const e2enet_model* model);
 E2ENET_API double e2enet_model_flops_executed(const e2enet_model* model);
+/* The bytes that an arena must have for the network on patches of this size; NULL: the model's own, which a segmenter
+ * has. Of `options`, which may be NULL, threads and precision count. */
+E2ENET_API e2enet_status e2enet_arena_bytes(const e2enet_model* model, const e2enet_options* options,
+                                            const int patch[3], size_t* bytes);
 /* model_json() of json.h. Of `options`, which may be NULL, threads and precision count; `patch` NULL: the model's own.
  */
 E2ENET_API e2enet_status e2enet_model_json(const e2enet_model* model, const e2enet_options* options, const int patch[3],
@@ -256,8 +263,8 @@ E2ENET_API e2enet_status e2enet_forecast_json(const e2enet_forecast* forecast, e
 /* ---- The bare network on patches, for devices and measurements. ---- */
 typedef struct e2enet_patch_runner e2enet_patch_runner;
 
-/* Of the options, threads, parallel_for and precision (f32, bf16) count. `patch` NULL: the model's own. `algorithm`
- * NULL: "auto" (PatchOptions of patch_runner.h). */
+/* Of the options, threads, parallel_for, arena and precision (f32, bf16) count. `patch` NULL: the model's own.
+ * `algorithm` NULL: "auto" (PatchOptions of patch_runner.h). */
 E2ENET_API e2enet_status e2enet_patch_runner_create(const e2enet_model* model, const e2enet_options* options,
                                                     const int patch[3], const char* algorithm,
                                                     e2enet_patch_runner** runner);

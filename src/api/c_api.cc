@@ -11,9 +11,9 @@
 #include <vector>
 
 #include "api/errors.h"
+#include "base/simd/dispatch.h"
 #include "e2enet/e2enet.h"
 #include "e2enet/e2enet_c.h"
-#include "kernels/elementwise.h"
 
 struct e2enet_text {
   std::string text;
@@ -203,6 +203,7 @@ e2enet::PatchOptions patch_options(const e2enet_options* options, const int patc
     wanted.threads = options->options.threads;
     wanted.parallel_for = options->options.parallel_for;
     wanted.precision = options->options.precision;
+    wanted.arena = options->options.arena;
   }
   if (patch) std::copy_n(patch, 3, wanted.patch.begin());
   if (algorithm) wanted.algorithm = algorithm;
@@ -322,6 +323,9 @@ e2enet_status e2enet_options_set_allow_implausible_spacing(e2enet_options* optio
 e2enet_status e2enet_options_set_memory_limit(e2enet_options* options, int64_t bytes) {
   return set(__func__, options, [&] { options->options.memory_limit = bytes; });
 }
+e2enet_status e2enet_options_set_arena(e2enet_options* options, void* memory, size_t bytes) {
+  return set(__func__, options, [&] { options->options.arena = {memory, bytes}; });
+}
 e2enet_status e2enet_options_set_parallel_for(e2enet_options* options, e2enet_parallel_for parallel_for,
                                               void* context) {
   return set(__func__, options, [&] {
@@ -390,6 +394,16 @@ e2enet_status e2enet_model_json(const e2enet_model* model, const e2enet_options*
                                 e2enet_text** json) {
   return give_text(__func__, json, model, "model",
                    [&] { return e2enet::model_json(model->model, patch_options(options, patch, nullptr)); });
+}
+
+e2enet_status e2enet_arena_bytes(const e2enet_model* model, const e2enet_options* options, const int patch[3],
+                                 size_t* bytes) {
+  return guarded([&] {
+    require(bytes, "e2enet_arena_bytes", "bytes", "a place for the result");
+    *bytes = 0;
+    require(model, "e2enet_arena_bytes", "model", "a model");
+    *bytes = e2enet::arena_bytes(model->model, patch_options(options, patch, nullptr));
+  });
 }
 
 // ---- An image.
@@ -717,7 +731,7 @@ e2enet_status e2enet_scores_json(const e2enet_scores* scores, e2enet_text** json
 
 // ---- The machine.
 
-const char* e2enet_instruction_set(void) { return e2enet::kernels::instruction_set(); }
+const char* e2enet_instruction_set(void) { return e2enet::simd::instruction_set(); }
 int e2enet_available_threads(void) { return e2enet::available_threads(); }
 int64_t e2enet_resident_bytes(void) { return e2enet::resident_bytes(); }
 int64_t e2enet_peak_resident_bytes(void) { return e2enet::peak_resident_bytes(); }

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdlib>
 #include <cstring>
 #include <fstream>
 #include <limits>
@@ -599,6 +600,30 @@ TEST_CASE("C: the caller's own threads do the work") {
   REQUIRE(e2enet_segment(segmenter, c_image(image), c_request(&labels), nullptr) == E2ENET_OK);
   CHECK(labels == expected_of(image).labels);
   CHECK(teams > 0);
+}
+
+TEST_CASE("C: the network works in the caller's arena, and one that is too small is refused") {
+  const CModel model = c_model();
+  const TestImage image({10, 22, 18});
+  COptions options = c_options(2);
+  std::size_t bytes = 0;
+  REQUIRE(e2enet_arena_bytes(model, options, nullptr, &bytes) == E2ENET_OK);
+  CHECK(bytes > 1000);
+  CHECK(e2enet_arena_bytes(model, options, nullptr, nullptr) == E2ENET_INVALID_ARGUMENT);
+  void* const memory = std::aligned_alloc(64, (bytes + 63) / 64 * 64);
+  REQUIRE(memory != nullptr);
+  REQUIRE(e2enet_options_set_arena(options, memory, bytes - 1) == E2ENET_OK);
+  e2enet_segmenter* none = nullptr;
+  CHECK(e2enet_segmenter_create(model, options, &none) == E2ENET_INVALID_ARGUMENT);
+  CHECK(message_has("arena"));
+  REQUIRE(e2enet_options_set_arena(options, memory, bytes) == E2ENET_OK);
+  std::vector<std::uint16_t> labels(image.voxels());
+  {
+    const CSegmenter segmenter = c_segmenter(model, options);
+    REQUIRE(e2enet_segment(segmenter, c_image(image), c_request(&labels), nullptr) == E2ENET_OK);
+  }
+  CHECK(labels == expected_of(image).labels);
+  std::free(memory);
 }
 
 TEST_CASE("C: a zeroed affine is refused; remarks and implausible spacings") {
