@@ -100,6 +100,7 @@ Image Image::open(const std::vector<std::string>& channels) {
         image->remarks.push_back(public_remark(remark, file->name()));
       }
       image->stored_bytes += file->stored_bytes();
+      image->open_bytes += file->open_bytes();
       image->channels.push_back(std::move(file));
     }
     image->may_read_ahead = true;

@@ -23,6 +23,7 @@ class Image::Implementation {
   imaging::NiftiHeader nifti_header;
   // Of all channels, as they are stored in files but unpacked: what keeping them takes.
   std::int64_t stored_bytes = 0;
+  std::int64_t open_bytes = 0;  // of the buffers of open files
   // Whether a thread of the library's own may read the next slices while others work; a caller's function is called
   // from the caller's thread only, and memory needs no reading ahead.
   bool may_read_ahead = false;

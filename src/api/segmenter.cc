@@ -16,6 +16,7 @@
 #include "base/process_memory.h"
 #include "labels/label_counter.h"
 #include "model/label_sides.h"
+#include "report/preview.h"
 #include "tiles/volume_pipeline.h"
 #include "tiles/volume_plan.h"
 
@@ -198,9 +199,10 @@ CasePlan Segmenter::Implementation::plan_with(kernels::Element precision, const 
   }
   tiles::CallerNeeds needs;
   needs.image_bytes = image.implementation().stored_bytes;
+  needs.open_bytes = image.implementation().open_bytes;
   needs.labels = keeps_labels(request);
   needs.probabilities = keeps_probabilities(request);
-  needs.preview = !request.preview_file.empty();
+  if (!request.preview_file.empty()) needs.preview_bytes = report::preview_bytes(image.geometry().shape);
   needs.intensities = request.mean_intensities;
   result.precision = precision;
   result.limit = options.memory_limit > 0 ? options.memory_limit : resident_bytes() + available_bytes() / 4 * 3;
@@ -264,18 +266,12 @@ Forecast Segmenter::Implementation::forecast(const Image& image, const Request& 
   for (const tiles::PlannedHolding& one : chosen.holdings) {
     forecast.ways.push_back({tiles::holding_name(one.holding), one.memory.peak()});
   }
-  const tiles::MemoryEstimate& memory = chosen.chosen.memory;
-  forecast.memory = {{"process", memory.process},
-                     {"image", memory.image},
-                     {"image_until_end", memory.image_until_end},
-                     {"surveying", memory.surveying},
-                     {"preparing", memory.preparing},
-                     {"prepared", memory.prepared},
-                     {"network", memory.network},
-                     {"probabilities", memory.probabilities},
-                     {"exporting", memory.exporting},
-                     {"kept", memory.kept},
-                     {"finishing", memory.finishing}};
+  // Every part has its place, also where it holds nothing this time.
+  for (const char* part : {"process", "image", "image_until_end", "surveying", "preparing", "prepared", "network",
+                           "probabilities", "exporting", "kept", "finishing"}) {
+    forecast.memory.emplace_back(part, chosen.chosen.memory.of(part));
+  }
+  if (chosen.chosen.holding == tiles::Holding::image) forecast.memory[2].second = forecast.memory[1].second;
   forecast.seconds_a_run = seconds_of_a_run();
   forecast.seconds_network = forecast.seconds_a_run * static_cast<double>(chosen.runs);
   return forecast;

@@ -78,6 +78,11 @@ ChannelStatistics for_each_slice(SliceResampler& resampler, const model::Normali
 }
 
 // Throws Error (invalid_image) where an image has not the model's number of channels.
+// Of the slices that are resampled at a time, with their mask, where a slice has `voxels` of them.
+inline double block_bytes(double voxels, bool mask) {
+  return double(kSlicesTogether) * voxels * double(sizeof(float) + (mask ? 1 : 0));
+}
+
 void require_channels(const PreprocessPlan& plan, const std::vector<SliceSource*>& channels);
 
 }  // namespace e2enet::imaging

@@ -188,4 +188,19 @@ void SliceResampler::read(std::int64_t begin, std::int64_t end, float* out) {
   }
 }
 
+double SliceResampler::working_bytes(const ResamplingSizes& sizes, int threads) {
+  // Slices already resampled along the other two axes wait under the window of the slowest. A crop's exact ratio
+  // differs from that of the spacings by rounding its size, which only matters for small crops; and these are smaller
+  // than the window itself.
+  constexpr double kTaps = 46;
+  const double ratio = sizes.spacing_ratio * kTaps / (kTaps - std::min(sizes.spacing_ratio / 2, kTaps / 2));
+  const double taps = sizes.separate || sizes.spacing_ratio == 1 ? 2 : kTaps;
+  const double waiting = std::min(double(sizes.region[0]), std::ceil(double(kSlicesTogether - 1) * ratio) + taps);
+  const double row = 8 * (std::ceil(double(sizes.output[2]) / 8) + 1);
+  const double scratch =
+      16 * (double(sizes.region[2]) + double(sizes.output[2])) + double(sizes.region[1]) * row + 2 * row;
+  const double staging = double(kSlicesTogether) * double(sizes.source[1]) * double(sizes.source[2]) * sizeof(float);
+  return (waiting * double(sizes.output[1]) * row + threads * scratch) * sizeof(double) + staging;
+}
+
 }  // namespace e2enet::imaging

@@ -33,6 +33,15 @@ struct ResamplePlan {
 //
 //   SliceResampler resampler(source, plan, threads);
 //   for (std::int64_t d = 0; d < plan.output_shape()[0]; ++d) resampler.read(d, d + 1, slice);
+// What is known of a resampling before there is a plan for it, in the frame of its source.
+struct ResamplingSizes {
+  Shape source{0, 0, 0};     // a slice of it is read as a whole
+  Shape region{0, 0, 0};     // the part of it that is resampled, at the most
+  Shape output{0, 0, 0};     // what becomes of that
+  double spacing_ratio = 1;  // of output slices and input slices
+  bool separate = false;     // slices are not interpolated between
+};
+
 class SliceResampler {
  public:
   // `source` and `plan` must outlive this.
@@ -43,6 +52,8 @@ class SliceResampler {
 
   // What an instance allocates. `in_memory`: the source can be viewed and needs no staging.
   static std::int64_t working_bytes(const ResamplePlan& plan, const Shape& source_shape, bool in_memory, int threads);
+  // The same at the most for any crop of the region.
+  static double working_bytes(const ResamplingSizes& sizes, int threads);
 
  private:
   void need_input(std::int64_t begin, std::int64_t end);

@@ -61,6 +61,20 @@ struct PlaneRanges {
 
 }  // namespace
 
+double mask_bytes(const Shape& region) {
+  return double(region[0]) * double(region[1]) * std::ceil(double(region[2]) / 64) * 8;  // a bit a voxel
+}
+
+double survey_bytes(const Shape& image, const Shape& region, bool mask, bool read_ahead) {
+  const double image_slice = double(image[1]) * double(image[2]);
+  double reading = double(kSlicesTogether) * image_slice * sizeof(float);
+  if (read_ahead) reading += double(ReadAhead::working_bytes(image));
+  if (!mask) return reading;
+  // Holes are filled after the last slice is read; at worst every other voxel begins a run.
+  const double filling = double(region[0]) * double(region[1]) * double(region[2]) * 2 + image_slice * 40;
+  return 2 * mask_bytes(region) + std::max(reading, filling);
+}
+
 Survey survey_image(const std::vector<SliceSource*>& channels, const SurveyOptions& options) {
   const Shape image = channels.at(0)->shape();
   for (std::size_t c = 1; c < channels.size(); ++c) {

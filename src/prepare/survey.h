@@ -43,6 +43,12 @@ struct SurveyOptions {
   PassOptions pass;
 };
 
+// What survey_image() takes at the most for a region of an image: slices that are read, and where a mask is asked for
+// its bits and what filling its holes takes at worst.
+double survey_bytes(const Shape& image, const Shape& region, bool mask, bool read_ahead);
+// Of the mask that stays.
+double mask_bytes(const Shape& region);
+
 // Throws Error (invalid_image) where the channels' shapes differ or values are infinite, naming the file, the first
 // such voxel and their number.
 Survey survey_image(const std::vector<SliceSource*>& channels, const SurveyOptions& options);

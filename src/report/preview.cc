@@ -261,6 +261,12 @@ void draw_scale_bar(Canvas& canvas, const Panel& panel, double pixels_per_mm) {
 
 }  // namespace
 
+double preview_bytes(const Shape& image) {
+  constexpr double kCanvas = 80 << 20;
+  const double d = double(image[0]), h = double(image[1]), w = double(image[2]);
+  return kCanvas + (d * h + d * w + h * w) * 6 + h * w * double(sizeof(float));
+}
+
 PreviewLayout draw_preview(AtomicFile& file, const PreviewInput& input) {
   const AnatomicalView view(input.geometry);
   bool any = false;

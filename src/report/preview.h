@@ -55,6 +55,10 @@ struct PreviewLayout {
 // on the left. Axes of an oblique volume are taken to be the anatomical ones that they are nearest to. Of the
 // image, only three slices are held in memory. Names that are too long for the legend end in an ellipsis. Throws Error
 // (cannot_read, cannot_write).
+// What drawing one takes: the canvas, supersampled panels, a sample of the image's values, three slices of labels and
+// image.
+double preview_bytes(const Shape& image);
+
 // The file is not committed.
 PreviewLayout draw_preview(AtomicFile& file, const PreviewInput& input);
 PreviewLayout write_preview(const std::string& path, const PreviewInput& input);

@@ -13,6 +13,7 @@
 #include "labels/label_export.h"
 #include "prepare/prepared_window.h"
 #include "prepare/preprocess.h"
+#include "tiles/label_planes.h"
 #include "tiles/sliding_window.h"
 
 namespace e2enet::tiles {
@@ -51,14 +52,6 @@ struct PipelineOptions {
   Holding holding = Holding::prepared;
   bool may_read_ahead = true;  // whether the sources may be read on another thread than the caller's
   bool read_ahead = false;     // one more thread reads the next slices
-};
-
-// Takes the labels, slice after slice of the image from k = 0, on the calling thread; every voxel of the image is in
-// it.
-class LabelSink {
- public:
-  virtual ~LabelSink() = default;
-  virtual void consume(std::int64_t first_slice, std::int64_t slices, const std::uint16_t* labels) = 0;
 };
 
 struct PipelineResult {

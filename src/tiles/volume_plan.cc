@@ -40,7 +40,7 @@ std::vector<PlannedHolding> possible_holdings(const engine::Engine& engine, std:
     PipelineOptions with = options;
     with.holding = holding;
     with.read_ahead = reads_ahead(holding, options);
-    holdings.push_back({holding, estimate_memory(engine, process, geometry, with, needs)});
+    holdings.push_back({holding, book_memory(engine, process, geometry, with, needs)});
   }
   return holdings;
 }

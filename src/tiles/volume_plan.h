@@ -19,10 +19,10 @@ bool reads_ahead(Holding holding, const PipelineOptions& options);
 // One way of doing it and its memory. Whoever does it reads ahead as reads_ahead() says.
 struct PlannedHolding {
   Holding holding = Holding::prepared;
-  MemoryEstimate memory;
+  MemoryLedger memory;
 };
 
-// The ways that this volume allows, fastest first. Arguments and errors as of estimate_memory().
+// The ways that this volume allows, fastest first. Arguments and errors as of book_memory().
 std::vector<PlannedHolding> possible_holdings(const engine::Engine& engine, std::int64_t process,
                                               const Geometry& geometry, const PipelineOptions& options,
                                               const CallerNeeds& needs);

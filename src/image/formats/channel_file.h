@@ -20,6 +20,8 @@ class ChannelFile : public SliceSource {
   virtual const std::vector<Remark>& remarks() const = 0;
   // Of the voxels as they are stored but unpacked: what keep() takes.
   virtual std::int64_t stored_bytes() const = 0;
+  // Of the buffers that an open file has, voxels that are kept left out.
+  virtual std::int64_t open_bytes() const = 0;
   // What a NIfTI file on the same voxels says of their place.
   virtual const NiftiHeader& nifti_header() const = 0;
 };

@@ -35,6 +35,7 @@ class ImageReader : public ChannelFile {
   std::string matrix() const override { return matrix_name(header_.matrix_source()); }
   const std::vector<Remark>& remarks() const override { return header_.remarks; }
   std::int64_t stored_bytes() const override { return header_.data_bytes(); }
+  std::int64_t open_bytes() const override { return std::int64_t{4} << 20; }
   const NiftiHeader& nifti_header() const override { return header_; }
   const Shape& shape() const override { return header_.shape; }
   std::string name() const override { return path_; }
