@@ -2,6 +2,7 @@
 // functions (e2enet_c.h).
 #pragma once
 
+#include "e2enet/dicom.h"
 #include "e2enet/error.h"
 #include "e2enet/evaluate.h"
 #include "e2enet/files.h"

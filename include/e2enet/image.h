@@ -44,6 +44,16 @@ struct Remark {
   std::string text;
 };
 
+// How files are opened.
+struct OpenOptions {
+  // Of DICOM: which series, each a UID or a number; one for all paths, or one a channel. Empty: the only one that is a
+  // volume.
+  std::vector<std::string> series;
+  // Of DICOM: take slices at uneven distances, interpolated on an even grid. Labels go back to the slices in a DICOM
+  // segmentation; in a NIfTI file they are on the grid.
+  bool regrid = false;
+};
+
 // An image of one or more channels on the same voxels. Copies are cheap and are the same image; one thread at a time.
 //
 //   e2enet::Image head = e2enet::Image::open("head.nii.gz");
@@ -53,7 +63,11 @@ class E2ENET_API Image {
   // Files of one channel each: NIfTI (.nii, .hdr/.img, each also gzipped; told by content where names do not tell).
   // Headers are read and checked, no voxel is. Throws Error: cannot_read, invalid_image (also where the files do not
   // lie on the same voxels), invalid_argument (no file).
-  static Image open(const std::vector<std::string>& channels);
+  //
+  // A DICOM series (docs/dicom.md) is a folder, the list of its files, or an enhanced multi-frame file: several DICOM
+  // files are one list, in which each of options.series is a channel; of several paths with a folder among them each is
+  // a channel. Slices of a tilted gantry come moved in their planes to an upright volume, on which geometry() is.
+  static Image open(const std::vector<std::string>& channels, const OpenOptions& options = {});
   static Image open(const std::string& path);
 
   // Arrays in the caller's memory, all of geometry.shape. `name` stands for the image in messages. Throws Error:

@@ -96,7 +96,10 @@ struct Request {
   // probabilities at the image's resolution. Written while the work goes on: undefined when it fails.
   std::uint16_t* labels_into = nullptr;
   float* probabilities_into = nullptr;
-  std::string labels_file;         // .nii, .nii.gz, .hdr or .img
+  std::string labels_file;  // .nii, .nii.gz, .hdr or .img; .dcm: a DICOM segmentation (docs/dicom.md)
+  // For a .dcm file where the image is no DICOM itself: the folder or file of the series that it was converted from,
+  // and which series that is (a UID or number; empty: the only volume). Its slices must be the image's voxels.
+  std::string dicom_reference, dicom_reference_series;
   std::string probabilities_file;  // the same; a 4D image, volume after volume one class
   std::string preview_file;        // .png: three views with the labels in colour
   // Called when all is computed and written, before any file gets its name. What it throws comes out of segment(), and

@@ -1,9 +1,12 @@
 #include "api/image.h"
 
+#include <algorithm>
 #include <cmath>
+#include <filesystem>
 #include <utility>
 
 #include "api/errors.h"
+#include "e2enet/dicom.h"
 #include "image/array_source.h"
 #include "image/formats/formats.h"
 #include "image/orientation.h"
@@ -57,6 +60,29 @@ std::shared_ptr<Image::Implementation> of_geometry(const Geometry& geometry, con
   return image;
 }
 
+// Which paths are which channel (image.h says how).
+std::vector<imaging::ChannelRequest> channel_requests(const std::vector<std::string>& paths,
+                                                      const OpenOptions& options) {
+  const auto is_folder = [](const std::string& path) {
+    std::error_code error;
+    return std::filesystem::is_directory(path, error);
+  };
+  const bool folders = std::any_of(paths.begin(), paths.end(), is_folder);
+  const bool one_list = folders ? paths.size() == 1 : std::all_of(paths.begin(), paths.end(), is_dicom);
+  const std::size_t channels = one_list ? std::max<std::size_t>(1, options.series.size()) : paths.size();
+  if (options.series.size() > 1 && options.series.size() != channels) {
+    throw Error(ErrorCode::invalid_argument, "series: expected one, or one for each of " + std::to_string(channels) +
+                                                 " channels, found " + std::to_string(options.series.size()));
+  }
+  std::vector<imaging::ChannelRequest> requests(channels);
+  for (std::size_t c = 0; c < channels; ++c) {
+    requests[c].paths = one_list ? paths : std::vector<std::string>{paths[c]};
+    if (!options.series.empty()) requests[c].series = options.series[options.series.size() > 1 ? c : 0];
+    requests[c].regrid = options.regrid;
+  }
+  return requests;
+}
+
 // A caller's reader, whose exceptions are kept as they are.
 SliceReader watched(SliceReader reader, Image::Implementation* image) {
   return [reader = std::move(reader), image](int channel, std::int64_t first, std::int64_t count, float* values) {
@@ -81,12 +107,13 @@ Image::Image(std::shared_ptr<Implementation> implementation) : implementation_(s
 
 Image Image::open(const std::string& path) { return open(std::vector<std::string>{path}); }
 
-Image Image::open(const std::vector<std::string>& channels) {
+Image Image::open(const std::vector<std::string>& channels, const OpenOptions& options) {
   return with_errors(kNoMemory, [&] {
     if (channels.empty()) throw Error(ErrorCode::invalid_argument, "channels: expected a file or more, found none");
     auto image = std::make_shared<Implementation>();
-    for (const std::string& path : channels) {
-      std::unique_ptr<imaging::ChannelFile> file = imaging::open_channel(path);
+    for (const imaging::ChannelRequest& request : channel_requests(channels, options)) {
+      std::unique_ptr<imaging::ChannelFile> file = imaging::open_channel(request);
+      for (const std::string& read : file->files()) image->files.push_back(read);
       if (image->file) {
         imaging::require_same_grid(*image->file, *file);
       } else {

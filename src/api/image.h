@@ -21,6 +21,7 @@ class Image::Implementation {
   // The first channel, where it is a file; its place goes to NIfTI outputs as it is stored.
   const imaging::ChannelFile* file = nullptr;
   imaging::NiftiHeader nifti_header;
+  std::vector<std::string> files;  // all that are read
   // Of all channels, as they are stored in files but unpacked: what keeping them takes.
   std::int64_t stored_bytes = 0;
   std::int64_t open_bytes = 0;  // of the buffers of open files

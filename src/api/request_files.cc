@@ -1,10 +1,14 @@
 #include "api/request_files.h"
 
+#include <algorithm>
+#include <cmath>
+#include <map>
 #include <set>
 #include <string>
 
 #include "e2enet/error.h"
 #include "e2enet/files.h"
+#include "report/label_colors.h"
 #include "report/preview.h"
 #include "tiles/volume_pipeline.h"
 
@@ -14,10 +18,9 @@ namespace {
 // Every file of the request is another one, and none is the image: what is read must not be written over.
 void require_apart(const Request& request, const Image& image) {
   std::set<std::string> taken;
-  for (const imaging::SliceSource* channel : image.implementation().sources()) {
-    if (!image.implementation().file) break;
-    taken.insert(file_behind(channel->name()));
-    for (const std::string& partner : partner_candidates(channel->name())) taken.insert(file_behind(partner));
+  for (const std::string& read : image.implementation().files) {
+    taken.insert(file_behind(read));
+    for (const std::string& partner : partner_candidates(read)) taken.insert(file_behind(partner));
   }
   const std::pair<const char*, const std::string*> outputs[] = {{"labels_file", &request.labels_file},
                                                                 {"probabilities_file", &request.probabilities_file},
@@ -31,6 +34,27 @@ void require_apart(const Request& request, const Image& image) {
                       *path + "'");
     }
   }
+}
+
+// The model's concepts, and colours of the preview where the model has none.
+std::map<int, imaging::LabelMeaning> meanings_of(const model::Configuration& configuration) {
+  std::map<int, imaging::LabelMeaning> meanings;
+  for (const auto& [label, color] : report::label_colors(configuration.labels)) {
+    const auto byte = [](double value) {
+      return static_cast<std::uint8_t>(std::lround(std::clamp(value, 0.0, 255.0)));
+    };
+    meanings[label].color = {byte(color.red), byte(color.green), byte(color.blue)};
+  }
+  for (const auto& [label, meaning] : configuration.label_concepts) {
+    imaging::LabelMeaning& of_label = meanings[label];
+    const auto code = [](const std::array<std::string, 3>& c) { return imaging::LabelCode{c[0], c[1], c[2]}; };
+    if (!meaning.category[0].empty()) of_label.category = code(meaning.category);
+    if (!meaning.type[0].empty()) of_label.type = code(meaning.type);
+    for (std::size_t c = 0; meaning.color && c < 3; ++c) {
+      of_label.color[c] = static_cast<std::uint8_t>((*meaning.color)[c]);
+    }
+  }
+  return meanings;
 }
 
 bool ends_in_png(const std::string& path) {
@@ -66,6 +90,10 @@ RequestFiles::RequestFiles(const Request& request, const Image& image, const mod
     contents.largest_label = tiles::largest_label(configuration);
     contents.names = configuration.labels;
     contents.threads = threads;
+    contents.meanings = meanings_of(configuration);
+    contents.algorithm_name = configuration.algorithm_name;
+    contents.dicom_reference = request.dicom_reference;
+    contents.dicom_reference_series = request.dicom_reference_series;
     labels_ = imaging::create_label_file(request.labels_file, contents);
   }
 }

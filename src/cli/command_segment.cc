@@ -1,5 +1,6 @@
 // e2enet segment: the main job.
 #include <algorithm>
+#include <cctype>
 #include <chrono>
 #include <filesystem>
 #include <iostream>
@@ -15,11 +16,13 @@
 #include "cli/cases.h"
 #include "cli/command_files.h"
 #include "cli/commands.h"
+#include "cli/dicom_table.h"
 #include "cli/image_remarks.h"
 #include "cli/network_run.h"
 #include "cli/progress.h"
 #include "cli/statistics_output.h"
 #include "cli/text.h"
+#include "e2enet/dicom.h"
 #include "e2enet/error.h"
 #include "e2enet/files.h"
 #include "e2enet/json.h"
@@ -38,8 +41,11 @@ constexpr char kDescription[] =
     "Usage: e2enet segment -m MODEL -i IMAGE [IMAGE2 ...] -o LABELS [OPTIONS]\n"
     "       e2enet segment -m MODEL -i FOLDER -o FOLDER [OPTIONS]\n"
     "\n"
-    "Reads NIfTI images (.nii, .nii.gz, .hdr/.img; one file a channel) and writes labels on the same voxels,\n"
-    "with the image's own geometry. A folder has one file a case and channel, named CASE_0000.nii.gz,\n"
+    "Reads NIfTI images (.nii, .nii.gz, .hdr/.img; one file a channel) or DICOM series (a folder, a list of files,\n"
+    "or one multi-frame file a channel) and writes labels on the same voxels, with the image's own geometry; those of "
+    "a\n"
+    "DICOM series also as a DICOM segmentation (LABELS.dcm). A folder has one file a case and channel, named "
+    "CASE_0000.nii.gz,\n"
     "CASE_0001.nii.gz, ... up to the model's channels, or CASE.nii.gz; its labels become CASE.nii.gz in the\n"
     "output folder, and summary.json tells what was done and which files were left out. A case that fails\n"
     "is reported and does not stop the others; the exit code is 1 then.";
@@ -47,6 +53,8 @@ constexpr char kDescription[] =
 constexpr char kFooter[] =
     "Examples:\n"
     "  e2enet segment -m model.safetensors -i head.nii.gz -o labels.nii.gz\n"
+    "  A DICOM series, with the labels as a DICOM segmentation on its slices (docs/dicom.md):\n"
+    "    e2enet segment -m model.safetensors -i scan/ --series 4 -o labels.dcm\n"
     "  Two channels, a picture of the result and its volumes:\n"
     "    e2enet segment -m model.safetensors -i t1.nii.gz t2.nii.gz -o labels.nii.gz \\\n"
     "        --preview labels.png --statistics volumes.json\n"
@@ -79,6 +87,8 @@ struct Arguments {
   bool keep_finished = false;
   bool dry_run = false;
   std::string part;
+  OpenOptions open;
+  std::string dicom_reference;
 };
 
 // One case and everything that becomes of it; empty names are not wanted.
@@ -112,11 +122,20 @@ void add_outputs(const Job& job, const std::string& head, CommandFiles& files) {
   for (const auto& [option, path] : outputs_of(job)) files.writes(head + option, path);
 }
 
+bool ends_in_dcm(const std::string& path) {
+  std::string ending = fs::path(path).extension().string();
+  for (char& c : ending) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+  return ending == ".dcm" && !fs::path(path).stem().empty();
+}
+
 void require_image_ending(const std::string& option, const std::string& path) {
   if (path.empty()) return;
   const ImageName name = parse_image_name(path);
+  if (option == "--output" && ends_in_dcm(path)) return;
   if (name.kind != NameKind::none && !fs::path(name.stem).filename().empty()) return;
-  throw UsageError(option + ": expected a file name ending in .nii.gz, .nii, .hdr or .img, found '" + path + "'");
+  throw UsageError(option + ": expected a file name ending in .nii.gz, .nii, .hdr or .img" +
+                   (option == "--output" ? std::string(" (or .dcm for a DICOM segmentation)") : std::string()) +
+                   ", found '" + path + "'");
 }
 
 void require_ending(const std::string& option, const std::string& path, const std::string& ending) {
@@ -144,23 +163,40 @@ class SegmentCommand {
     if (!arguments_.box.empty()) box_ = parse_box(arguments_.box, "--roi");
     if (!arguments_.memory.empty()) memory_limit_ = parse_size(arguments_.memory, "--memory");
     const bool folder = arguments_.images.size() == 1 && fs::is_directory(arguments_.images[0]);
-    return folder ? run_folder() : run_image();
+    dicom_ = folder ? is_dicom(arguments_.images[0]) : is_dicom(arguments_.images[0]) || any_folder();
+    if (!dicom_ && (!arguments_.open.series.empty() || arguments_.open.regrid) && arguments_.dicom_reference.empty()) {
+      throw UsageError(std::string(arguments_.open.regrid ? "--regrid" : "--series") +
+                       ": expected a DICOM series as --image, found " + arguments_.images[0]);
+    }
+    if (!arguments_.dicom_reference.empty() && !ends_in_dcm(arguments_.output)) {
+      throw UsageError("--dicom-reference: expected a DICOM segmentation (.dcm) as --output, found '" +
+                       arguments_.output + "'");
+    }
+    return folder && !dicom_ ? run_folder() : run_image();
   }
 
  private:
+  // Where one path is a folder, each is a series.
+  bool any_folder() const {
+    const bool any = std::any_of(arguments_.images.begin(), arguments_.images.end(),
+                                 [](const std::string& image) { return fs::is_directory(image); });
+    return any && std::all_of(arguments_.images.begin(), arguments_.images.end(), is_dicom);
+  }
+
   int run_image() {
     if (arguments_.keep_finished || !arguments_.part.empty()) {
       throw UsageError(std::string(arguments_.keep_finished ? "--continue" : "--part") +
                        ": expected a folder as --image, found a file");
     }
     for (const std::string& image : arguments_.images) {
-      if (fs::is_directory(image))
+      if (!dicom_ && fs::is_directory(image))
         throw UsageError("--image: expected files or one folder, found several with " + image);
     }
     Job job;
     job.images = arguments_.images;
     job.name = image_stem(arguments_.images[0]);
     if (job.name.empty()) job.name = fs::path(arguments_.images[0]).filename().string();
+    if (job.name.empty()) job.name = fs::path(arguments_.images[0]).parent_path().filename().string();  // "scan/"
     job.labels = arguments_.output;
     job.probabilities = arguments_.probabilities;
     job.preview = arguments_.preview;
@@ -176,7 +212,7 @@ class SegmentCommand {
     if (!arguments_.dry_run) files.require_writable();
     load_model();
     const int channels = channels_;
-    if (static_cast<int>(job.images.size()) != channels) {
+    if (!dicom_ && static_cast<int>(job.images.size()) != channels) {
       throw UsageError("--image: expected " + std::to_string(channels) + (channels == 1 ? " image" : " images") +
                        " (the model's channels), found " + std::to_string(job.images.size()));
     }
@@ -433,13 +469,17 @@ class SegmentCommand {
     const auto start = Clock::now();
     const std::string head = prefix_ + job.name + ": ";
     display_.update(head + "reading", 0, 0, -1);
-    const Image image = Image::open(job.images);
+    const Image image = open(job.images);
     show_remarks(display_, "segment", image.remarks());
     Request request;
     request.box = box_in(image.geometry().shape);
     request.labels = false;
     request.mean_intensities = !job.statistics.empty();
     request.labels_file = job.labels;
+    request.dicom_reference = arguments_.dicom_reference;
+    if (!arguments_.dicom_reference.empty() && !arguments_.open.series.empty()) {
+      request.dicom_reference_series = arguments_.open.series[0];
+    }
     request.probabilities_file = job.probabilities;
     request.preview_file = job.preview;
     if (arguments_.dry_run) return dry_run(job, image, request);
@@ -476,6 +516,21 @@ class SegmentCommand {
     result["seconds_export"] = segmented.seconds_export;
     add_labels(found, result);
     return result;
+  }
+
+  // Where it is not clear which series is meant, all that there are stand under the error.
+  Image open(const std::vector<std::string>& paths) {
+    OpenOptions options = arguments_.open;
+    if (!dicom_) options = {};
+    try {
+      return Image::open(paths, options);
+    } catch (const Error& error) {
+      if (dicom_ && std::string(error.what()).find(": series: expected") != std::string::npos) {
+        display_.clear();
+        std::cerr << dicom_table(list_dicom(paths));
+      }
+      throw;
+    }
   }
 
   // As the library, but that its memory limit is called --memory here.
@@ -562,6 +617,7 @@ class SegmentCommand {
   int threads_ = 0;
   int channels_ = 0;
   std::optional<Segmenter> segmenter_;
+  bool dicom_ = false;                         // the image is a DICOM series
   std::map<int, LabelStatistics> statistics_;  // of the last case
   std::vector<Asymmetry> asymmetries_;
 };
@@ -578,11 +634,14 @@ void add_segment(CLI::App& program, Invocation& invocation) {
       ->type_name("MODEL")
       ->required()
       ->group(input);
-  command.add_option("-i,--image", arguments->images, "Image, one file a channel; or a folder of cases")
+  command
+      .add_option("-i,--image", arguments->images, "Image, one file a channel; a DICOM series; or a folder of cases")
       ->type_name("IMAGE...")
       ->required()
       ->group(input);
-  command.add_option("-o,--output", arguments->output, "Labels to write (.nii, .nii.gz, .hdr); or a folder")
+  command
+      .add_option("-o,--output", arguments->output,
+                  "Labels to write (.nii, .nii.gz, .hdr; .dcm: a DICOM segmentation); or a folder")
       ->type_name("LABELS")
       ->required()
       ->group(input);
@@ -602,6 +661,24 @@ void add_segment(CLI::App& program, Invocation& invocation) {
                   "Also write voxels, mL and mean intensity of each label; for a folder of cases, a folder")
       ->type_name("FILE.json")
       ->group(input);
+
+  const char* const dicom = "DICOM series";
+  command
+      .add_option("--series", arguments->open.series,
+                  "Which series is meant where there are several; one a channel (`e2enet dicom FOLDER` lists them)")
+      ->type_name("UID|NUMBER...")
+      ->group(dicom);
+  command
+      .add_flag("--regrid", arguments->open.regrid,
+                "Take slices at uneven distances: the network sees interpolated ones; the labels in a DICOM "
+                "segmentation are on the real ones")
+      ->group(dicom);
+  command
+      .add_option("--dicom-reference", arguments->dicom_reference,
+                  "For a NIfTI image: the series that it was converted from, on whose slices --output LABELS.dcm will "
+                  "be (--series says which, where there are several)")
+      ->type_name("SERIES")
+      ->group(dicom);
 
   const char* const how = "How to segment";
   command

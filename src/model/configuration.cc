@@ -84,6 +84,18 @@ class Field {
   const std::string& source_;
 };
 
+// What a DICOM attribute of at most 64 letters can hold.
+std::string short_text(const Field& field, std::size_t most = 64) {
+  const std::string text = field.text();
+  const auto letters = std::count_if(text.begin(), text.end(), [](unsigned char c) { return (c & 0xc0) != 0x80; });
+  const bool plain =
+      std::none_of(text.begin(), text.end(), [](unsigned char c) { return c < 32 || c == 127 || c == '\\'; });
+  if (text.empty() || static_cast<std::size_t>(letters) > most || !plain) {
+    field.refuse("a text of 1 to " + std::to_string(most) + " letters without a backslash");
+  }
+  return text;
+}
+
 // Far above any network that was ever trained, and low enough that no product of them overflows 64 bits.
 constexpr int kMostChannels = 16384;
 constexpr int kMostPoolingSteps = 12;
@@ -194,6 +206,27 @@ Preprocessing read_preprocessing(const Field& root, int channels) {
     preprocessing.orientation = code;
   }
   return preprocessing;
+}
+
+// A code's value, its scheme and its meaning.
+std::array<std::string, 3> read_code(const Field& field) {
+  field.list_size(3, 3);
+  return {short_text(field.at(std::size_t{0}), 16), short_text(field.at(1), 16), short_text(field.at(2))};
+}
+
+void read_label_concepts(const Field& concepts, const std::string& source, Configuration& configuration) {
+  if (!concepts.value().is_object()) concepts.refuse("an object of label value and concept");
+  for (const auto& [key, value] : concepts.value().items()) {
+    const Field field(value, "e2enet.label_concepts." + printable(key), source);
+    const auto label = std::find_if(configuration.labels.begin(), configuration.labels.end(),
+                                    [&](const auto& one) { return std::to_string(one.first) == key; });
+    if (label == configuration.labels.end() || label->first == 0) field.refuse("a label's value as the key");
+    LabelConcept meaning;
+    if (field.has("category")) meaning.category = read_code(field.at("category"));
+    if (field.has("type")) meaning.type = read_code(field.at("type"));
+    if (field.has("color")) meaning.color = field.at("color").integers(0, 255);
+    configuration.label_concepts[label->first] = meaning;
+  }
 }
 
 std::vector<std::array<int, 2>> read_mirrored_labels(const Field& field, int classes) {
@@ -351,6 +384,8 @@ Configuration parse_configuration(const std::string& json_text, const std::strin
   if (root.has("training_images")) {
     configuration.training_images = read_training_images(root.at("training_images"), configuration);
   }
+  if (root.has("algorithm_name")) configuration.algorithm_name = short_text(root.at("algorithm_name"));
+  if (root.has("label_concepts")) read_label_concepts(root.at("label_concepts"), source, configuration);
   configuration.provenance = "{}";
   if (root.has("provenance")) {
     const Field provenance = root.at("provenance");
@@ -408,6 +443,13 @@ std::string configuration_text(const Configuration& configuration) {
   if (!configuration.largest_component.empty())
     json["postprocessing"]["largest_component"] = configuration.largest_component;
   if (configuration.training_images) json["training_images"] = training_images_json(*configuration.training_images);
+  if (!configuration.algorithm_name.empty()) json["algorithm_name"] = configuration.algorithm_name;
+  for (const auto& [value, meaning] : configuration.label_concepts) {
+    Json& entry = json["label_concepts"][std::to_string(value)] = Json::object();
+    if (!meaning.category[0].empty()) entry["category"] = meaning.category;
+    if (!meaning.type[0].empty()) entry["type"] = meaning.type;
+    if (meaning.color) entry["color"] = *meaning.color;
+  }
   json["provenance"] = Json::parse(configuration.provenance);
   return json.dump();
 }

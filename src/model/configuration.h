@@ -1,6 +1,7 @@
 // Everything a model file says beside its tensors: the architecture, how an image is prepared, what labels mean.
 #pragma once
 
+#include <array>
 #include <map>
 #include <optional>
 #include <string>
@@ -14,6 +15,12 @@ namespace e2enet::model {
 
 enum class OutputKind { softmax, sigmoid };
 
+// What a label is to others, for DICOM segmentations (docs/model-file.md); empty where the file says nothing.
+struct LabelConcept {
+  std::array<std::string, 3> category, type;  // code value, coding scheme, meaning
+  std::optional<std::array<int, 3>> color;    // sRGB
+};
+
 struct Configuration {
   Architecture architecture;
   OutputKind output = OutputKind::softmax;
@@ -24,7 +31,9 @@ struct Configuration {
   Preprocessing preprocessing;
   std::vector<int> largest_component;  // labels of which only the largest component is kept
   std::optional<TrainingImages> training_images;
-  std::string provenance;  // JSON text of an object
+  std::map<int, LabelConcept> label_concepts;
+  std::string algorithm_name;  // in DICOM segmentations; empty: the program's own
+  std::string provenance;      // JSON text of an object
 };
 
 // Reads the JSON text of docs/model-file.md. `source` names the file in errors, which are Error (invalid_model) and say

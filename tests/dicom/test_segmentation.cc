@@ -40,7 +40,7 @@ dicom::SegmentationDetails details_of(int labels) {
     dicom::Segment segment;
     segment.label = label;
     segment.name = "part " + std::to_string(label);
-    segment.color = {static_cast<std::uint8_t>(label * 9), 200, static_cast<std::uint8_t>(255 - label)};
+    segment.meaning.color = {static_cast<std::uint8_t>(label * 9), 200, static_cast<std::uint8_t>(255 - label)};
     details.segments.push_back(segment);
   }
   return details;

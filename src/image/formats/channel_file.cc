@@ -4,8 +4,11 @@
 #include <cmath>
 
 #include "e2enet/error.h"
+#include "image/formats/label_file.h"
 
 namespace e2enet::imaging {
+
+std::unique_ptr<LabelFile> ChannelFile::on_label_grid(std::unique_ptr<LabelFile> file) const { return file; }
 
 void require_same_grid(const ChannelFile& first, const ChannelFile& other) {
   const Geometry &a = first.geometry(), &b = other.geometry();

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -10,6 +11,8 @@
 #include "image/slice_source.h"
 
 namespace e2enet::imaging {
+
+class LabelFile;
 
 // Open, its header read and checked; no voxel is. One thread at a time.
 class ChannelFile : public SliceSource {
@@ -24,6 +27,17 @@ class ChannelFile : public SliceSource {
   virtual std::int64_t open_bytes() const = 0;
   // What a NIfTI file on the same voxels says of their place.
   virtual const NiftiHeader& nifti_header() const = 0;
+
+  // What is read, so that nothing is written over it.
+  virtual std::vector<std::string> files() const { return {name()}; }
+  // Whether slices lie at different distances, of which geometry() has only the mean.
+  virtual bool uneven_slices() const { return false; }
+
+  // Where labels belong that were found on these voxels, if somewhere else: the slices of a DICOM series that had to be
+  // moved. Null: on these voxels.
+  virtual const ChannelFile* label_grid() const { return nullptr; }
+  // Takes labels on these voxels and gives `file` those on label_grid(). Only where there is one.
+  virtual std::unique_ptr<LabelFile> on_label_grid(std::unique_ptr<LabelFile> file) const;
 };
 
 // Throws Error (invalid_image) naming both files unless they lie on the same voxels: shape equal, spacing equal to a

@@ -2,26 +2,44 @@
 
 #include "e2enet/error.h"
 #include "image/formats/nifti/nifti_format.h"
+#ifdef E2ENET_HAS_DICOM
+#include "image/formats/dicom/dicom_format.h"
+#endif
 
 namespace e2enet::imaging {
 
 const std::vector<Format>& formats() {
-  static const std::vector<Format> list = {nifti_format()};
+  static const std::vector<Format> list = {
+#ifdef E2ENET_HAS_DICOM
+      dicom_format(),
+#endif
+      nifti_format()};
   return list;
 }
 
-std::unique_ptr<ChannelFile> open_channel(const std::string& path) {
+std::unique_ptr<ChannelFile> open_channel(const ChannelRequest& request) {
+  if (request.paths.empty()) throw Error(ErrorCode::internal, "a channel without a path");
   for (const Format& format : formats()) {
-    if (format.recognises(path)) return format.open(path);
+    if (format.recognises(request.paths[0])) return format.open(request);
   }
-  throw Error(ErrorCode::internal, path + ": no format recognises it");
+  throw Error(ErrorCode::internal, request.paths[0] + ": no format recognises it");
 }
 
 std::unique_ptr<LabelFile> create_label_file(const std::string& path, const LabelFileContents& contents) {
   std::string endings;
   for (const Format& format : formats()) {
     if (!format.create_labels) continue;
-    if (format.writes(path)) return format.create_labels(path, contents);
+    if (format.writes(path)) {
+      const ChannelFile* image = contents.reference;
+      const ChannelFile* slices = image ? image->label_grid() : nullptr;
+      // A file with one distance between slices can only have the image's own, even ones.
+      if (!slices || (slices->uneven_slices() && !format.places_each_slice))
+        return format.create_labels(path, contents);
+      LabelFileContents of_slices = contents;
+      of_slices.like = &slices->nifti_header();
+      of_slices.reference = slices;
+      return image->on_label_grid(format.create_labels(path, of_slices));
+    }
     endings += (endings.empty() ? "" : ", ") + std::string(format.endings);
   }
   throw Error(ErrorCode::invalid_argument,

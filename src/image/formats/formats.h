@@ -11,16 +11,25 @@
 
 namespace e2enet::imaging {
 
+// One channel that is wanted.
+struct ChannelRequest {
+  std::vector<std::string> paths;  // one; of DICOM also several: the folders and files in which its slices are
+  std::string series;              // of DICOM: a series' UID or number; empty: the only one that is a volume
+  bool regrid = false;             // of DICOM: take slices at uneven distances
+};
+
 struct Format {
   const char* name;
   // Whether what is at `path` looks like one of this format; content decides where it can. Does not throw.
   bool (*recognises)(const std::string& path);
   // Throws Error.
-  std::unique_ptr<ChannelFile> (*open)(const std::string& path);
+  std::unique_ptr<ChannelFile> (*open)(const ChannelRequest& request);
   // Whether labels are written to a file of this name.
   bool (*writes)(const std::string& path);
   // For messages: ".nii, .nii.gz, .hdr or .img".
   const char* endings;
+  // Whether what is written says of each slice where it lies, so that distances may be uneven.
+  bool places_each_slice = false;
   // Null where the format writes none. Throws Error (cannot_write).
   std::unique_ptr<LabelFile> (*create_labels)(const std::string& path, const LabelFileContents& contents);
 };
@@ -29,9 +38,10 @@ struct Format {
 // that is none of them.
 const std::vector<Format>& formats();
 
-std::unique_ptr<ChannelFile> open_channel(const std::string& path);
+std::unique_ptr<ChannelFile> open_channel(const ChannelRequest& request);
 
-// Throws Error: invalid_argument where no format has this ending.
+// Where the image's voxels are slices that were moved (ChannelFile::label_grid()), the file has the labels of the
+// slices as they are. // Throws Error: invalid_argument where no format has this ending.
 std::unique_ptr<LabelFile> create_label_file(const std::string& path, const LabelFileContents& contents);
 
 }  // namespace e2enet::imaging

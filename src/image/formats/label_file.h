@@ -1,6 +1,7 @@
 // A file of labels that is being written, whatever the format.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <map>
 #include <string>
@@ -11,6 +12,16 @@ namespace e2enet::imaging {
 
 class ChannelFile;
 
+// What a label means to others: a concept of a coding scheme, as SNOMED's (SCT).
+struct LabelCode {
+  std::string value, scheme, meaning;
+};
+struct LabelMeaning {
+  std::array<std::uint8_t, 3> color{255, 255, 255};  // sRGB
+  LabelCode category{"85756007", "SCT", "Tissue"};
+  LabelCode type{"113343008", "SCT", "Organ"};
+};
+
 // What a format may need to know of labels before the first of them comes.
 struct LabelFileContents {
   const NiftiHeader* like = nullptr;       // shape and place of the voxels
@@ -18,6 +29,12 @@ struct LabelFileContents {
   int largest_label = 0;
   std::map<int, std::string> names;  // label value -> name; 0 is the background
   int threads = 1;
+  // Of DICOM segmentations.
+  std::map<int, LabelMeaning> meanings;
+  std::string algorithm_name;
+  // A series on whose slices the labels belong where the image is none itself: a folder or file, and which series in
+  // it.
+  std::string dicom_reference, dicom_reference_series;
 };
 
 // The file appears under its name at commit() and not before; without it nothing is left behind.

@@ -25,7 +25,8 @@ DicomReader::DicomReader(Series series, const std::string& where, const DicomOpt
   if (!series_.description.empty()) name_ += " '" + series_.description + "'";
   int bits = 0;
   for (const Frame& frame : series_.frames) bits = std::max(bits, frame.format.bits_allocated);
-  stored_bytes_ = bits / 8;
+  voxel_bytes_ = bits / 8;
+  nifti_header_ = NiftiHeader::from_geometry(stack_.geometry);
   const PixelFormat first = series_.frames[0].format;
   const bool one_rescale = std::all_of(series_.frames.begin(), series_.frames.end(), [&](const Frame& frame) {
     return frame.format.slope == first.slope && frame.format.intercept == first.intercept;
@@ -36,11 +37,17 @@ DicomReader::DicomReader(Series series, const std::string& where, const DicomOpt
 
 DicomReader::~DicomReader() = default;
 
+std::vector<std::string> DicomReader::files() const {
+  std::vector<std::string> paths;
+  for (const SourceFile& file : series_.files) paths.push_back(file.path);
+  return paths;
+}
+
 void DicomReader::read(std::int64_t begin, std::int64_t end, float* out) {
   for (std::int64_t d = begin; d < end; ++d, out += slice_size()) {
     const Frame& one = frame(d);
     if (kept_.size() > 0) {
-      unsigned char* kept = reinterpret_cast<unsigned char*>(kept_.data()) + d * slice_size() * stored_bytes_;
+      unsigned char* kept = reinterpret_cast<unsigned char*>(kept_.data()) + d * slice_size() * voxel_bytes_;
       if (!kept_slices_[static_cast<std::size_t>(d)]) {
         decoder_->decode(one, buffer_);
         std::memcpy(kept, buffer_.data(), buffer_.size());
@@ -56,7 +63,7 @@ void DicomReader::read(std::int64_t begin, std::int64_t end, float* out) {
 
 void DicomReader::keep() {
   if (kept_.size() > 0) return;
-  kept_ = AlignedBuffer(checked_size(name_.c_str(), stack_.geometry.voxels(), stored_bytes_), name_.c_str());
+  kept_ = AlignedBuffer(checked_size(name_.c_str(), stack_.geometry.voxels(), voxel_bytes_), name_.c_str());
   kept_slices_.assign(static_cast<std::size_t>(shape()[0]), false);
 }
 

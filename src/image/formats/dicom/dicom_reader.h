@@ -7,10 +7,10 @@
 #include <vector>
 
 #include "base/aligned_buffer.h"
+#include "image/formats/channel_file.h"
 #include "image/formats/dicom/dicom_series.h"
 #include "image/formats/dicom/dicom_stack.h"
 #include "image/formats/dicom/frame_decoder.h"
-#include "image/slice_source.h"
 
 namespace e2enet::imaging::dicom {
 
@@ -28,7 +28,7 @@ struct DicomOptions {
 //
 // Throws Error: cannot_read (missing, cut short, damaged) or invalid_image (not one plain stack of slices; a file that
 // changed since it was looked at), naming files and tags.
-class DicomReader : public SliceSource {
+class DicomReader : public ChannelFile {
  public:
   // `paths` are folders or files, all looked through.
   explicit DicomReader(const std::vector<std::string>& paths, const DicomOptions& options = {});
@@ -40,13 +40,16 @@ class DicomReader : public SliceSource {
   const Stack& stack() const { return stack_; }
   // The frame that slice `d` comes from.
   const Frame& frame(std::int64_t d) const { return series_.frames[stack_.order[static_cast<std::size_t>(d)]]; }
-  const Geometry& geometry() const { return stack_.geometry; }
-  const std::vector<Remark>& remarks() const { return stack_.remarks; }
+  const Geometry& geometry() const override { return stack_.geometry; }
+  std::string matrix() const override { return "Image Position and Orientation (Patient)"; }
+  const std::vector<Remark>& remarks() const override { return stack_.remarks; }
+  std::int64_t stored_bytes() const override { return stack_.geometry.voxels() * voxel_bytes_; }
+  const NiftiHeader& nifti_header() const override { return nifti_header_; }
   const Shape& shape() const override { return stack_.geometry.shape; }
+  std::vector<std::string> files() const override;
+  bool uneven_slices() const override { return stack_.uneven; }
   // "scan, series 3 'T1'"
   std::string name() const override { return name_; }
-  // What a voxel takes between keep() and forget().
-  int stored_bytes() const { return stored_bytes_; }
 
   const float* view(std::int64_t, std::int64_t) override { return nullptr; }
   void read(std::int64_t begin, std::int64_t end, float* out) override;
@@ -58,7 +61,8 @@ class DicomReader : public SliceSource {
   std::string name_;
   Stack stack_;
   std::unique_ptr<FrameDecoder> decoder_;
-  int stored_bytes_ = 2;
+  NiftiHeader nifti_header_;
+  std::int64_t voxel_bytes_ = 2;  // between keep() and forget()
   std::vector<unsigned char> buffer_;
   AlignedBuffer kept_;  // numbers as stored, between keep() and forget()
   std::vector<bool> kept_slices_;

@@ -405,10 +405,6 @@ void say_what_it_is(Series& series) {
   }
 }
 
-std::string padded(const std::string& text, std::size_t width) {
-  return text.size() < width ? text + std::string(width - text.size(), ' ') : text;
-}
-
 }  // namespace
 
 std::string Series::name_of(const Frame& frame) const {
@@ -487,31 +483,21 @@ bool is_dicom(const std::string& path) {
   return false;
 }
 
-std::string series_table(const Scan& scan) {
-  std::vector<std::array<std::string, 6>> rows{{"number", "description", "modality", "slices", "", "UID"}};
+std::string series_list(const Scan& scan) {
+  std::string list;
   for (const Series& s : scan.series) {
-    rows.push_back({s.number.empty() ? "-" : s.number, s.description.empty() ? "-" : s.description,
-                    s.modality.empty() ? "-" : s.modality, std::to_string(s.frames.size()), s.not_a_volume, s.uid});
+    list += (list.empty() ? "" : "; ") + (s.number.empty() ? std::string("without a number") : s.number);
+    if (!s.description.empty()) list += " '" + s.description + "'";
+    list += " (" + (s.modality.empty() ? std::string() : s.modality + ", ") + std::to_string(s.frames.size()) +
+            " slices, " + (s.not_a_volume.empty() ? std::string() : s.not_a_volume + ", ") + s.uid + ")";
   }
-  std::array<std::size_t, 6> width{};
-  for (const auto& row : rows) {
-    for (std::size_t c = 0; c < row.size(); ++c) width[c] = std::max(width[c], row[c].size());
-  }
-  std::string table;
-  for (const auto& row : rows) {
-    std::string line;
-    for (std::size_t c = 0; c < row.size(); ++c) {
-      if (width[c] > 0) line += (c + 1 < row.size() ? padded(row[c], width[c]) + "  " : row[c]);
-    }
-    table += (table.empty() ? "" : "\n") + line;
-  }
-  return table;
+  return list;
 }
 
 const Series& choose(const Scan& scan, const std::string& wanted, const std::string& where) {
   const auto refuse = [&](const std::string& expectation, const std::string& found) {
     throw Error(ErrorCode::invalid_image, where + ": series: expected " + expectation + ", found " + found +
-                                              (scan.series.empty() ? "" : ":\n" + series_table(scan)));
+                                              (scan.series.empty() ? "" : ": " + series_list(scan)));
   };
   std::vector<const Series*> meant;
   for (const Series& series : scan.series) {

@@ -81,11 +81,11 @@ Scan scan(const std::vector<std::string>& paths);
 // Whether a file's content begins as DICOM, or a folder has such a file (of its first few hundred).
 bool is_dicom(const std::string& path);
 
-// The table of a scan for people, one line a series.
-std::string series_table(const Scan& scan);
+// The series of a scan in one line: number, description, modality, slices, UID.
+std::string series_list(const Scan& scan);
 
 // The series that is meant: by `wanted` (a UID or a number; empty: the only one that can be meant). Throws Error
-// (invalid_image) with the table where that is not exactly one.
+// (invalid_image) with the list where that is not exactly one.
 const Series& choose(const Scan& scan, const std::string& wanted, const std::string& where);
 
 }  // namespace e2enet::imaging::dicom

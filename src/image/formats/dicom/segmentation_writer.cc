@@ -126,7 +126,7 @@ struct Item {
     require(item.findOrCreateSequenceItem(sequence, added, -2));
     return {*added};
   }
-  void add_code(const DcmTagKey& sequence, const Code& code) {
+  void add_code(const DcmTagKey& sequence, const LabelCode& code) {
     add(sequence)
         .put(DCM_CodeValue, code.value)
         .put(DCM_CodingSchemeDesignator, code.scheme)
@@ -207,7 +207,7 @@ struct SegmentationWriter::Work {
         }
       };
       require_text("name", one.name, kLongestName);
-      for (const Code* code : {&one.category, &one.type}) {
+      for (const LabelCode* code : {&one.meaning.category, &one.meaning.type}) {
         require_text("code", code->value, 16);
         require_text("coding scheme", code->scheme, 16);
         require_text("code meaning", code->meaning, 64);
@@ -233,7 +233,8 @@ struct SegmentationWriter::Work {
     // Names of labels are UTF-8; where they need that, the source's texts become so too.
     bool ascii = is_ascii(details.algorithm_name) && is_ascii(details.series_description);
     for (const Segment& one : details.segments) {
-      ascii = ascii && is_ascii(one.name) && is_ascii(one.category.meaning) && is_ascii(one.type.meaning);
+      ascii =
+          ascii && is_ascii(one.name) && is_ascii(one.meaning.category.meaning) && is_ascii(one.meaning.type.meaning);
     }
     if (!ascii && source->convertToUTF8().bad()) {
       throw Error(ErrorCode::invalid_image,
@@ -323,9 +324,9 @@ void SegmentationWriter::Work::add_segments(Item all) {
         .put(DCM_SegmentDescription, "label " + std::to_string(one.label))
         .put(DCM_SegmentAlgorithmType, "AUTOMATIC")
         .put(DCM_SegmentAlgorithmName, details.algorithm_name);
-    item.add_code(DCM_SegmentedPropertyCategoryCodeSequence, one.category);
-    item.add_code(DCM_SegmentedPropertyTypeCodeSequence, one.type);
-    const std::array<std::uint16_t, 3> lab = cielab(one.color);
+    item.add_code(DCM_SegmentedPropertyCategoryCodeSequence, one.meaning.category);
+    item.add_code(DCM_SegmentedPropertyTypeCodeSequence, one.meaning.type);
+    const std::array<std::uint16_t, 3> lab = cielab(one.meaning.color);
     Item::require(item.item.putAndInsertUint16Array(DCM_RecommendedDisplayCIELabValue, lab.data(), 3));
   }
 }
@@ -399,12 +400,12 @@ std::unique_ptr<DcmDataset> SegmentationWriter::Work::header() {
   for (const Segment& one : details.segments) {
     digest.add(std::to_string(one.label));
     digest.add(one.name);
-    for (const Code* code : {&one.category, &one.type}) {
+    for (const LabelCode* code : {&one.meaning.category, &one.meaning.type}) {
       digest.add(code->value);
       digest.add(code->scheme);
       digest.add(code->meaning);
     }
-    digest.add(one.color.data(), one.color.size());
+    digest.add(one.meaning.color.data(), one.meaning.color.size());
   }
   const auto uid = [](Digest of, const std::string& what) {
     of.add(what);

@@ -9,20 +9,14 @@
 
 #include "image/formats/dicom/dicom_series.h"
 #include "image/formats/dicom/dicom_stack.h"
+#include "image/formats/label_file.h"
 
 namespace e2enet::imaging::dicom {
-
-// A concept of a coding scheme, as SNOMED's (SCT).
-struct Code {
-  std::string value, scheme, meaning;
-};
 
 struct Segment {
   int label = 1;  // its value in the volume
   std::string name;
-  Code category{"85756007", "SCT", "Tissue"};
-  Code type{"113343008", "SCT", "Organ"};
-  std::array<std::uint8_t, 3> color{255, 255, 255};  // sRGB
+  LabelMeaning meaning;
 };
 
 struct SegmentationDetails {

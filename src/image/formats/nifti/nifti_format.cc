@@ -1,5 +1,6 @@
 #include "image/formats/nifti/nifti_format.h"
 
+#include "e2enet/error.h"
 #include "e2enet/files.h"
 #include "image/formats/nifti/nifti_reader.h"
 #include "image/formats/nifti/nifti_writer.h"
@@ -30,8 +31,12 @@ Format nifti_format() {
   format.name = "NIfTI";
   // The last of the list: what is none of the others is read as this, and its reader says what is wrong with it.
   format.recognises = [](const std::string&) { return true; };
-  format.open = [](const std::string& path) -> std::unique_ptr<ChannelFile> {
-    return std::make_unique<ImageReader>(path);
+  format.open = [](const ChannelRequest& request) -> std::unique_ptr<ChannelFile> {
+    if (!request.series.empty() || request.regrid) {
+      throw Error(ErrorCode::invalid_argument, std::string(request.regrid ? "regrid" : "series") +
+                                                   ": expected a DICOM series as image, found " + request.paths[0]);
+    }
+    return std::make_unique<ImageReader>(request.paths[0]);
   };
   format.writes = writes;
   format.endings = ".nii.gz, .nii, .hdr or .img";
