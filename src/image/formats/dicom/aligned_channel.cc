@@ -5,13 +5,12 @@
 #include <utility>
 
 #include "base/checked_size.h"
-#include "e2enet/error.h"
 #include "image/formats/label_file.h"
 
 namespace e2enet::imaging::dicom {
 namespace {
 
-constexpr double kMostSlices = 4;  // times as many as there are
+constexpr double kMostSlices = 4;  // of a grid, times as many as there are
 constexpr double kRounding = 1e-6;
 
 // Labels on the grid become those on the slices: each takes what is nearest, which is one shift for a whole slice.
@@ -67,13 +66,8 @@ Alignment align(const Series& series, const Stack& stack) {
   std::int64_t count = stack.geometry.shape[0];
   if (stack.uneven) {
     for (std::size_t s = 0; s + 1 < slices; ++s) a.step = std::min(a.step, stack.along[s + 1] - stack.along[s]);
+    a.step = std::max(a.step, stack.along.back() / (kMostSlices * static_cast<double>(slices) - 1));
     const double steps = std::ceil(stack.along.back() / a.step - kRounding);
-    if (steps + 1 > kMostSlices * static_cast<double>(slices)) {
-      throw Error(ErrorCode::invalid_image,
-                  series.name_of(first) + ": (0020,0032) Image Position Patient: expected distances that an " +
-                      "even grid of at most four times as many slices can have, found one " + "of " +
-                      std::to_string(a.step) + " mm in a series of " + std::to_string(stack.along.back()) + " mm");
-    }
     count = static_cast<std::int64_t>(steps) + 1;
   }
   std::array<std::int64_t, 2> extent{first.columns, first.rows};

@@ -13,15 +13,14 @@ namespace e2enet::imaging::dicom {
 
 // Where the grid and the slices lie in each other.
 struct Alignment {
-  Geometry grid;    // upright: it has room for every slice, moved in its plane; distances are the least of the slices'
+  Geometry grid;    // upright: it has room for every slice, moved in its plane; distances are the least of the slices',
+                    // if need be more: at most four times as many slices
   double step = 0;  // of the grid, across the slices
   std::array<std::int64_t, 2> first_pixel{};    // of the grid, along i and j, in pixels of the first slice
   std::vector<std::int64_t> nearest;            // grid slice of each slice; ascending
   std::vector<std::array<std::int64_t, 2>> at;  // where in that grid slice its first pixel is, along i and j
 };
 
-// Throws Error (invalid_image) where the least distance is so small that the grid would have more than four times as
-// many slices.
 Alignment align(const Series& series, const Stack& stack);
 
 // Values between pixels and between slices are linear in their neighbours'; beyond a slice's edges its least value
