@@ -41,14 +41,13 @@ constexpr char kDescription[] =
     "Usage: e2enet segment -m MODEL -i IMAGE [IMAGE2 ...] -o LABELS [OPTIONS]\n"
     "       e2enet segment -m MODEL -i FOLDER -o FOLDER [OPTIONS]\n"
     "\n"
-    "Reads NIfTI images (.nii, .nii.gz, .hdr/.img; one file a channel) or DICOM series (a folder, a list of files,\n"
-    "or one multi-frame file a channel) and writes labels on the same voxels, with the image's own geometry; those of "
-    "a\n"
-    "DICOM series also as a DICOM segmentation (LABELS.dcm). A folder has one file a case and channel, named "
-    "CASE_0000.nii.gz,\n"
-    "CASE_0001.nii.gz, ... up to the model's channels, or CASE.nii.gz; its labels become CASE.nii.gz in the\n"
-    "output folder, and summary.json tells what was done and which files were left out. A case that fails\n"
-    "is reported and does not stop the others; the exit code is 1 then.";
+    "Reads NIfTI images (.nii, .nii.gz, .hdr/.img; one file a channel) or DICOM series (a folder, a list of\n"
+    "files, or one multi-frame file a channel), and writes labels on the same voxels, with the image's own\n"
+    "geometry; those of a DICOM series also as a DICOM segmentation (LABELS.dcm). A folder of NIfTI images\n"
+    "has one file a case and channel, named CASE_0000.nii.gz, CASE_0001.nii.gz, ... up to the model's\n"
+    "channels, or CASE.nii.gz; its labels become CASE.nii.gz in the output folder, and summary.json tells\n"
+    "what was done and which files were left out. A case that fails is reported and does not stop the\n"
+    "others; the exit code is 1 then.";
 
 constexpr char kFooter[] =
     "Examples:\n"

@@ -13,8 +13,8 @@ namespace {
 using e2enet::test::Result;
 using e2enet::test::Workshop;
 
-const char* const kCommands[] = {"segment",  "evaluate", "info",       "profile", "bench",
-                                 "tradeoff", "forward",  "preprocess", "random"};
+const char* const kCommands[] = {"segment", "dicom",    "evaluate", "info",       "profile",
+                                 "bench",   "tradeoff", "forward",  "preprocess", "random"};
 
 // One line that says who speaks.
 void check_error(const Result& result, int code, const std::string& speaker) {

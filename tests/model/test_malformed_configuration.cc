@@ -129,6 +129,14 @@ const std::vector<Wrong> kWrong = {
     {"/postprocessing/largest_component",
      "e2enet.postprocessing.largest_component",
      {"1", "{}", "\"1\"", "[0]", "[-1]", "[40000]", "[1.0]", "[\"1\"]", "[null]", "true"}},
+    {"/algorithm_name", "e2enet.algorithm_name", {"1", "\"\"", "\"a\\\\b\"", "\"a\\nb\"", "[]"}},
+    {"/label_concepts",
+     "e2enet.label_concepts",
+     {"[]", "1", "{\"0\": {}}", "{\"7\": {}}", "{\"01\": {}}", "{\"x\": {}}", "{\"1\": 5}"}},
+    {"/label_concepts/1/type",
+     "e2enet.label_concepts.1.type",
+     {"\"liver\"", "[]", "[\"1\", \"SCT\"]", "[1, \"SCT\", \"x\"]", "[\"12345678901234567\", \"SCT\", \"x\"]"}},
+    {"/label_concepts/1/color", "e2enet.label_concepts.1.color", {"[1, 2]", "[1, 2, 256]", "[-1, 0, 0]", "\"red\""}},
     {"/provenance", "e2enet.provenance", {"[]", "1", "\"a trained model\"", "true"}},
 };
 

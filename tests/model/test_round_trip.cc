@@ -78,6 +78,14 @@ TEST_CASE("every key of the configuration survives the file") {
   CHECK(configuration.mirror_axes == std::vector<int>{1, 2});
   CHECK(configuration.mirrored_labels == std::vector<std::array<int, 2>>{{2, 1}});
   CHECK(configuration.largest_component == std::vector<int>{1});
+  CHECK(configuration.algorithm_name == "liver finder");
+  REQUIRE(configuration.label_concepts.size() == 2);
+  const e2enet::model::LabelConcept& liver = configuration.label_concepts.at(1);
+  CHECK(liver.category == std::array<std::string, 3>{"123037004", "SCT", "Anatomical Structure"});
+  CHECK(liver.type == std::array<std::string, 3>{"10200004", "SCT", "Liver"});
+  CHECK(liver.color == std::array<int, 3>{1, 20, 255});
+  CHECK(configuration.label_concepts.at(2).type[0].empty());
+  CHECK_FALSE(configuration.label_concepts.at(2).color.has_value());
   REQUIRE(configuration.training_images.has_value());
   CHECK(configuration.training_images->extent_mm[1].low == 30.5);
   CHECK(configuration.training_images->extent_mm[2].high == 50);
@@ -121,6 +129,8 @@ TEST_CASE("keys that are absent take the documented defaults") {
   CHECK(configuration.preprocessing.normalization[1].scheme == e2enet::model::NormalizationScheme::non_ct);
   CHECK_FALSE(configuration.preprocessing.normalization[1].use_mask);
   CHECK(configuration.largest_component.empty());
+  CHECK(configuration.algorithm_name.empty());
+  CHECK(configuration.label_concepts.empty());
   CHECK(configuration.provenance == "{}");
 }
 
