@@ -219,7 +219,7 @@ void read_label_concepts(const Field& concepts, const std::string& source, Confi
   for (const auto& [key, value] : concepts.value().items()) {
     const Field field(value, "e2enet.label_concepts." + printable(key), source);
     const auto label = std::find_if(configuration.labels.begin(), configuration.labels.end(),
-                                    [&](const auto& one) { return std::to_string(one.first) == key; });
+                                    [&name = key](const auto& one) { return std::to_string(one.first) == name; });
     if (label == configuration.labels.end() || label->first == 0) field.refuse("a label's value as the key");
     LabelConcept meaning;
     if (field.has("category")) meaning.category = read_code(field.at("category"));
