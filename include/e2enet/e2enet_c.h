@@ -145,6 +145,10 @@ enum {
 
 /* Files of one channel each. Headers are read and checked, no voxel is. */
 E2ENET_API e2enet_status e2enet_image_open(const char* const* paths, int channels, e2enet_image** image);
+/* A DICOM series (docs/dicom.md): `paths` are folders or files. `series`, UIDs or numbers, one for all paths or one a
+ * channel; NULL with 0: the only one that is a volume. `regrid` nonzero: slices at uneven distances are taken. */
+E2ENET_API e2enet_status e2enet_image_open_dicom(const char* const* paths, int path_count, const char* const* series,
+                                                 int series_count, int regrid, e2enet_image** image);
 
 /* Arrays in the caller's memory, which must stay as they are while the image is in use; nothing is copied as a whole.
  * `shape`: of every channel, in voxels.
@@ -209,6 +213,10 @@ E2ENET_API e2enet_status e2enet_request_set_progress(e2enet_request* request, e2
 E2ENET_API e2enet_status e2enet_request_set_mean_intensities(e2enet_request* request, int wanted);
 /* Files get their names when everything else has been done, the labels' last. NULL or "": none. */
 E2ENET_API e2enet_status e2enet_request_set_labels_file(e2enet_request* request, const char* path);
+/* For a labels file NAME.dcm of an image that is no DICOM itself: the series that it was converted from. `series`, a
+ * UID or number, may be NULL. */
+E2ENET_API e2enet_status e2enet_request_set_dicom_reference(e2enet_request* request, const char* path,
+                                                            const char* series);
 E2ENET_API e2enet_status e2enet_request_set_probabilities_file(e2enet_request* request, const char* path);
 E2ENET_API e2enet_status e2enet_request_set_preview_file(e2enet_request* request, const char* path);
 

@@ -421,6 +421,27 @@ e2enet_status e2enet_image_open(const char* const* paths, int channels, e2enet_i
   });
 }
 
+e2enet_status e2enet_image_open_dicom(const char* const* paths, int path_count, const char* const* series,
+                                      int series_count, int regrid, e2enet_image** image) {
+  return give(__func__, image, [&] {
+    const auto texts = [](const char* const* given, int count, const char* name) {
+      if (count > 0) require(given, "e2enet_image_open_dicom", name, "texts");
+      std::vector<std::string> all;
+      for (int i = 0; i < count; ++i) {
+        require(given[i], "e2enet_image_open_dicom", name, "texts");
+        all.emplace_back(given[i]);
+      }
+      return all;
+    };
+    require_count("e2enet_image_open_dicom: path_count", path_count, 1);
+    require_count("e2enet_image_open_dicom: series_count", series_count, 0);
+    e2enet::OpenOptions options;
+    options.series = texts(series, series_count, "series");
+    options.regrid = regrid != 0;
+    return image_of(e2enet::Image::open(texts(paths, path_count, "paths"), options));
+  });
+}
+
 e2enet_status e2enet_image_from_arrays(const int64_t shape[3], const double spacing[3], const double affine[16],
                                        const void* const* channels, const int* types, const int64_t* strides,
                                        int channel_count, const char* name, e2enet_image** image) {
@@ -554,6 +575,13 @@ e2enet_status e2enet_request_set_labels_file(e2enet_request* request, const char
 e2enet_status e2enet_request_set_probabilities_file(e2enet_request* request, const char* path) {
   return set(__func__, request, [&] { request->request.probabilities_file = path ? path : ""; });
 }
+e2enet_status e2enet_request_set_dicom_reference(e2enet_request* request, const char* path, const char* series) {
+  return set(__func__, request, [&] {
+    request->request.dicom_reference = path ? path : "";
+    request->request.dicom_reference_series = series ? series : "";
+  });
+}
+
 e2enet_status e2enet_request_set_preview_file(e2enet_request* request, const char* path) {
   return set(__func__, request, [&] { request->request.preview_file = path ? path : ""; });
 }

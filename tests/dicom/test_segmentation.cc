@@ -149,6 +149,46 @@ TEST_CASE("dciodvfy finds no error in any kind of segmentation") {
   }
 }
 
+TEST_CASE("dcmjs, which viewers in browsers use, finds what pydicom finds") {
+  const std::string program = python(), dcmjs = PROJECT_NPM "/node_modules/dcmjs";
+  if (program.empty()) E2ENET_SKIP("python3-pydicom is not installed");
+  if (!has_program("node") || !std::filesystem::exists(dcmjs)) {
+    E2ENET_SKIP("Node.js or " + dcmjs + " is not there (npm install --ignore-scripts --prefix " PROJECT_NPM " dcmjs)");
+  }
+  for (const Source& source : sources()) {
+    CAPTURE(std::string(source.name));
+    MadeSeries made;
+    source.change(made);
+    TemporaryFolder folder;
+    std::filesystem::create_directory(folder.file("series"));
+    made.write(folder.file("series"));
+    const dicom::DicomReader reader({folder.file("series")});
+    write(folder.file("out.dcm"), reader, details_of(3), labels_of(reader.shape(), 3));
+    int status = 0;
+    const std::vector<std::string> by_dcmjs = lines_of("node '" + source_path("tests/dicom/read_segmentation.cjs") +
+                                                           "' '" + dcmjs + "' '" + folder.file("out.dcm") + "'",
+                                                       &status);
+    REQUIRE(status == 0);
+    const std::vector<std::string> by_pydicom = lines_of(
+        program + " '" + source_path("tests/dicom/read_segmentation.py") + "' '" + folder.file("out.dcm") + "'",
+        &status);
+    REQUIRE(status == 0);
+    REQUIRE(by_dcmjs.size() > 3);
+    REQUIRE(by_dcmjs.size() == by_pydicom.size());
+    std::size_t different = 0;
+    for (std::size_t l = 0; l < by_dcmjs.size(); ++l) {
+      if (by_dcmjs[l] == by_pydicom[l]) continue;
+      // The last of six decimals may be rounded otherwise, and -0 may be 0.
+      std::istringstream a(by_dcmjs[l]), b(by_pydicom[l]);
+      double x = 0, y = 0;
+      bool same = true;
+      for (int word = 0; word < 4; ++word) same = same && a >> x && b >> y && std::abs(x - y) < 1.5e-6;
+      different += !same;
+    }
+    CHECK(different == 0);
+  }
+}
+
 TEST_CASE("pydicom finds every labelled voxel where the series has it, and none else") {
   const std::string program = python();
   if (program.empty()) E2ENET_SKIP("python3-pydicom is not installed");

@@ -33,6 +33,9 @@ class AlignedChannel : public ChannelFile {
   std::string matrix() const override { return slices_->matrix(); }
   const std::vector<Remark>& remarks() const override { return slices_->remarks(); }
   std::int64_t stored_bytes() const override { return slices_->stored_bytes(); }
+  std::int64_t open_bytes() const override {
+    return slices_->open_bytes() + 3 * slice_size() * static_cast<std::int64_t>(sizeof(float));
+  }
   const NiftiHeader& nifti_header() const override { return nifti_header_; }
   const Shape& shape() const override { return alignment_.grid.shape; }
   std::string name() const override { return slices_->name(); }

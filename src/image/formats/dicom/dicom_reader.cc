@@ -37,6 +37,15 @@ DicomReader::DicomReader(Series series, const std::string& where, const DicomOpt
 
 DicomReader::~DicomReader() = default;
 
+std::int64_t DicomReader::open_bytes() const {
+  // Of one slice: what is compressed, what a decoder makes of it (JPEG 2000: several numbers of 32 bits a pixel), and
+  // the stored numbers. A deflated file is there as a whole.
+  constexpr std::int64_t kBytesOfPixel = 24, kRest = std::int64_t{4} << 20;
+  const bool deflated =
+      std::any_of(series_.files.begin(), series_.files.end(), [](const SourceFile& file) { return file.deflated; });
+  return kRest + kBytesOfPixel * slice_size() + (deflated ? stored_bytes() : 0);
+}
+
 std::vector<std::string> DicomReader::files() const {
   std::vector<std::string> paths;
   for (const SourceFile& file : series_.files) paths.push_back(file.path);

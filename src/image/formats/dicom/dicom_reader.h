@@ -44,6 +44,7 @@ class DicomReader : public ChannelFile {
   std::string matrix() const override { return "Image Position and Orientation (Patient)"; }
   const std::vector<Remark>& remarks() const override { return stack_.remarks; }
   std::int64_t stored_bytes() const override { return stack_.geometry.voxels() * voxel_bytes_; }
+  std::int64_t open_bytes() const override;
   const NiftiHeader& nifti_header() const override { return nifti_header_; }
   const Shape& shape() const override { return stack_.geometry.shape; }
   std::vector<std::string> files() const override;
