@@ -20,11 +20,14 @@ struct PatchOptions {
   int threads = 0;  // as Options::threads
   ParallelFor parallel_for;
   Precision precision = Precision::f32;  // f32 or bf16
-  // "auto", or for comparisons "winograd", "direct", "onednn", "reference": this one for every layer that it can
-  // compute.
+  // "auto", or for comparisons one of algorithms(): this one for every layer that it can compute.
   std::string algorithm = "auto";
   Arena arena;
 };
+
+// Names of what can compute a convolution: "winograd", "direct", "onednn" (where the library was built with it),
+// "reference" (slow and exact).
+E2ENET_API std::vector<std::string> algorithms();
 
 // The bytes that an arena for these options must have. Of Options, `threads` and `precision` decide, and the patch is
 // the model's own. Throws Error (invalid_argument), naming the option.

@@ -9,6 +9,7 @@
 #include "api/patch.h"
 #include "base/checked_size.h"
 #include "base/parallel.h"
+#include "kernels/kernel_list.h"
 #include "model/flops.h"
 #include "plan/kernel_choice.h"
 
@@ -66,6 +67,10 @@ plan::PlanOptions plan_options(const PatchOptions& options) {
 std::int64_t planned_process_bytes(std::int64_t loaded, const plan::Plan& plan, int input_channels) {
   const std::int64_t voxels = std::int64_t{plan.patch[0]} * plan.patch[1] * plan.patch[2];
   return loaded + static_cast<std::int64_t>(plan.peak_bytes()) + voxels * input_channels * 4;
+}
+
+std::vector<std::string> algorithms() {
+  return with_errors(kNoMemoryToPlan, [] { return kernels::convolution_kernel_names(); });
 }
 
 std::size_t arena_bytes(const Model& model, const PatchOptions& options) {

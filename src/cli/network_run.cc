@@ -1,5 +1,7 @@
 #include "cli/network_run.h"
 
+#include <algorithm>
+
 #include "cli/arguments.h"
 #include "cli/text.h"
 #include "e2enet/json.h"
@@ -32,17 +34,21 @@ Precision parse_precision(const std::string& text) {
 }
 
 void add_algorithm_option(CLI::App& command, std::string& algorithm, const std::string& group) {
+  std::string choices = "auto", list = "auto";
+  const std::vector<std::string> known = algorithms();
+  for (const std::string& name : known) {
+    choices += "|" + name;
+    list += (name == known.back() ? " or " : ", ") + name;
+  }
   command
       .add_option("--algorithm", algorithm,
                   "Compute with this algorithm every layer that it can compute, to compare: auto lets the plan choose; "
                   "reference is slow and exact")
-      ->type_name("auto|winograd|direct|onednn|reference")
+      ->type_name(choices)
       ->capture_default_str()
-      ->check([](const std::string& text) {
-        for (const char* known : {"auto", "winograd", "direct", "onednn", "reference"}) {
-          if (text == known) return std::string();
-        }
-        return "expected auto, winograd, direct, onednn or reference, found '" + text + "'";
+      ->check([known, list](const std::string& text) {
+        if (text == "auto" || std::count(known.begin(), known.end(), text) > 0) return std::string();
+        return "expected " + list + ", found '" + text + "'";
       })
       ->group(group);
 }
