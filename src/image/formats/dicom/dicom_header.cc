@@ -1,7 +1,6 @@
 #include "image/formats/dicom/dicom_header.h"
 
 #include <dcmtk/dcmdata/dcistrmb.h>
-#include <dcmtk/dcmdata/dcrledrg.h>
 #include <dcmtk/dcmdata/dcspchrs.h>
 #include <dcmtk/dcmjpeg/djdecode.h>
 #include <dcmtk/dcmjpeg/djutils.h>
@@ -44,7 +43,6 @@ void prepare_dcmtk() {
     DCM_dcmjplsLogger.setLogLevel(OFLogger::OFF_LOG_LEVEL);
     DJDecoderRegistration::registerCodecs();
     DJLSDecoderRegistration::registerCodecs();
-    DcmRLEDecoderRegistration::registerCodecs();
   });
   if (!dcmDataDict.isDictionaryLoaded()) {
     throw Error(ErrorCode::internal,

@@ -12,6 +12,7 @@
 #include "e2enet/error.h"
 #include "image/formats/dicom/dicom_header.h"
 #include "image/formats/dicom/jpeg2000.h"
+#include "image/formats/dicom/rle.h"
 
 namespace e2enet::imaging::dicom {
 namespace {
@@ -178,21 +179,22 @@ void FrameDecoder::decode(const Frame& frame, std::vector<unsigned char>& stored
   if (compression->kind == Kind::jpeg2000) {
     return decode_jpeg2000(compressed, frame.columns, frame.rows, static_cast<int>(sample), where, stored);
   }
-  if (compression->kind != Kind::rle) {
-    const JpegClaims claims = jpeg_claims(compressed);
-    const bool fits = claims.found && claims.rows == frame.rows && claims.columns == frame.columns &&
-                      claims.components == 1 && claims.precision <= frame.format.bits_allocated &&
-                      (claims.precision > 8) == (sample > 1);
-    if (!fits) {
-      throw Error(ErrorCode::invalid_image,
-                  where + ": expected a JPEG image of " + std::to_string(frame.columns) + " x " +
-                      std::to_string(frame.rows) + " grey pixels of " + (sample > 1 ? "9 to 16" : "at most 8") +
-                      " bits, found " +
-                      (claims.found ? std::to_string(claims.columns) + " x " + std::to_string(claims.rows) + " of " +
-                                          std::to_string(claims.components) + " components and " +
-                                          std::to_string(claims.precision) + " bits"
-                                    : "none"));
-    }
+  if (compression->kind == Kind::rle) {
+    return decode_rle(compressed, static_cast<std::size_t>(pixels), sample, where, stored);
+  }
+  const JpegClaims claims = jpeg_claims(compressed);
+  const bool fits = claims.found && claims.rows == frame.rows && claims.columns == frame.columns &&
+                    claims.components == 1 && claims.precision <= frame.format.bits_allocated &&
+                    (claims.precision > 8) == (sample > 1);
+  if (!fits) {
+    throw Error(ErrorCode::invalid_image,
+                where + ": expected a JPEG image of " + std::to_string(frame.columns) + " x " +
+                    std::to_string(frame.rows) + " grey pixels of " + (sample > 1 ? "9 to 16" : "at most 8") +
+                    " bits, found " +
+                    (claims.found ? std::to_string(claims.columns) + " x " + std::to_string(claims.rows) + " of " +
+                                        std::to_string(claims.components) + " components and " +
+                                        std::to_string(claims.precision) + " bits"
+                                  : "none"));
   }
 
   // DCMTK's codecs work on data sets: one is made of what was checked.
