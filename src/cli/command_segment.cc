@@ -113,9 +113,20 @@ std::vector<std::pair<std::string, std::string>> outputs_of(const Job& job) {
   return outputs;
 }
 
+// A file, or all that is in a DICOM folder: no slice may be written over.
+void add_read(const std::string& role, const std::string& path, CommandFiles& files) {
+  files.reads(role, path);
+  std::error_code error;
+  if (!fs::is_directory(path, error)) return;
+  for (fs::recursive_directory_iterator entry(path, error), end; !error && entry != end; entry.increment(error)) {
+    std::error_code ignored;
+    if (entry->is_regular_file(ignored) && is_dicom(entry->path().string())) files.reads(role, entry->path().string());
+  }
+}
+
 // Registers a case's files; in messages of a folder its name stands before the option's.
 void add_inputs(const Job& job, const std::string& head, CommandFiles& files) {
-  for (const std::string& image : job.images) files.reads(head + "--image", image);
+  for (const std::string& image : job.images) add_read(head + "--image", image, files);
 }
 void add_outputs(const Job& job, const std::string& head, CommandFiles& files) {
   for (const auto& [option, path] : outputs_of(job)) files.writes(head + option, path);
@@ -207,6 +218,7 @@ class SegmentCommand {
     CommandFiles files;
     files.reads("--model", arguments_.model);
     add_inputs(job, "", files);
+    if (!arguments_.dicom_reference.empty()) add_read("--dicom-reference", arguments_.dicom_reference, files);
     add_outputs(job, "", files);
     if (!arguments_.dry_run) files.require_writable();
     load_model();

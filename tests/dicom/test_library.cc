@@ -107,6 +107,15 @@ TEST_CASE("the C functions open a series and write a segmentation") {
   REQUIRE(e2enet_request_set_labels_file(request, labels.c_str()) == E2ENET_OK);
   CHECK_MESSAGE(e2enet_segment(segmenter, image, request, nullptr) == E2ENET_OK, e2enet_last_error());
   CHECK(is_dicom(labels));
+  // No slice is written over.
+  const std::string slice = folder.file("scan/one.dcm");
+  std::filesystem::rename(std::filesystem::directory_iterator(scan)->path(), slice);
+  e2enet_image* again = nullptr;
+  REQUIRE(e2enet_image_open_dicom(paths, 1, nullptr, 0, 0, &again) == E2ENET_OK);
+  REQUIRE(e2enet_request_set_labels_file(request, slice.c_str()) == E2ENET_OK);
+  CHECK(e2enet_segment(segmenter, again, request, nullptr) == E2ENET_INVALID_ARGUMENT);
+  e2enet_image_free(again);
+  REQUIRE(e2enet_request_set_labels_file(request, labels.c_str()) == E2ENET_OK);
   // A reference makes no sense where the image is a series itself.
   REQUIRE(e2enet_request_set_dicom_reference(request, scan.c_str(), nullptr) == E2ENET_OK);
   CHECK(e2enet_segment(segmenter, image, request, nullptr) == E2ENET_INVALID_ARGUMENT);

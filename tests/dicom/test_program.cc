@@ -324,8 +324,11 @@ TEST_CASE("calls that make no sense are refused before any work, and no slice is
       "scan/" + std::filesystem::directory_iterator(shop.path("scan"))->path().filename().string();
   std::filesystem::rename(shop.path(slice), shop.path("scan/one.dcm"));
   const std::string before = read_file(shop.path("scan/one.dcm"));
+  Workshop::make_image(shop.path("image.nii"));
+  result = segment(shop, {"-i", "image.nii", "-o", "scan/one.dcm", "--dicom-reference", "scan"});
+  CHECK(result.code == 2);
   result = segment(shop, {"-i", "scan", "-o", "scan/one.dcm"});
-  CHECK(result.code != 0);
+  CHECK(result.code == 2);
   CHECK(contains(result.errors, "scan/one.dcm"));
   CHECK(read_file(shop.path("scan/one.dcm")) == before);
   CHECK(shop.files().count("out.dcm") == 0);

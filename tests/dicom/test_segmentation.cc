@@ -257,7 +257,8 @@ TEST_CASE("pydicom finds every labelled voxel where the series has it, and none 
 }
 
 TEST_CASE("frames are packed without a gap, whatever rows times columns is, and only where a label is") {
-  for (const auto& [columns, rows] : {std::pair<int, int>{181, 217}, {7, 5}, {1, 1}, {16, 2}, {3, 3}}) {
+  for (const auto& size : {std::pair<int, int>{181, 217}, {7, 5}, {1, 1}, {16, 2}, {3, 3}}) {
+    const int columns = size.first, rows = size.second;
     CAPTURE(columns);
     MadeSeries made;
     made.columns = columns;

@@ -6,6 +6,7 @@
 
 #include "base/checked_size.h"
 #include "e2enet/error.h"
+#include "e2enet/files.h"
 #include "e2enet/version.h"
 #include "image/formats/dicom/aligned_channel.h"
 #include "image/formats/dicom/dicom_reader.h"
@@ -143,6 +144,11 @@ class RearrangedLabels : public LabelFile {
 
 std::unique_ptr<LabelFile> create(const std::string& path, const LabelFileContents& contents,
                                   const DicomReader& reader) {
+  for (const std::string& slice : reader.files()) {
+    if (file_behind(slice) == file_behind(path)) {
+      throw Error(ErrorCode::invalid_argument, path + ": expected a file that is no slice of the series, found one");
+    }
+  }
   dicom::SegmentationDetails details;
   details.software_version = E2ENET_VERSION;
   if (!contents.algorithm_name.empty()) details.algorithm_name = contents.algorithm_name;
