@@ -32,7 +32,7 @@ fail() {
 BUILD=(build-essential cmake ninja-build libdnnl-dev libhwy-dev libnifti2-dev nlohmann-json3-dev libcli11-dev
        libpng-dev zlib1g-dev libdcmtk-dev libopenjp2-7-dev)
 DEMO=(mricron-data)
-TEST=(doctest-dev libbenchmark-dev clang-format python3 python3-numpy python3-scipy python3-nibabel python3-torch
+TEST=(abigail-tools xz-utils doctest-dev libbenchmark-dev clang-format python3 python3-numpy python3-scipy python3-nibabel python3-torch
       python3-pydicom dcm2niix dicom3tools dcmtk orthanc python3-matplotlib python3-pip python3-venv)
 BENCHMARK=(python3 python3-numpy ca-certificates)
 ARM=(g++-aarch64-linux-gnu qemu-user cmake ninja-build)

@@ -175,6 +175,8 @@ class Segmenter:
                 if request.raised is not None:
                     raise request.raised from None
                 raise
+            finally:
+                request.finish()
         details = json.loads(text_of("segmentation_json", found))
         return Segmentation(give_labels(), give_probabilities(), image, details, mean_intensities)
 
@@ -190,6 +192,7 @@ class Segmenter:
         request.probabilities_to(bool(probabilities))
         with self._lock:
             forecast = Handle("forecast", "segmenter_forecast", self._handle, image, request.handle)
+        request.finish()
         details = json.loads(text_of("forecast_json", forecast))
         return Forecast(details["fits"], details["seconds_network"], details["runs"], details["peak_bytes"],
                         details["smallest_limit_bytes"], details)
@@ -274,6 +277,11 @@ class _Request:
         call("request_set_probabilities", self.handle, array.ctypes.data, array.size)
         self._keep.append(array)
         return lambda: wanted if wanted is not True else like_the_image(array, kind)
+
+    def finish(self):
+        """Lets go of the callbacks, which hold this object: the image's arrays would stay until Python looks for circles."""
+        self._keep.clear()
+        self._image = self.handle = None
 
     def watch(self, progress, signals):
         """Reports to the caller's function, if there is one, and lets signals in."""

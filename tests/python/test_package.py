@@ -66,9 +66,9 @@ class Package(unittest.TestCase):
         cls.folder = tempfile.TemporaryDirectory()
         cls.addClassCleanup(cls.folder.cleanup)
         cls.model_path = cls.file("model.safetensors")
-        write_model(cls.model_path, support.random_model(labels={"0": "background", "1": "left thing", "2": "right thing"}))
+        write_model(cls.model_path, support.random_model(patch_size=[8, 16, 16], labels={"0": "background", "1": "left thing", "2": "right thing"}))
         cls.two_path = cls.file("two.safetensors")
-        write_model(cls.two_path, support.random_model(seed=1, input_channels=2))
+        write_model(cls.two_path, support.random_model(seed=1, input_channels=2, patch_size=[8, 16, 16]))
         cls.model = e2enet.Model.load(cls.model_path)
         cls.segmenter = e2enet.Segmenter(cls.model, threads=2)
         cls.values = volume()
@@ -343,7 +343,7 @@ class Package(unittest.TestCase):
 
     def test_a_model_says_what_it_is(self):
         self.assertEqual(self.model.labels, {0: "background", 1: "left thing", 2: "right thing"})
-        self.assertEqual((self.model.input_channels, self.model.classes, self.model.patch_size), (1, 3, (4, 8, 8)))
+        self.assertEqual((self.model.input_channels, self.model.classes, self.model.patch_size), (1, 3, (8, 16, 16)))
         self.assertEqual(self.model.largest_label, 2)
         self.assertEqual(self.model.name, self.model_path)
         self.assertGreater(self.model.flops_paper, self.model.flops_executed)
@@ -411,14 +411,14 @@ class Package(unittest.TestCase):
 
         def interrupt_once(at):
             calls.append(at)
-            if len(calls) == 40:
+            if at.stage == "segment" and at.done == 5:
                 os.kill(os.getpid(), signal.SIGINT)
         with self.assertRaises(KeyboardInterrupt):
             self.segmenter.segment(self.image_path, out=output, progress=interrupt_once)
-        self.assertLessEqual(len(calls), 41)
+        self.assertLessEqual(calls[-1].done, 6)
         self.assertFalse(os.path.exists(output))
         # From outside, while the library works and nothing of Python runs.
-        large = np.tile(self.values, (8, 8, 8))
+        large = np.tile(self.values, (6, 12, 12))
         timer = threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT))
         timer.start()
         start = time.monotonic()
@@ -470,7 +470,9 @@ class Package(unittest.TestCase):
 
     def test_a_large_volume_is_not_copied(self):
         model = self.file("quick.safetensors")
-        write_model(model, support.random_model(patch_size=[8, 64, 64], base_features=2, density=0.1))
+        # A model of coarser voxels than the image's, as most are for such images: what the network sees is small.
+        write_model(model, support.random_model(patch_size=[16, 32, 32], base_features=2, density=0.1, preprocessing={
+            "spacing": [4.0, 4.0, 4.0], "normalization": [{"scheme": "nonCT", "use_mask": False}]}))
         for order in "CF":
             found = peak_of("""
                 values = np.zeros((400, 512, 512), np.int16, order=sys.argv[2])
@@ -478,27 +480,24 @@ class Package(unittest.TestCase):
                 labels = np.ones(values.shape, np.uint16)
                 model = e2enet.Model.load(sys.argv[1])
                 segmenter = e2enet.Segmenter(model, threads=2, step=1)
-                forecast = segmenter.forecast(values, spacing=(1, 1, 1))
-                segmenter = e2enet.Segmenter(model, threads=2, step=1, memory=forecast.smallest_limit_bytes)
                 before = e2enet.peak_resident_bytes()
                 segmenter.segment(values, spacing=(1, 1, 1), out=labels)
                 print(json.dumps({"added": e2enet.peak_resident_bytes() - before, "volume": values.nbytes,
                                   "labels": int(labels.max())}))
                 """, model, order)
             self.assertEqual(found["volume"], 512 * 512 * 400 * 2)
-            # The library's slices of the network's volume and of probabilities; a copy as int16 would be `volume` alone, as
-            # the float32 of the network twice that.
-            self.assertLess(found["added"], found["volume"] * 3 // 4, order)
+            # What the library holds: the network's volume, some slices of the image and of probabilities.
+            self.assertLess(found["added"], found["volume"] // 2, order)
             self.assertLessEqual(found["labels"], 2)
 
     def test_fifty_volumes_take_the_memory_of_one_and_the_model_is_read_once(self):
         model = self.file("gone.safetensors")
-        write_model(model, support.random_model())
+        write_model(model, support.random_model(patch_size=[16, 32, 32]))
         found = peak_of("""
             import os
             model = e2enet.Model.load(sys.argv[1])
             os.remove(sys.argv[1])
-            segmenter = e2enet.Segmenter(model, threads=2)
+            segmenter = e2enet.Segmenter(model, threads=2, step=1)
             shape = (64, 64, 64)
             values = (np.arange(np.prod(shape)).reshape(shape) % 251).astype(np.float64)
             resident = []
