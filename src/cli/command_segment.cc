@@ -1,7 +1,5 @@
 // e2enet segment: the main job.
 #include <algorithm>
-#include <cctype>
-#include <chrono>
 #include <filesystem>
 #include <iostream>
 #include <map>
@@ -16,16 +14,16 @@
 #include "cli/cases.h"
 #include "cli/command_files.h"
 #include "cli/commands.h"
-#include "cli/dicom_table.h"
-#include "cli/image_remarks.h"
 #include "cli/network_run.h"
 #include "cli/progress.h"
+#include "cli/segment_arguments.h"
+#include "cli/segment_case.h"
+#include "cli/segment_job.h"
 #include "cli/statistics_output.h"
 #include "cli/text.h"
 #include "e2enet/dicom.h"
 #include "e2enet/error.h"
 #include "e2enet/files.h"
-#include "e2enet/json.h"
 #include "e2enet/segmenter.h"
 
 namespace e2enet::cli {
@@ -33,7 +31,6 @@ namespace {
 
 namespace fs = std::filesystem;
 using nlohmann::ordered_json;
-using Clock = std::chrono::steady_clock;
 
 constexpr char kDescription[] =
     "Segment an image, or every image of a folder\n"
@@ -62,97 +59,6 @@ constexpr char kFooter[] =
     "  A folder, the second of four computers, going on where it stopped:\n"
     "    e2enet segment -m model.safetensors -i images/ -o labels/ --part 2/4 --continue";
 
-LargestComponent parse_largest_component(const std::string& text) {
-  if (text == "none") return LargestComponent::none;
-  if (text == "all") return LargestComponent::all;
-  return LargestComponent::model;
-}
-
-struct Arguments {
-  CommonOptions common;
-  std::string model;
-  std::vector<std::string> images;
-  std::string output;
-  std::string precision = "f32";
-  double step = 0.5;
-  bool mirror = false;
-  std::string largest_component = "model";
-  bool force = false;
-  std::string memory;
-  std::string box;
-  std::string probabilities;
-  std::string preview;
-  std::string statistics;
-  bool keep_finished = false;
-  bool dry_run = false;
-  std::string part;
-  OpenOptions open;
-  std::string dicom_reference;
-};
-
-// One case and everything that becomes of it; empty names are not wanted.
-struct Job {
-  std::string name;
-  std::vector<std::string> images;
-  std::string problem;  // found before the start
-  std::string labels;
-  std::string probabilities;
-  std::string preview;
-  std::string statistics;
-};
-
-std::vector<std::pair<std::string, std::string>> outputs_of(const Job& job) {
-  std::vector<std::pair<std::string, std::string>> outputs;
-  const std::pair<const char*, const std::string*> all[] = {{"--output", &job.labels},
-                                                            {"--probabilities", &job.probabilities},
-                                                            {"--preview", &job.preview},
-                                                            {"--statistics", &job.statistics}};
-  for (const auto& [option, path] : all) {
-    if (!path->empty()) outputs.emplace_back(option, *path);
-  }
-  return outputs;
-}
-
-// A file, or all that is in a DICOM folder: no slice may be written over.
-void add_read(const std::string& role, const std::string& path, CommandFiles& files) {
-  files.reads(role, path);
-  std::error_code error;
-  if (!fs::is_directory(path, error)) return;
-  for (fs::recursive_directory_iterator entry(path, error), end; !error && entry != end; entry.increment(error)) {
-    std::error_code ignored;
-    if (entry->is_regular_file(ignored) && is_dicom(entry->path().string())) files.reads(role, entry->path().string());
-  }
-}
-
-// Registers a case's files; in messages of a folder its name stands before the option's.
-void add_inputs(const Job& job, const std::string& head, CommandFiles& files) {
-  for (const std::string& image : job.images) add_read(head + "--image", image, files);
-}
-void add_outputs(const Job& job, const std::string& head, CommandFiles& files) {
-  for (const auto& [option, path] : outputs_of(job)) files.writes(head + option, path);
-}
-
-bool ends_in_dcm(const std::string& path) {
-  std::string ending = fs::path(path).extension().string();
-  for (char& c : ending) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
-  return ending == ".dcm" && !fs::path(path).stem().empty();
-}
-
-void require_image_ending(const std::string& option, const std::string& path) {
-  if (path.empty()) return;
-  const ImageName name = parse_image_name(path);
-  if (option == "--output" && ends_in_dcm(path)) return;
-  if (name.kind != NameKind::none && !fs::path(name.stem).filename().empty()) return;
-  throw UsageError(option + ": expected a file name ending in .nii.gz, .nii, .hdr or .img" +
-                   (option == "--output" ? std::string(" (or .dcm for a DICOM segmentation)") : std::string()) +
-                   ", found '" + path + "'");
-}
-
-void require_ending(const std::string& option, const std::string& path, const std::string& ending) {
-  if (path.empty() || (path.size() > ending.size() && fs::path(path).extension() == ending)) return;
-  throw UsageError(option + ": expected a file name ending in " + ending + ", found '" + path + "'");
-}
-
 std::string volumes_line(const std::map<int, LabelStatistics>& statistics) {
   std::string line;
   std::size_t shown = 0;
@@ -165,13 +71,10 @@ std::string volumes_line(const std::map<int, LabelStatistics>& statistics) {
 
 class SegmentCommand {
  public:
-  explicit SegmentCommand(const Arguments& arguments)
+  explicit SegmentCommand(const SegmentArguments& arguments)
       : arguments_(arguments), display_(ProgressDisplay::style_for(arguments.common.quiet)) {}
 
   int run() {
-    threads_ = use_threads(arguments_.common);
-    if (!arguments_.box.empty()) box_ = parse_box(arguments_.box, "--roi");
-    if (!arguments_.memory.empty()) memory_limit_ = parse_size(arguments_.memory, "--memory");
     const bool folder = arguments_.images.size() == 1 && fs::is_directory(arguments_.images[0]);
     dicom_ = folder ? is_dicom(arguments_.images[0]) : is_dicom(arguments_.images[0]) || any_folder();
     if (!dicom_ && (!arguments_.open.series.empty() || arguments_.open.regrid) && arguments_.dicom_reference.empty()) {
@@ -222,12 +125,12 @@ class SegmentCommand {
     add_outputs(job, "", files);
     if (!arguments_.dry_run) files.require_writable();
     load_model();
-    const int channels = channels_;
+    const int channels = case_->channels();
     if (!dicom_ && static_cast<int>(job.images.size()) != channels) {
       throw UsageError("--image: expected " + std::to_string(channels) + (channels == 1 ? " image" : " images") +
                        " (the model's channels), found " + std::to_string(job.images.size()));
     }
-    const ordered_json result = process(job);
+    const ordered_json result = case_->process(job, prefix_);
     if (arguments_.common.json) {
       std::cout << json_text(result) << "\n";
     } else if (!arguments_.common.quiet && !arguments_.dry_run) {
@@ -238,7 +141,7 @@ class SegmentCommand {
                    std::to_string(of_label["voxels"].get<std::int64_t>()), fixed(of_label["ml"], 3)});
       }
       std::cout << table.text();
-      if (!asymmetries_.empty()) std::cout << "\n" << asymmetry_table(asymmetries_);
+      if (!case_->asymmetries().empty()) std::cout << "\n" << asymmetry_table(case_->asymmetries());
       for (const auto& [option, path] : outputs_of(job)) {
         if (option != "--output") std::cout << path << "\n";
       }
@@ -254,7 +157,7 @@ class SegmentCommand {
   // Also makes sure that no output of any case, in this part or another, is an input or another output.
   FolderJobs jobs_of_folder(const std::string& summary_path, CommandFiles& files) {
     const std::string& folder = arguments_.images[0];
-    FolderCases found = find_cases(folder, channels_);
+    FolderCases found = find_cases(folder, case_->channels());
     FolderJobs result;
     for (const std::string& path : found.left_out) {
       const auto outputs = folders_of_outputs();
@@ -375,11 +278,11 @@ class SegmentCommand {
       try {
         stop_if_interrupted();
         if (!job.problem.empty()) throw Error(ErrorCode::invalid_image, job.problem);
-        ordered_json result = process(job);
+        ordered_json result = case_->process(job, prefix_);
         display_.clear();
         if (!arguments_.common.quiet && !arguments_.common.json && !arguments_.dry_run) {
           std::cout << prefix_ << job.name << "  " << duration_text(result["seconds"]) << "  "
-                    << volumes_line(statistics_) << std::endl;
+                    << volumes_line(case_->statistics()) << std::endl;
         }
         results.push_back(std::move(result));
       } catch (const std::exception& problem) {
@@ -439,204 +342,19 @@ class SegmentCommand {
     return results;
   }
 
-  void load_model() {
-    Options options;
-    options.threads = threads_;
-    options.precision = parse_precision(arguments_.precision);
-    options.step = arguments_.step;
-    options.mirror = arguments_.mirror;
-    options.largest_component = parse_largest_component(arguments_.largest_component);
-    options.allow_implausible_spacing = arguments_.force;
-    options.memory_limit = memory_limit_;
-    Model model = Model::load(arguments_.model);
-    channels_ = model.input_channels();
-    try {
-      segmenter_.emplace(std::move(model), options);
-    } catch (const Error& error) {  // which names the option: "step: expected ..."
-      if (error.code() != ErrorCode::invalid_argument) throw;
-      throw UsageError(std::string("--") + error.what());
-    }
-  }
+  void load_model() { case_.emplace(arguments_, dicom_, display_); }
 
-  // The box in the image's order of axes. Throws UsageError where it is not inside the image.
-  std::optional<Box> box_in(const Shape& shape) const {
-    if (arguments_.box.empty()) return std::nullopt;
-    Box box;
-    for (std::size_t axis = 0; axis < 3; ++axis) {  // i, j, k
-      const std::size_t to = 2 - axis;
-      box.begin[to] = std::max<std::int64_t>(box_.begin[axis], 0);
-      box.end[to] = box_.end[axis] < 0 ? shape[to] : box_.end[axis];
-      if (box.end[to] > shape[to] || box.begin[to] >= box.end[to]) {
-        throw UsageError("--roi: expected a box within the image's " + shape_text({shape[2], shape[1], shape[0]}) +
-                         " voxels, found " + std::to_string(box.begin[to]) + ":" + std::to_string(box.end[to]) +
-                         " along " + "ijk"[axis]);
-      }
-    }
-    return box;
-  }
-
-  // Reads, segments and writes one case. The labels get their name last: where they are, the case is finished.
-  ordered_json process(const Job& job) {
-    const auto start = Clock::now();
-    const std::string head = prefix_ + job.name + ": ";
-    display_.update(head + "reading", 0, 0, -1);
-    const Image image = open(job.images);
-    show_remarks(display_, "segment", image.remarks());
-    Request request;
-    request.box = box_in(image.geometry().shape);
-    request.labels = false;
-    request.mean_intensities = !job.statistics.empty();
-    request.labels_file = job.labels;
-    request.dicom_reference = arguments_.dicom_reference;
-    if (!arguments_.dicom_reference.empty() && !arguments_.open.series.empty()) {
-      request.dicom_reference_series = arguments_.open.series[0];
-    }
-    request.probabilities_file = job.probabilities;
-    request.preview_file = job.preview;
-    if (arguments_.dry_run) return dry_run(job, image, request);
-    ordered_json result, found;
-    request.before_files_appear = [&](const Segmentation& segmented) {
-      if (segmented.empty_image) {
-        display_.remark("warning: " + job.images[0] + ": no voxel differs from zero; everything is background");
-      }
-      const auto of_image = static_cast<std::ptrdiff_t>(image.remarks().size());
-      show_remarks(display_, "segment", {segmented.remarks.begin() + of_image, segmented.remarks.end()});
-      statistics_ = segmented.statistics;
-      asymmetries_ = segmented.asymmetries;
-      result["case"] = job.name;
-      result["images"] = job.images;
-      result["geometry"] = parsed(geometry_json(image));
-      found = parsed(segmentation_json(segmented, request.mean_intensities));
-      result["remarks"] = found["remarks"];
-      result["labels_file"] = job.labels;
-      result["model"] = arguments_.model;
-      for (const char* key : {"plan", "precision", "planned_peak_bytes", "voxel_ml"}) result[key] = found[key];
-      if (job.statistics.empty()) return;
-      ordered_json statistics = result;
-      add_labels(found, statistics);
-      write_text(job.statistics, json_text(statistics) + "\n");
-    };
-    const Segmentation segmented = segment(image, request, [&](const Progress& progress) {
-      display_.update(head + stage_text(progress.stage), progress.done, progress.total, progress.seconds_left);
-      return !interrupted();
-    });
-    display_.clear();
-    result["seconds"] = std::chrono::duration<double>(Clock::now() - start).count();
-    result["seconds_prepare"] = segmented.seconds_prepare;
-    result["seconds_network"] = segmented.seconds_network;
-    result["seconds_export"] = segmented.seconds_export;
-    add_labels(found, result);
-    return result;
-  }
-
-  // Where it is not clear which series is meant, all that there are stand under the error.
-  Image open(const std::vector<std::string>& paths) {
-    OpenOptions options = arguments_.open;
-    if (!dicom_) options = {};
-    try {
-      return Image::open(paths, options);
-    } catch (const Error& error) {
-      if (dicom_ && std::string(error.what()).find(": series: expected") != std::string::npos) {
-        display_.clear();
-        std::cerr << dicom_table(list_dicom(paths));
-      }
-      throw;
-    }
-  }
-
-  // As the library, but that its memory limit is called --memory here.
-  Segmentation segment(const Image& image, const Request& request, const ProgressCallback& progress) {
-    try {
-      return segmenter_->segment(image, request, progress);
-    } catch (const Error& error) {
-      const std::string text = error.what(), field = "memory_limit";
-      if (error.code() != ErrorCode::memory_limit || text.compare(0, field.size(), field) != 0) throw;
-      throw Error(error.code(), "--memory" + text.substr(field.size()));
-    }
-  }
-
-  static const char* stage_text(Progress::Stage stage) {
-    switch (stage) {
-      case Progress::Stage::prepare:
-        return "preparing";
-      case Progress::Stage::segment:
-        return "segmenting";
-      case Progress::Stage::export_labels:
-        return "writing labels";
-      case Progress::Stage::write:
-        return "writing";
-    }
-    return "";
-  }
-
-  // Of the structures with sides only where there are some.
-  static void add_labels(const ordered_json& found, ordered_json& result) {
-    result["labels"] = found["labels"];
-    if (found.contains("asymmetry")) result["asymmetry"] = found["asymmetry"];
-  }
-
-  // What would be done, instead of doing it.
-  ordered_json dry_run(const Job& job, const Image& image, const Request& request) {
-    const Forecast forecast = segmenter_->forecast(image, request);
-    if (!forecast.fits) {  // said as the work itself would say it, which ends before it begins
-      segment(image, request, {});
-    }
-    ordered_json result;
-    result["case"] = job.name;
-    result["images"] = job.images;
-    result["geometry"] = parsed(geometry_json(image));
-    result["remarks"] = parsed(remarks_json(image.remarks()));
-    result.update(parsed(forecast_json(forecast)));
-    for (const char* key : {"fits", "smallest_limit_bytes"}) result.erase(key);
-    result["memory"].erase("image_until_end");
-    std::map<std::string, std::int64_t> memory(forecast.memory.begin(), forecast.memory.end());
-    display_.clear();
-    if (!arguments_.common.json) {
-      const std::string way =
-          forecast.way + (forecast.precision == Precision::bf16 ? ", " + std::string(precision_name(forecast.precision))
-                                                                : std::string());
-      std::cout << job.images[0] << "\n"
-                << "  volume for the network  "
-                << shape_text({forecast.network_shape.begin(), forecast.network_shape.end()}) << " voxels at most\n"
-                << "  runs of the network     " << forecast.runs << "\n"
-                << "  time                    about " << duration_text(forecast.seconds_network) << " ("
-                << duration_text(forecast.seconds_a_run) << " a run, measured now), and reading and writing\n"
-                << "  plan                    " << way << ": the fastest within " << bytes_text(forecast.limit_bytes)
-                << "\n"
-                << "  memory                  " << bytes_text(forecast.peak_bytes)
-                << " at most: " << bytes_text(memory["process"]) << " program and model, "
-                << bytes_text(memory["prepared"]) << " prepared image, " << bytes_text(memory["network"])
-                << " network, " << bytes_text(memory["probabilities"]) << " probabilities, "
-                << bytes_text(memory["exporting"]) << " export, " << bytes_text(memory["kept"]) << " kept volumes, "
-                << bytes_text(memory["image_until_end"]) << " image as stored; or "
-                << bytes_text(memory["image"] + memory["preparing"]) << " while preparing\n"
-                << "  all plans               ";
-      std::string list;
-      for (const Forecast::Way& one : forecast.ways) {
-        list += (list.empty() ? "" : "; ") + one.name + " " + bytes_text(one.peak_bytes);
-      }
-      std::cout << list << std::endl;
-    }
-    return result;
-  }
-
-  const Arguments& arguments_;
+  const SegmentArguments& arguments_;
   ProgressDisplay display_;
-  VoxelBox box_;
-  std::int64_t memory_limit_ = 0;  // bytes; 0: none
   std::string prefix_;
-  int threads_ = 0;
-  int channels_ = 0;
-  std::optional<Segmenter> segmenter_;
-  bool dicom_ = false;                         // the image is a DICOM series
-  std::map<int, LabelStatistics> statistics_;  // of the last case
-  std::vector<Asymmetry> asymmetries_;
+  bool dicom_ = false;  // the image is a DICOM series
+  std::optional<CaseOfSegment> case_;
 };
 
 }  // namespace
 
 void add_segment(CLI::App& program, Invocation& invocation) {
-  const auto arguments = std::make_shared<Arguments>();
+  const auto arguments = std::make_shared<SegmentArguments>();
   CLI::App& command = *program.add_subcommand("segment", kDescription);
   command.group("Main commands");
   command.footer(kFooter);
