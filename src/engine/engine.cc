@@ -139,17 +139,17 @@ kernels::Source Engine::resolve(const plan::PlannedSource& planned) {
   return source;
 }
 
-void Engine::load(const kernels::PatchView& patch) {
+// --- What follows is run by all members of one team, from the patch to the logits; each loop ends with a meeting. ---
+
+void Engine::load(const Worker& worker, const kernels::PatchView& patch) {
   const Stopwatch watch;
   const kernels::Feature input = resolve(plan_.input);
-  run_team(plan_.threads, [&](const Worker& worker) {
-    worker.for_each(input.extent.height,
-                    [&](std::int64_t row) { load_patch_rows(patch, input, int(row), int(row) + 1); });
-  });
-  load_seconds_ = watch.seconds();
+  worker.for_each(input.extent.height,
+                  [&](std::int64_t row) { load_patch_rows(patch, input, int(row), int(row) + 1); });
+  if (worker.thread() == 0) load_seconds_ = watch.seconds();
 }
 
-void Engine::run_convolution(BoundConvolution& convolution) {
+void Engine::run_convolution(const Worker& worker, BoundConvolution& convolution) {
   const plan::ConvolutionStep& planned = *convolution.planned;
   const model::Layer& layer = *convolution.packed->layer;
   const kernels::Convolution& kernel = *convolution.packed->convolution;
@@ -157,76 +157,72 @@ void Engine::run_convolution(BoundConvolution& convolution) {
   const int items = planned.kernel->items_per_band();
   const int upward_items_per_row = upward ? planned.upward->items_per_row() : 0;
   const int outputs = planned.output.channels;
-  convolution.upward_seconds = 0;
+  double upward_seconds = 0;  // of this member
 
-  run_team(plan_.threads, [&](const Worker& worker) {
-    void* scratch = scratch_.data() + plan_.scratch_bytes * std::size_t(worker.thread());
-    // Items first, then rows or bands: a thread's share is a part of the width, the same one in band after band.
-    const auto upward_items = [&](const kernels::RowRange& rows) {
-      return std::int64_t{rows.end - rows.begin} * upward_items_per_row;
-    };
-    const auto make_upward = [&](const kernels::RowRange& rows, std::int64_t i) {
-      const Stopwatch watch;
-      const int count = rows.end - rows.begin;
-      const kernels::Feature& output = convolution.sources[std::size_t(planned.upward_source)].feature;
-      upward->run(convolution.upward_input, output, rows.begin + int(i % count), int(i / count), scratch);
-      if (worker.thread() == 0) convolution.upward_seconds += watch.seconds();
-    };
-    const kernels::RowRange& first_rows = planned.schedule.front().upward;
-    worker.for_each(upward_items(first_rows), [&](std::int64_t i) { make_upward(first_rows, i); });
-    for (std::size_t g = 0; g < planned.schedule.size(); ++g) {
-      const plan::BandGroup& group = planned.schedule[g];
-      // With what the next bands will read, so that threads meet once for both.
-      const kernels::RowRange rows =
-          g + 1 < planned.schedule.size() ? planned.schedule[g + 1].upward : kernels::RowRange();
-      worker.for_each(
-          std::int64_t{group.count} * items,
-          [&](std::int64_t i) {
-            kernel.run(convolution.arguments, group.first + int(i % group.count), int(i / group.count), scratch);
-          },
-          upward_items(rows), [&](std::int64_t i) { make_upward(rows, i); });
-    }
-    // A thread a group of channels: each channel's slots are merged by one thread, in their order.
-    constexpr int kGroup = 16;
-    worker.for_each((outputs + kGroup - 1) / kGroup, [&](std::int64_t group) {
-      const int begin = int(group) * kGroup;
-      finish_instance_norm(convolution.arguments.statistics, planned.slot_voxels.data(),
-                           int(planned.slot_voxels.size()), outputs, begin, std::min(begin + kGroup, outputs),
-                           layer.norm_weight, layer.norm_bias, kNormEpsilon, convolution.scale, convolution.offset);
-    });
+  void* scratch = scratch_.data() + plan_.scratch_bytes * std::size_t(worker.thread());
+  // Items first, then rows or bands: a thread's share is a part of the width, the same one in band after band.
+  const auto upward_items = [&](const kernels::RowRange& rows) {
+    return std::int64_t{rows.end - rows.begin} * upward_items_per_row;
+  };
+  const auto make_upward = [&](const kernels::RowRange& rows, std::int64_t i) {
+    const Stopwatch watch;
+    const int count = rows.end - rows.begin;
+    const kernels::Feature& output = convolution.sources[std::size_t(planned.upward_source)].feature;
+    upward->run(convolution.upward_input, output, rows.begin + int(i % count), int(i / count), scratch);
+    if (worker.thread() == 0) upward_seconds += watch.seconds();
+  };
+  const kernels::RowRange& first_rows = planned.schedule.front().upward;
+  worker.for_each(upward_items(first_rows), [&](std::int64_t i) { make_upward(first_rows, i); });
+  for (std::size_t g = 0; g < planned.schedule.size(); ++g) {
+    const plan::BandGroup& group = planned.schedule[g];
+    // With what the next bands will read, so that threads meet once for both.
+    const kernels::RowRange rows =
+        g + 1 < planned.schedule.size() ? planned.schedule[g + 1].upward : kernels::RowRange();
+    worker.for_each(
+        std::int64_t{group.count} * items,
+        [&](std::int64_t i) {
+          kernel.run(convolution.arguments, group.first + int(i % group.count), int(i / group.count), scratch);
+        },
+        upward_items(rows), [&](std::int64_t i) { make_upward(rows, i); });
+  }
+  // A thread a group of channels: each channel's slots are merged by one thread, in their order.
+  constexpr int kGroup = 16;
+  worker.for_each((outputs + kGroup - 1) / kGroup, [&](std::int64_t group) {
+    const int begin = int(group) * kGroup;
+    finish_instance_norm(convolution.arguments.statistics, planned.slot_voxels.data(), int(planned.slot_voxels.size()),
+                         outputs, begin, std::min(begin + kGroup, outputs), layer.norm_weight, layer.norm_bias,
+                         kNormEpsilon, convolution.scale, convolution.offset);
   });
+  if (worker.thread() == 0) convolution.upward_seconds = upward_seconds;
 }
 
-void Engine::run_step(BoundStep& step) {
+void Engine::run_step(const Worker& worker, BoundStep& step) {
   const Stopwatch watch;
   if (step.convolution) {
-    run_convolution(*step.convolution);
+    run_convolution(worker, *step.convolution);
   } else {
     const BoundPool& pool = *step.pool;
-    run_team(plan_.threads, [&](const Worker& worker) {
-      worker.for_each(pool.output.extent.height, [&](std::int64_t row) {
-        max_pool_rows(pool.source, pool.output, pool.stride, int(row), int(row) + 1);
-      });
+    worker.for_each(pool.output.extent.height, [&](std::int64_t row) {
+      max_pool_rows(pool.source, pool.output, pool.stride, int(row), int(row) + 1);
     });
   }
-  step.seconds = watch.seconds();
+  if (worker.thread() == 0) step.seconds = watch.seconds();
 }
 
 void Engine::run(const kernels::PatchView& patch, LogitsSink& sink) {
-  load(patch);
-  for (BoundStep& step : steps_) run_step(step);
-
-  const Stopwatch watch;
   const kernels::Source source = resolve(plan_.head_input);
   const model::Layer& head = network().head();
   run_team(plan_.threads, [&](const Worker& worker) {
+    load(worker, patch);
+    for (BoundStep& step : steps_) run_step(worker, step);
+    const Stopwatch watch;
     auto* logits = reinterpret_cast<float*>(row_logits_.data() + plan_.row_logits_bytes * std::size_t(worker.thread()));
     worker.for_each(source.feature.extent.height, [&](std::int64_t row) {
       head_row(source, head.values, head.description.outputs, int(row), logits);
       sink.consume(int(row), logits);
     });
+    if (worker.thread() == 0) head_seconds_ = watch.seconds();
   });
-  head_seconds_ = watch.seconds();
 }
 
 void Engine::run_to_node(const kernels::PatchView& patch, const model::Node& node, float* values) {
@@ -239,11 +235,11 @@ void Engine::run_to_node(const kernels::PatchView& patch, const model::Node& nod
                                                  std::to_string(network().architecture().pooling_steps()) + ", found " +
                                                  model::node_name(node));
   }
-  load(patch);
-  for (std::size_t i = 0; i <= last; ++i) run_step(steps_[i]);
   const plan::ConvolutionStep& planned = *steps_[last].convolution->planned;
   const kernels::Source source = resolve(plan::PlannedSource{planned.output, planned.norm});
   run_team(plan_.threads, [&](const Worker& worker) {
+    load(worker, patch);
+    for (std::size_t i = 0; i <= last; ++i) run_step(worker, steps_[i]);
     worker.for_each(source.feature.extent.height,
                     [&](std::int64_t row) { store_activated_rows(source, values, int(row), int(row) + 1); });
   });

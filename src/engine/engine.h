@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "base/aligned_buffer.h"
+#include "base/parallel.h"
 #include "kernels/elementwise.h"
 #include "plan/packed_network.h"
 #include "plan/plan.h"
@@ -69,9 +70,9 @@ class Engine {
 
   kernels::Feature resolve(const plan::PlannedFeature& feature);
   kernels::Source resolve(const plan::PlannedSource& source);
-  void load(const kernels::PatchView& patch);
-  void run_step(BoundStep& step);
-  void run_convolution(BoundConvolution& convolution);
+  void load(const Worker& worker, const kernels::PatchView& patch);
+  void run_step(const Worker& worker, BoundStep& step);
+  void run_convolution(const Worker& worker, BoundConvolution& convolution);
 
   plan::Plan plan_;
   plan::PackedNetwork packed_;
