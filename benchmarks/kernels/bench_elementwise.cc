@@ -32,8 +32,9 @@ std::vector<float> some_values(std::ptrdiff_t count) {
 void measure_rows(benchmark::State& state, int rows, int threads, double bytes,
                   const std::function<void(int row, int thread)>& work) {
   for (auto _ : state) {
-#pragma omp parallel for num_threads(threads) schedule(dynamic, 1)
-    for (int row = 0; row < rows; ++row) work(row, omp_get_thread_num());
+    run_team(threads, [&](const Worker& worker) {
+      worker.for_each(rows, [&](std::int64_t row) { work(static_cast<int>(row), worker.thread()); });
+    });
   }
   state.counters["GB/s"] = benchmark::Counter(bytes * 1e-9, benchmark::Counter::kIsIterationInvariantRate);
 }

@@ -34,11 +34,12 @@ void run(benchmark::State& state, const Layer& layer, double density, int thread
   for (int t = 0; t < threads; ++t) scratch.emplace_back(transposed->scratch_bytes(), "scratch");
   const int items = transposed->items_per_row();
   for (auto _ : state) {
-#pragma omp parallel for num_threads(threads) schedule(dynamic, 1)
-    for (int i = 0; i < layer.input.height * items; ++i) {
-      transposed->run(input.source(), output.feature, i / items, i % items,
-                      scratch[static_cast<std::size_t>(omp_get_thread_num())].data());
-    }
+    run_team(threads, [&](const Worker& worker) {
+      void* mine = scratch[static_cast<std::size_t>(worker.thread())].data();
+      worker.for_each(std::int64_t{layer.input.height} * items, [&](std::int64_t i) {
+        transposed->run(input.source(), output.feature, static_cast<int>(i / items), static_cast<int>(i % items), mine);
+      });
+    });
   }
   const double flops = 2.0 * kernel_memory.view().taps * static_cast<double>(kernel_memory.view().count()) *
                        static_cast<double>(layer.input.voxels());

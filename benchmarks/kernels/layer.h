@@ -2,7 +2,6 @@
 #pragma once
 
 #include <benchmark/benchmark.h>
-#include <omp.h>
 
 #include <algorithm>
 #include <cstdint>
@@ -14,6 +13,7 @@
 #include <vector>
 
 #include "base/aligned_buffer.h"
+#include "base/parallel.h"
 #include "kernels/convolution.h"
 #include "kernels/transposed_convolution.h"
 #include "support/planned_kernels.h"
@@ -143,10 +143,12 @@ inline void run_convolution(benchmark::State& state, ConvolutionFactory make, st
   const int items = convolution->items_per_band();
   const int total = convolution->bands() * items;
   for (auto _ : state) {
-#pragma omp parallel for num_threads(threads) schedule(dynamic, 1)
-    for (int i = 0; i < total; ++i) {
-      convolution->run(arguments, i / items, i % items, scratch[static_cast<std::size_t>(omp_get_thread_num())].data());
-    }
+    run_team(threads, [&](const Worker& worker) {
+      void* mine = scratch[static_cast<std::size_t>(worker.thread())].data();
+      worker.for_each(total, [&](std::int64_t i) {
+        convolution->run(arguments, static_cast<int>(i / items), static_cast<int>(i % items), mine);
+      });
+    });
   }
   const double flops =
       2.0 * 9 * static_cast<double>(kernel_memory.view().count()) * static_cast<double>(shape.output().voxels());

@@ -1,5 +1,8 @@
 #include "base/parallel.h"
 
+#ifdef E2ENET_WITH_OPENMP
+#include <omp.h>
+#endif
 #include <sched.h>
 
 #include <algorithm>
@@ -8,6 +11,7 @@
 #include <condition_variable>
 #include <mutex>
 #include <new>
+#include <optional>
 #include <system_error>
 #include <thread>
 #include <utility>
@@ -290,6 +294,33 @@ void run_on_threads_of_caller(const ThreadsOfCaller::ParallelFor& parallel_for, 
   if (call.team.failed()) std::rethrow_exception(std::move(call.team.problem_));
 }
 
+#ifdef E2ENET_WITH_OPENMP
+// OpenMP makes the team, or a smaller one where it has fewer threads to give; its members meet as those of any other.
+void run_on_openmp(int threads, void (*function)(void*, const Worker&), void* context) {
+  std::optional<Team> team;
+  std::optional<Running> counted;
+#pragma omp parallel num_threads(threads)
+  {
+#pragma omp single
+    {
+      team.emplace(omp_get_num_threads());
+      counted.emplace(team->threads());
+    }
+    const bool inside = std::exchange(in_team(), true);
+    try {
+      function(context, Worker(*team, omp_get_thread_num()));
+    } catch (const TeamFailed&) {
+      // Another has thrown, and its exception is kept.
+    } catch (...) {
+      team->fail(std::current_exception());
+    }
+    team->leave();
+    in_team() = inside;
+  }
+  if (team->failed()) std::rethrow_exception(std::move(team->problem_));
+}
+#endif
+
 void run_on_team(int threads, void (*function)(void* context, const Worker& worker), void* context) {
   if (threads <= 1 || in_team()) {
     Team alone(1);
@@ -300,8 +331,12 @@ void run_on_team(int threads, void (*function)(void* context, const Worker& work
     run_on_threads_of_caller(*threads_of_caller(), threads, function, context);
     return;
   }
+#ifdef E2ENET_WITH_OPENMP
+  run_on_openmp(threads, function, context);
+#else
   thread_local ThreadPool pool;
   pool.run(threads, function, context);
+#endif
 }
 
 }  // namespace e2enet

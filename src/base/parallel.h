@@ -4,7 +4,8 @@
 // Why not OpenMP's: between two steps of a network threads wait for each other thousands of times a second, and
 // libgomp's wait either spins for milliseconds, which on a machine that does other work takes the time from the very
 // thread that is waited for (36 times slower beside two compilers), or sleeps at once. Here a thread spins for some
-// microseconds and then sleeps, and no environment variable must be set for it.
+// microseconds and then sleeps, and no environment variable must be set for it. OpenMP can make the teams all the same
+// (E2ENET_WITH_OPENMP), with the meetings here inside: docs/performance.md says what that costs.
 #pragma once
 
 #include <atomic>
@@ -44,6 +45,7 @@ class Team {
 
  private:
   friend class ThreadPool;
+  friend void run_on_openmp(int threads, void (*function)(void*, const Worker&), void* context);
   friend void run_on_threads_of_caller(const std::function<void(int, const std::function<void(int)>&)>&, int,
                                        void (*)(void*, const Worker&), void*);
 

@@ -1,10 +1,17 @@
 #include "kernels/kernel_list.h"
 
+// A build may leave oneDNN out (E2ENET_WITH_ONEDNN).
+#ifdef E2ENET_HAS_ONEDNN
+#define E2ENET_ONEDNN(ENTRY) ENTRY(onednn)
+#else
+#define E2ENET_ONEDNN(ENTRY)
+#endif
+
 // One line a kernel: the folder that defines it, which is the namespace of its entry too.
 #define E2ENET_CONVOLUTIONS(ENTRY) \
   ENTRY(winograd)                  \
   ENTRY(direct)                    \
-  ENTRY(onednn)                    \
+  E2ENET_ONEDNN(ENTRY)             \
   ENTRY(reference)
 
 #define E2ENET_TRANSPOSED_CONVOLUTIONS(ENTRY) \

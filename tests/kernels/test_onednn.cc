@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "layers.h"
+#include "support/skip.h"
 
 using namespace e2enet;
 using namespace e2enet::test;
@@ -23,6 +24,7 @@ void check(const ConvolutionCase& one) { check_convolution(one, make_dense_onedn
 }  // namespace
 
 TEST_CASE("oneDNN: odd extents, depth blocks with tails, strides up to 3") {
+  if (!has_kernel("onednn")) E2ENET_SKIP("this build has no oneDNN");
   for (int depth : {1, 2, 3, 5, 16, 17, 33, 40}) {
     for (const Stride& stride : {Stride{1, 1, 1}, Stride{2, 2, 2}, Stride{1, 2, 2}, Stride{3, 1, 2}}) {
       ConvolutionCase one;
@@ -36,6 +38,7 @@ TEST_CASE("oneDNN: odd extents, depth blocks with tails, strides up to 3") {
 }
 
 TEST_CASE("oneDNN: a single voxel and fewer channels than shift groups") {
+  if (!has_kernel("onednn")) E2ENET_SKIP("this build has no oneDNN");
   for (int channels : {1, 2, 3, 4, 6}) {
     ConvolutionCase one;
     one.source_channels = {channels};
@@ -48,6 +51,7 @@ TEST_CASE("oneDNN: a single voxel and fewer channels than shift groups") {
 }
 
 TEST_CASE("oneDNN: a row cut in segments, rings of rows, bf16, no bias, bare sources") {
+  if (!has_kernel("onednn")) E2ENET_SKIP("this build has no oneDNN");
   ConvolutionCase one;
   one.source_channels = {40, 24};
   one.outputs = 32;
@@ -62,6 +66,7 @@ TEST_CASE("oneDNN: a row cut in segments, rings of rows, bf16, no bias, bare sou
 }
 
 TEST_CASE("oneDNN: statistics hold where the mean is a thousand standard deviations away") {
+  if (!has_kernel("onednn")) E2ENET_SKIP("this build has no oneDNN");
   ConvolutionCase one;
   one.source_channels = {3};
   one.outputs = 4;
@@ -72,6 +77,7 @@ TEST_CASE("oneDNN: statistics hold where the mean is a thousand standard deviati
 }
 
 TEST_CASE("oneDNN: items run by several threads at once give the bits of one thread") {
+  if (!has_kernel("onednn")) E2ENET_SKIP("this build has no oneDNN");
   const KernelMemory kernel_memory(16, 12, 9, 1, 3);
   const kernels::ConvolutionShape shape{{40, 12, 30}, {1, 1, 1}, 5, {12}};
   const auto convolution = make_dense_onednn(shape, kernel_memory.view(), Element::f32);
@@ -104,6 +110,7 @@ TEST_CASE("oneDNN: items run by several threads at once give the bits of one thr
 }
 
 TEST_CASE("oneDNN: a layer with absent kernels is refused") {
+  if (!has_kernel("onednn")) E2ENET_SKIP("this build has no oneDNN");
   const KernelMemory kernel_memory(4, 4, 9, 0.5, 3);
   CHECK(make_dense_onednn({{4, 4, 4}, {1, 1, 1}, 5, {4}}, kernel_memory.view(), Element::f32) == nullptr);
 }

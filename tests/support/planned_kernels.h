@@ -1,11 +1,13 @@
 // Kernels of the list, by name, planned and packed in one go: for the tests and benchmarks of single layers.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "kernels/kernel_list.h"
 
@@ -68,6 +70,11 @@ std::unique_ptr<Planned> planned(const std::vector<const kernels::KernelEntry<Pr
     return plan ? std::make_unique<Planned>(std::move(plan), kernels) : nullptr;
   }
   return nullptr;
+}
+
+inline bool has_kernel(const std::string& name) {
+  const std::vector<std::string> names = kernels::convolution_kernel_names();
+  return std::find(names.begin(), names.end(), name) != names.end();
 }
 
 inline std::unique_ptr<PlannedConvolution> planned_convolution(const std::string& name,
