@@ -89,8 +89,8 @@ HWY_INLINE FloatVector load_vector(Floats d, const T* from) {
 template <typename T>
 HWY_INLINE void prefetch_next(const T* from, std::uintptr_t next, std::ptrdiff_t elements) {
   // The first level is too small, and rows that lie a power of two apart share its sets.
-  platform::prefetch_to_level2(reinterpret_cast<const T*>(reinterpret_cast<std::uintptr_t>(from) + next +
-                                                          static_cast<std::uintptr_t>(elements) * sizeof(T)));
+  E2ENET_PREFETCH_TO_LEVEL2(reinterpret_cast<const T*>(reinterpret_cast<std::uintptr_t>(from) + next +
+                                                       static_cast<std::uintptr_t>(elements) * sizeof(T)));
 }
 
 // A constant, so that the addresses of a column's six vectors need a single register.
