@@ -43,10 +43,6 @@ void check_geometry(const std::string& name, const Geometry& geometry) {
   }
 }
 
-Remark public_remark(const imaging::Remark& remark, const std::string& source) {
-  return {remark.weight == imaging::Remark::Weight::warning, source, remark.text};
-}
-
 std::shared_ptr<Image::Implementation> of_geometry(const Geometry& geometry, const std::string& name) {
   check_geometry(name, geometry);
   auto image = std::make_shared<Image::Implementation>();

@@ -11,6 +11,11 @@
 
 namespace e2enet {
 
+// As the public API says it: of which file.
+inline Remark public_remark(const imaging::Remark& remark, const std::string& source) {
+  return {remark.weight == imaging::Remark::Weight::warning, source, remark.text};
+}
+
 class Image::Implementation {
  public:
   std::string name;

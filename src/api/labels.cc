@@ -1,6 +1,7 @@
 #include <utility>
 
 #include "api/errors.h"
+#include "api/image.h"
 #include "e2enet/evaluate.h"
 #include "image/formats/nifti/nifti_reader.h"
 
@@ -14,7 +15,7 @@ LabelVolume read_labels(const std::string& path) {
     volume.geometry = read.geometry;
     volume.labels = std::move(read.labels);
     for (const imaging::Remark& remark : read.header.remarks) {
-      volume.remarks.push_back({remark.weight == imaging::Remark::Weight::warning, path, remark.text});
+      volume.remarks.push_back(public_remark(remark, path));
     }
     return volume;
   });

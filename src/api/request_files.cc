@@ -8,6 +8,7 @@
 
 #include "e2enet/error.h"
 #include "e2enet/files.h"
+#include "image/formats/nifti/nifti_format.h"
 #include "report/label_colors.h"
 #include "report/preview.h"
 #include "tiles/volume_pipeline.h"
@@ -74,7 +75,7 @@ RequestFiles::RequestFiles(const Request& request, const Image& image, const mod
                 "preview_file: expected a name ending in .png, found '" + request.preview_file + "'");
   }
   if (!request.probabilities_file.empty()) {
-    if (parse_image_name(request.probabilities_file).kind == NameKind::none) {
+    if (!imaging::names_nifti_file(request.probabilities_file)) {
       throw Error(ErrorCode::invalid_argument,
                   "probabilities_file: expected a name ending in .nii.gz, .nii, .hdr or .img, found '" +
                       request.probabilities_file + "'");

@@ -168,10 +168,7 @@ void Segmenter::Implementation::make_engine(kernels::Element precision) {
 }
 
 std::int64_t Segmenter::Implementation::process_bytes() const {
-  const plan::Plan& of_engine = engine->plan();
-  const auto network_bytes = static_cast<std::int64_t>(of_engine.features_bytes + of_engine.statistics_bytes +
-                                                       static_cast<std::size_t>(of_engine.threads) *
-                                                           (of_engine.scratch_bytes + of_engine.row_logits_bytes));
+  const auto network_bytes = static_cast<std::int64_t>(engine->plan().run_bytes());
   return std::max(process_before_runs, resident_bytes() - (engine_ran ? network_bytes : 0));
 }
 
@@ -266,12 +263,15 @@ Forecast Segmenter::Implementation::forecast(const Image& image, const Request& 
   for (const tiles::PlannedHolding& one : chosen.holdings) {
     forecast.ways.push_back({tiles::holding_name(one.holding), one.memory.peak()});
   }
+  const MemoryLedger& memory = chosen.chosen.memory;
+  const auto held = [&](const std::string& part) {
+    return part == "image_until_end" ? memory.of("image", WorkStage::finish) : memory.of(part);
+  };
   // Every part has its place, also where it holds nothing this time.
   for (const char* part : {"process", "image", "image_until_end", "surveying", "preparing", "prepared", "network",
                            "probabilities", "exporting", "kept", "finishing"}) {
-    forecast.memory.emplace_back(part, chosen.chosen.memory.of(part));
+    forecast.memory.emplace_back(part, held(part));
   }
-  if (chosen.chosen.holding == tiles::Holding::image) forecast.memory[2].second = forecast.memory[1].second;
   forecast.seconds_a_run = seconds_of_a_run();
   forecast.seconds_network = forecast.seconds_a_run * static_cast<double>(chosen.runs);
   return forecast;

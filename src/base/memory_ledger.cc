@@ -29,10 +29,19 @@ std::int64_t MemoryLedger::peak() const {
 }
 
 std::int64_t MemoryLedger::of(const std::string& part) const {
-  for (const Account& account : accounts_) {
-    if (account.part == part) return *std::max_element(account.bytes.begin(), account.bytes.end());
-  }
-  return 0;
+  const Account* account = find(part);
+  return account ? *std::max_element(account->bytes.begin(), account->bytes.end()) : 0;
+}
+
+std::int64_t MemoryLedger::of(const std::string& part, WorkStage stage) const {
+  const Account* account = find(part);
+  return account ? account->bytes[static_cast<std::size_t>(stage)] : 0;
+}
+
+const MemoryLedger::Account* MemoryLedger::find(const std::string& part) const {
+  const auto found =
+      std::find_if(accounts_.begin(), accounts_.end(), [&](const Account& one) { return one.part == part; });
+  return found == accounts_.end() ? nullptr : &*found;
 }
 
 std::vector<std::pair<std::string, std::int64_t>> MemoryLedger::parts() const {

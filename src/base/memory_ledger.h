@@ -24,6 +24,7 @@ class MemoryLedger {
   std::int64_t peak() const;
   // What a part holds at the stage where it holds most; 0 for one that has booked nothing.
   std::int64_t of(const std::string& part) const;
+  std::int64_t of(const std::string& part, WorkStage stage) const;
   // All of them, in the order in which they first booked.
   std::vector<std::pair<std::string, std::int64_t>> parts() const;
 
@@ -32,6 +33,8 @@ class MemoryLedger {
     std::string part;
     std::array<std::int64_t, kWorkStages> bytes{};
   };
+  const Account* find(const std::string& part) const;
+
   std::vector<Account> accounts_;
 };
 

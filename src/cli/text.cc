@@ -20,11 +20,6 @@ std::string fixed(double value, int decimals) {
   return buffer;
 }
 
-std::string limit_text(std::int64_t bytes) {
-  constexpr std::int64_t kMebibyte = 1 << 20;
-  return std::to_string((bytes + kMebibyte - 1) / kMebibyte) + "M";
-}
-
 std::string bytes_text(std::int64_t bytes) {
   static const char* const units[] = {"B", "KiB", "MiB", "GiB", "TiB"};
   auto value = static_cast<double>(bytes);

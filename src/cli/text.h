@@ -10,12 +10,9 @@ namespace e2enet::cli {
 
 std::string fixed(double value, int decimals);
 std::string short_number_text(double value);  // 0.5, 1e-12
-// A memory size that --memory takes and that is not below `bytes`, in whole MiB: "600M".
-std::string limit_text(std::int64_t bytes);
-
-std::string bytes_text(std::int64_t bytes);  // 1.4 GiB
-std::string count_text(double count);        // 23.90 M, 969.54 G
-std::string duration_text(double seconds);   // 0.42 s, 7.3 s, 2:05 min, 1:02:05 h
+std::string bytes_text(std::int64_t bytes);   // 1.4 GiB
+std::string count_text(double count);         // 23.90 M, 969.54 G
+std::string duration_text(double seconds);    // 0.42 s, 7.3 s, 2:05 min, 1:02:05 h
 
 enum class Align { left, right };
 

@@ -424,6 +424,10 @@ Plan::Plan(const model::Network& network, const PlanOptions& options)
   Builder(network, options, *this).build();
 }
 
+std::size_t Plan::run_bytes() const {
+  return features_bytes + statistics_bytes + std::size_t(threads) * (scratch_bytes + row_logits_bytes);
+}
+
 std::size_t Plan::working_bytes() const {
   std::size_t sum = 0;
   for (const std::size_t bytes : {features_bytes, scratch_bytes * std::size_t(threads), statistics_bytes,
@@ -434,8 +438,7 @@ std::size_t Plan::working_bytes() const {
 }
 
 std::size_t Plan::peak_bytes() const {
-  return features_bytes + statistics_bytes + packed_bytes + std::size_t(threads) * (scratch_bytes + row_logits_bytes) +
-         2 * std::size_t(norms) * std::size_t(norm_channels) * sizeof(float);
+  return run_bytes() + packed_bytes + 2 * std::size_t(norms) * std::size_t(norm_channels) * sizeof(float);
 }
 
 }  // namespace e2enet::plan

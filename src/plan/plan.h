@@ -144,8 +144,9 @@ class Plan {
   std::size_t row_logits_bytes = 0;         // per thread
 
   // Working memory of inference: everything above.
-  // What a run needs besides packed weights: features, scratch, statistics and rows of logits of all threads, each at a
-  // multiple of 64 bytes.
+  // What a run holds besides packed weights: features, scratch, statistics and rows of logits of all threads.
+  std::size_t run_bytes() const;
+  // The same with each of the four at a multiple of 64 bytes: the block that a caller gives.
   std::size_t working_bytes() const;
   std::size_t peak_bytes() const;
 };

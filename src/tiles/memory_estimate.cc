@@ -93,9 +93,7 @@ MemoryLedger book_memory(const engine::Engine& engine, std::int64_t process, con
     ledger.book("prepared", WorkStage::network, prepared);
   }
 
-  ledger.book("network", WorkStage::network, WorkStage::finish,
-              double(plan.features_bytes) + double(plan.statistics_bytes) +
-                  options.threads * double(plan.scratch_bytes + plan.row_logits_bytes));
+  ledger.book("network", WorkStage::network, WorkStage::finish, double(plan.run_bytes()));
   ledger.book("probabilities", WorkStage::network,
               SlidingWindow::memory_bytes(volume, plan.patch, configuration.architecture.classes));
   LabelPlanes planes;

@@ -23,6 +23,10 @@ TEST_CASE("stages follow each other: their memory does not add up, that of parts
   CHECK(ledger.of("image") == 90);
   CHECK(ledger.of("network") == 95);
   CHECK(ledger.of("nothing") == 0);
+  CHECK(ledger.of("image", WorkStage::survey) == 90);
+  CHECK(ledger.of("image", WorkStage::prepare) == 50);
+  CHECK(ledger.of("image", WorkStage::finish) == 0);
+  CHECK(ledger.of("nothing", WorkStage::survey) == 0);
   REQUIRE(ledger.parts().size() == 4);
   CHECK(ledger.parts()[0].first == "process");
   CHECK(ledger.parts()[3].second == 95);

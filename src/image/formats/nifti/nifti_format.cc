@@ -19,12 +19,12 @@ class NiftiLabels : public LabelFile {
   ImageWriter writer_;
 };
 
-bool writes(const std::string& path) {
+}  // namespace
+
+bool names_nifti_file(const std::string& path) {
   const ImageName name = parse_image_name(path);
   return name.kind != NameKind::none && !name.stem.empty() && name.stem.back() != '/';
 }
-
-}  // namespace
 
 Format nifti_format() {
   Format format;
@@ -38,7 +38,7 @@ Format nifti_format() {
     }
     return std::make_unique<ImageReader>(request.paths[0]);
   };
-  format.writes = writes;
+  format.writes = names_nifti_file;
   format.endings = ".nii.gz, .nii, .hdr or .img";
   format.create_labels = [](const std::string& path, const LabelFileContents& contents) -> std::unique_ptr<LabelFile> {
     return std::make_unique<NiftiLabels>(path, contents);
