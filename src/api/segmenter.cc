@@ -109,6 +109,7 @@ struct CasePlan {
   kernels::Element precision = kernels::Element::f32;
   Extent network_extent{};
   std::int64_t runs = 0;
+  int side_by_side = 1;  // of them
 };
 
 }  // namespace
@@ -208,6 +209,11 @@ CasePlan Segmenter::Implementation::plan_with(kernels::Element precision, const 
   result.fits = fastest != nullptr;
   result.chosen = fastest ? *fastest : tiles::smallest(result.holdings);
   result.runs = tiles::count_runs(result.network_extent, engine->plan().patch, pipeline.tiling);
+  // Memory of the caller's holds one run, and progress must come from the caller's thread, which its own threads hide.
+  if (result.fits && !options.arena.memory && !options.parallel_for) {
+    result.side_by_side = tiles::choose_runs_at_once(*engine, process_bytes(), image.geometry(), pipeline, needs,
+                                                     result.limit, result.chosen);
+  }
   return result;
 }
 
@@ -295,6 +301,7 @@ Segmentation Segmenter::Implementation::segment(const Image& image, const Reques
   }
   tiles::PipelineOptions pipeline = pipeline_options(image, request);
   pipeline.holding = chosen.chosen.holding;
+  pipeline.tiling.side_by_side = chosen.side_by_side;
   pipeline.read_ahead = tiles::reads_ahead(pipeline.holding, pipeline);
   const Geometry& geometry = image.geometry();
   const std::vector<imaging::SliceSource*> channels = image.implementation().sources();

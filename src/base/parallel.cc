@@ -39,16 +39,16 @@ Bedroom& bedroom() {
   return *room;
 }
 
-// Waits until `value` is no longer `old`. Longer than a wake-up takes, a wait is better slept through.
+// Longer than a wake-up takes, a wait is better slept through.
 constexpr std::chrono::microseconds kSpin{40};
 
-std::uint64_t wait_for_change(const std::atomic<std::uint64_t>& value, std::uint64_t old, bool spin) {
+template <typename Condition>
+void wait_until(bool spin, const Condition& condition) {
   if (spin) {
     const auto end = std::chrono::steady_clock::now() + kSpin;
     do {
       for (int i = 0; i < 16; ++i) {
-        const std::uint64_t now = value.load(std::memory_order_acquire);
-        if (now != old) return now;
+        if (condition()) return;
         platform::pause();
       }
     } while (std::chrono::steady_clock::now() < end);
@@ -56,8 +56,12 @@ std::uint64_t wait_for_change(const std::atomic<std::uint64_t>& value, std::uint
   Bedroom& room = bedroom();
   std::unique_lock<std::mutex> lock(room.mutex);
   room.sleepers.fetch_add(1);
-  room.door.wait(lock, [&] { return value.load() != old; });
+  room.door.wait(lock, condition);
   room.sleepers.fetch_sub(1);
+}
+
+std::uint64_t wait_for_change(const std::atomic<std::uint64_t>& value, std::uint64_t old, bool spin) {
+  wait_until(spin, [&] { return value.load() != old; });
   return value.load();
 }
 
@@ -169,7 +173,19 @@ void Team::leave() {
 void Team::fail(std::exception_ptr problem) {
   if (failing_.exchange(true)) return;
   problem_ = std::move(problem);
-  failed_.store(true, std::memory_order_release);
+  failed_.store(true);
+  wake_sleepers();  // who waits for its turn
+}
+
+void Turns::await(std::uint64_t number, const Worker& whole) const {
+  if (passed_.load(std::memory_order_acquire) >= number) return;
+  wait_until(may_spin(), [&] { return passed_.load() >= number || whole.failed(); });
+  if (whole.failed()) throw TeamFailed();
+}
+
+void Turns::pass() {
+  passed_.fetch_add(1);
+  wake_sleepers();
 }
 
 // The helpers of one thread.

@@ -41,7 +41,7 @@ class Team {
   void leave();
   // Keeps the exception for the caller of run_team(), if it is the first.
   void fail(std::exception_ptr problem);
-  bool failed() const { return failed_.load(std::memory_order_acquire); }
+  bool failed() const { return failed_.load(); }
 
  private:
   friend class ThreadPool;
@@ -75,6 +75,14 @@ class Worker {
  public:
   Worker(Team& team, int thread) : team_(team), thread_(thread) {}
   int thread() const { return thread_; }
+  int threads() const { return team_.threads(); }
+  // Whether a member of the team has thrown, so that its work is in vain.
+  bool failed() const { return team_.failed(); }
+  // Returns when all workers of the team have called it. Throws TeamFailed.
+  void meet() const {
+    team_.meet();
+    if (team_.failed()) throw TeamFailed();
+  }
 
   // Every worker of the team must call this with the same count; it returns when all iterations are done. A worker runs
   // its own share, consecutive iterations, and then what is left of the others': where loop after loop runs over the
@@ -105,13 +113,39 @@ class Worker {
         }
       }
     }
-    team_.meet();
-    if (team_.failed()) throw TeamFailed();
+    meet();
   }
 
  private:
   Team& team_;
   int thread_;
+};
+
+// A part of a team's members as a team of their own: each of them calls this with the part's team and its number
+// therein. What `function` throws in one ends the others of the part, and comes out of this call for the whole team.
+template <typename Function>
+void run_part(Team& part, int thread, const Function& function) {
+  try {
+    function(Worker(part, thread));
+  } catch (...) {
+    // Also where it was another part that failed: who stays here must not go on without those that end.
+    part.fail(std::current_exception());
+    part.leave();
+    throw;
+  }
+  part.leave();
+}
+
+// Lets members of a team, or parts of it, pass one after the other in the order of their numbers, from 0.
+class Turns {
+ public:
+  // Returns when all with a lower number have passed. Throws TeamFailed when a member of `whole` has thrown.
+  void await(std::uint64_t number, const Worker& whole) const;
+  void pass();
+  std::uint64_t passed() const { return passed_.load(std::memory_order_acquire); }
+
+ private:
+  alignas(64) std::atomic<std::uint64_t> passed_{0};
 };
 
 // Calls function(context, worker) on `threads` threads, of which the caller is the first, and returns when all have

@@ -76,17 +76,26 @@ class Engine::Memory {
 };
 
 Engine::Engine(const model::Network& network, const plan::PlanOptions& options, WorkingMemory memory)
-    : plan_(network, options),
-      packed_(plan_, network),
-      scales_(checked_count<float>("norms", plan_.norms, plan_.norm_channels)),
-      offsets_(scales_.size()) {
-  Memory blocks(memory, plan_);
-  features_ = blocks.block(plan_.features_bytes, "the network's features");
-  scratch_ = blocks.block(plan_.scratch_bytes * std::size_t(plan_.threads), "the kernels' scratch");
-  statistics_ = blocks.block(plan_.statistics_bytes, "the norms' statistics");
-  row_logits_ = blocks.block(plan_.row_logits_bytes * std::size_t(plan_.threads), "rows of logits");
-  for (std::size_t i = 0; i < plan_.steps.size(); ++i) {
-    const plan::Step& step = plan_.steps[i];
+    : program_(std::make_shared<const Program>(network, options)), threads_(plan().threads) {
+  bind(memory);
+}
+
+Engine::Engine(const Engine& other, int threads)
+    : program_(other.program_), threads_(std::min(threads, other.plan().threads)) {
+  bind({});
+}
+
+void Engine::bind(WorkingMemory memory) {
+  const plan::Plan& planned_network = plan();
+  scales_.resize(checked_count<float>("norms", planned_network.norms, planned_network.norm_channels));
+  offsets_.resize(scales_.size());
+  Memory blocks(memory, planned_network);
+  features_ = blocks.block(planned_network.features_bytes, "the network's features");
+  scratch_ = blocks.block(planned_network.scratch_bytes * std::size_t(threads_), "the kernels' scratch");
+  statistics_ = blocks.block(planned_network.statistics_bytes, "the norms' statistics");
+  row_logits_ = blocks.block(planned_network.row_logits_bytes * std::size_t(threads_), "rows of logits");
+  for (std::size_t i = 0; i < planned_network.steps.size(); ++i) {
+    const plan::Step& step = planned_network.steps[i];
     BoundStep bound;
     if (step.pool) {
       bound.pool = std::make_unique<BoundPool>();
@@ -97,7 +106,7 @@ Engine::Engine(const model::Network& network, const plan::PlanOptions& options, 
       const plan::ConvolutionStep& planned = *step.convolution;
       auto convolution = std::make_unique<BoundConvolution>();
       convolution->planned = &planned;
-      convolution->packed = &packed_.steps()[i];
+      convolution->packed = &program_->packed.steps()[i];
       for (const plan::PlannedSource& source : planned.sources) convolution->sources.push_back(resolve(source));
       convolution->arguments.sources = convolution->sources.data();
       convolution->arguments.bias = convolution->packed->layer->bias;
@@ -107,8 +116,8 @@ Engine::Engine(const model::Network& network, const plan::PlanOptions& options, 
       }
       convolution->arguments.statistics = reinterpret_cast<kernels::PartialStatistics*>(statistics_.data());
       if (planned.upward) convolution->upward_input = resolve(planned.upward_input);
-      convolution->scale = scales_.data() + planned.norm * plan_.norm_channels;
-      convolution->offset = offsets_.data() + planned.norm * plan_.norm_channels;
+      convolution->scale = scales_.data() + planned.norm * planned_network.norm_channels;
+      convolution->offset = offsets_.data() + planned.norm * planned_network.norm_channels;
       bound.convolution = std::move(convolution);
     }
     steps_.push_back(std::move(bound));
@@ -119,7 +128,7 @@ Engine::~Engine() = default;
 
 kernels::Feature Engine::resolve(const plan::PlannedFeature& planned) {
   kernels::Feature feature;
-  feature.data = features_.data() + plan_.buffer_offsets[std::size_t(planned.buffer)] + planned.offset;
+  feature.data = features_.data() + plan().buffer_offsets[std::size_t(planned.buffer)] + planned.offset;
   feature.element = planned.element;
   feature.channels = planned.channels;
   feature.extent = planned.extent;
@@ -133,8 +142,8 @@ kernels::Source Engine::resolve(const plan::PlannedSource& planned) {
   kernels::Source source;
   source.feature = resolve(planned.feature);
   if (planned.norm >= 0) {
-    source.activation.scale = scales_.data() + planned.norm * plan_.norm_channels;
-    source.activation.offset = offsets_.data() + planned.norm * plan_.norm_channels;
+    source.activation.scale = scales_.data() + planned.norm * plan().norm_channels;
+    source.activation.offset = offsets_.data() + planned.norm * plan().norm_channels;
   }
   return source;
 }
@@ -143,7 +152,7 @@ kernels::Source Engine::resolve(const plan::PlannedSource& planned) {
 
 void Engine::load(const Worker& worker, const kernels::PatchView& patch) {
   const Stopwatch watch;
-  const kernels::Feature input = resolve(plan_.input);
+  const kernels::Feature input = resolve(plan().input);
   worker.for_each(input.extent.height,
                   [&](std::int64_t row) { load_patch_rows(patch, input, int(row), int(row) + 1); });
   if (worker.thread() == 0) load_seconds_ = watch.seconds();
@@ -159,7 +168,7 @@ void Engine::run_convolution(const Worker& worker, BoundConvolution& convolution
   const int outputs = planned.output.channels;
   double upward_seconds = 0;  // of this member
 
-  void* scratch = scratch_.data() + plan_.scratch_bytes * std::size_t(worker.thread());
+  void* scratch = scratch_.data() + plan().scratch_bytes * std::size_t(worker.thread());
   // Items first, then rows or bands: a thread's share is a part of the width, the same one in band after band.
   const auto upward_items = [&](const kernels::RowRange& rows) {
     return std::int64_t{rows.end - rows.begin} * upward_items_per_row;
@@ -209,20 +218,22 @@ void Engine::run_step(const Worker& worker, BoundStep& step) {
   if (worker.thread() == 0) step.seconds = watch.seconds();
 }
 
-void Engine::run(const kernels::PatchView& patch, LogitsSink& sink) {
-  const kernels::Source source = resolve(plan_.head_input);
+void Engine::run(const Worker& worker, const kernels::PatchView& patch, LogitsSink& sink) {
+  const kernels::Source source = resolve(plan().head_input);
   const model::Layer& head = network().head();
-  run_team(plan_.threads, [&](const Worker& worker) {
-    load(worker, patch);
-    for (BoundStep& step : steps_) run_step(worker, step);
-    const Stopwatch watch;
-    auto* logits = reinterpret_cast<float*>(row_logits_.data() + plan_.row_logits_bytes * std::size_t(worker.thread()));
-    worker.for_each(source.feature.extent.height, [&](std::int64_t row) {
-      head_row(source, head.values, head.description.outputs, int(row), logits);
-      sink.consume(int(row), logits);
-    });
-    if (worker.thread() == 0) head_seconds_ = watch.seconds();
+  load(worker, patch);
+  for (BoundStep& step : steps_) run_step(worker, step);
+  const Stopwatch watch;
+  auto* logits = reinterpret_cast<float*>(row_logits_.data() + plan().row_logits_bytes * std::size_t(worker.thread()));
+  worker.for_each(source.feature.extent.height, [&](std::int64_t row) {
+    head_row(source, head.values, head.description.outputs, int(row), logits);
+    sink.consume(int(row), logits);
   });
+  if (worker.thread() == 0) head_seconds_ = watch.seconds();
+}
+
+void Engine::run(const kernels::PatchView& patch, LogitsSink& sink) {
+  run_team(threads_, [&](const Worker& worker) { run(worker, patch, sink); });
 }
 
 void Engine::run_to_node(const kernels::PatchView& patch, const model::Node& node, float* values) {
@@ -237,7 +248,7 @@ void Engine::run_to_node(const kernels::PatchView& patch, const model::Node& nod
   }
   const plan::ConvolutionStep& planned = *steps_[last].convolution->planned;
   const kernels::Source source = resolve(plan::PlannedSource{planned.output, planned.norm});
-  run_team(plan_.threads, [&](const Worker& worker) {
+  run_team(threads_, [&](const Worker& worker) {
     load(worker, patch);
     for (std::size_t i = 0; i <= last; ++i) run_step(worker, steps_[i]);
     worker.for_each(source.feature.extent.height,
@@ -259,11 +270,11 @@ std::vector<StepTime> Engine::step_times() const {
     time.seconds = seconds;
     times.push_back(std::move(time));
   };
-  add(plan_.load_summary, load_seconds_);
+  add(plan().load_summary, load_seconds_);
   for (std::size_t i = 0; i < steps_.size(); ++i) {
     const BoundStep& step = steps_[i];
     if (step.pool) {
-      add(plan_.steps[i].pool->summary, step.seconds);
+      add(plan().steps[i].pool->summary, step.seconds);
       continue;
     }
     const plan::ConvolutionStep& planned = *step.convolution->planned;
@@ -271,7 +282,7 @@ std::vector<StepTime> Engine::step_times() const {
     if (planned.upward) add(planned.upward_summary, upward_seconds);
     add(planned.summary, step.seconds - upward_seconds);
   }
-  add(plan_.head_summary, head_seconds_);
+  add(plan().head_summary, head_seconds_);
   return times;
 }
 

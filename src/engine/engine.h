@@ -48,12 +48,19 @@ class Engine {
   // Plans, packs the network's kernels and does not need the network afterwards: who owns it may free it. Throws Error:
   // invalid_argument, out_of_memory.
   Engine(const model::Network& network, const plan::PlanOptions& options, WorkingMemory memory = {});
+  // A second working memory, for at most `threads` threads (of the plan's), beside that of another engine, whose plan
+  // and packed kernels both use: so one can run a patch while the other runs another. Throws Error (out_of_memory).
+  Engine(const Engine& other, int threads);
   ~Engine();
 
-  const plan::Plan& plan() const { return plan_; }
-  const model::Network& network() const { return packed_.network(); }  // without kernels
+  const plan::Plan& plan() const { return program_->plan; }
+  const model::Network& network() const { return program_->packed.network(); }  // without kernels
 
+  // Any number of threads gives the same bits.
   void run(const kernels::PatchView& patch, LogitsSink& sink);
+  // The same as a part of what a team does: to be called by each of its members, which are as many threads as this
+  // engine has memory for, or fewer.
+  void run(const Worker& worker, const kernels::PatchView& patch, LogitsSink& sink);
 
   // Runs until the node is complete and writes it, activated, as (C, D, H, W) floats. Throws Error (invalid_argument)
   // when the network has no such node.
@@ -68,14 +75,23 @@ class Engine {
   struct BoundPool;
   struct BoundStep;
 
+  // What engines beside each other share.
+  struct Program {
+    Program(const model::Network& network, const plan::PlanOptions& options)
+        : plan(network, options), packed(plan, network) {}
+    const plan::Plan plan;
+    const plan::PackedNetwork packed;
+  };
+
+  void bind(WorkingMemory memory);
   kernels::Feature resolve(const plan::PlannedFeature& feature);
   kernels::Source resolve(const plan::PlannedSource& source);
   void load(const Worker& worker, const kernels::PatchView& patch);
   void run_step(const Worker& worker, BoundStep& step);
   void run_convolution(const Worker& worker, BoundConvolution& convolution);
 
-  plan::Plan plan_;
-  plan::PackedNetwork packed_;
+  std::shared_ptr<const Program> program_;
+  int threads_;  // that there is working memory for
   AlignedBuffer features_;
   AlignedBuffer scratch_;  // per thread
   AlignedBuffer statistics_;

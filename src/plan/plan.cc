@@ -424,8 +424,8 @@ Plan::Plan(const model::Network& network, const PlanOptions& options)
   Builder(network, options, *this).build();
 }
 
-std::size_t Plan::run_bytes() const {
-  return features_bytes + statistics_bytes + std::size_t(threads) * (scratch_bytes + row_logits_bytes);
+std::size_t Plan::run_bytes(int of_threads) const {
+  return features_bytes + statistics_bytes + std::size_t(of_threads) * (scratch_bytes + row_logits_bytes);
 }
 
 std::size_t Plan::working_bytes() const {

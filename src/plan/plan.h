@@ -144,8 +144,10 @@ class Plan {
   std::size_t row_logits_bytes = 0;         // per thread
 
   // Working memory of inference: everything above.
-  // What a run holds besides packed weights: features, scratch, statistics and rows of logits of all threads.
-  std::size_t run_bytes() const;
+  // What a run holds besides packed weights: features, scratch, statistics and rows of logits of all threads, or of as
+  // many as are said.
+  std::size_t run_bytes() const { return run_bytes(threads); }
+  std::size_t run_bytes(int of_threads) const;
   // The same with each of the four at a multiple of 64 bytes: the block that a caller gives.
   std::size_t working_bytes() const;
   std::size_t peak_bytes() const;

@@ -93,7 +93,9 @@ MemoryLedger book_memory(const engine::Engine& engine, std::int64_t process, con
     ledger.book("prepared", WorkStage::network, prepared);
   }
 
-  ledger.book("network", WorkStage::network, WorkStage::finish, double(plan.run_bytes()));
+  const int at_once =
+      SlidingWindow::runs_at_once(options.tiling.side_by_side, plan.threads, volume, plan.patch, options.tiling);
+  ledger.book("network", WorkStage::network, WorkStage::finish, SlidingWindow::network_bytes(plan, at_once));
   ledger.book("probabilities", WorkStage::network,
               SlidingWindow::memory_bytes(volume, plan.patch, configuration.architecture.classes));
   LabelPlanes planes;

@@ -1,6 +1,7 @@
 #include "tiles/sliding_window.h"
 
 #include <algorithm>
+#include <atomic>
 #include <cmath>
 #include <cstdio>
 #include <cstring>
@@ -69,15 +70,28 @@ std::vector<float> gaussian_weights(const Extent& patch) {
   return weights;
 }
 
+namespace {
+
+// The most threads that the engine number `i` beside the first ever runs on: where as few runs are left as put it to
+// work.
+int threads_beside(int i, int threads) { return threads / (i + 1); }
+
+}  // namespace
+
 // Adds one run's weighted probabilities to the ring, row by row.
 class SlidingWindow::Accumulate : public engine::LogitsSink {
  public:
-  Accumulate(SlidingWindow& window, const std::array<int, 3>& start, const std::vector<int>& mirror, float share)
+  // Waits for `number` of the turns, if there are any, before it adds anything.
+  Accumulate(SlidingWindow& window, const Run& run, const Turns* turns = nullptr, std::uint64_t number = 0,
+             const Worker* whole = nullptr)
       : window_(window),
-        start_(start),
-        share_(share),
+        start_(run.start),
+        share_(1.0f / float(window.mirrors_.size())),
+        turns_(turns),
+        number_(number),
+        whole_(whole),
         sigmoid_(window.engine_.network().configuration().output == model::OutputKind::sigmoid) {
-    for (const int axis : mirror) flipped_[axis] = true;
+    for (const int axis : *run.mirror) flipped_[axis] = true;
     const std::optional<int> side = model::left_right_axis(window.engine_.network().configuration().preprocessing);
     exchanged_ = side && flipped_[*side];
   }
@@ -97,6 +111,7 @@ class SlidingWindow::Accumulate : public engine::LogitsSink {
     const int w_end = std::min(width, window_.volume_[2] - start_[2]);
     const std::ptrdiff_t slice = std::ptrdiff_t{window_.volume_[1]} * window_.volume_[2];
     auto* sums = reinterpret_cast<float*>(window_.sums_.data());
+    if (turns_) turns_->await(number_, *whole_);
 
     const int d_begin = std::max(0, -start_[0]);
     const int d_end = std::min(depth, window_.volume_[0] - start_[0]);
@@ -147,7 +162,25 @@ class SlidingWindow::Accumulate : public engine::LogitsSink {
   bool flipped_[3] = {false, false, false};
   bool exchanged_ = false;
   float share_;
+  const Turns* turns_;
+  std::uint64_t number_;
+  const Worker* whole_;
   bool sigmoid_;
+};
+
+class SlidingWindow::Reports {
+ public:
+  Reports(const TileCallback& callback, std::int64_t total) : callback_(callback), total_(total) {}
+  void up_to(std::int64_t done) {
+    for (; next_ <= done; ++next_) {
+      if (callback_ && !callback_(next_, total_)) throw Error(ErrorCode::cancelled, "cancelled by the caller");
+    }
+  }
+
+ private:
+  const TileCallback& callback_;
+  const std::int64_t total_;
+  std::int64_t next_ = 0;
 };
 
 SlidingWindow::SlidingWindow(engine::Engine& engine, const TilingOptions& options, const Extent& volume)
@@ -170,6 +203,10 @@ SlidingWindow::SlidingWindow(engine::Engine& engine, const TilingOptions& option
   for (const auto& [one, other] : engine.network().configuration().mirrored_labels)
     std::swap(exchanged_[std::size_t(one)], exchanged_[std::size_t(other)]);
   if (options.gaussian && !one_tile) weights_ = gaussian_weights(patch_);
+  const int at_once = runs_at_once(options.side_by_side, engine.plan().threads, volume, patch_, options);
+  for (int i = 1; i < at_once; ++i) {
+    beside_.push_back(std::make_unique<engine::Engine>(engine, threads_beside(i, engine.plan().threads)));
+  }
   ring_slices_ = std::min(patch_[0], volume_[0]);
   const auto slices = [&](const char* what, int channels) {
     return AlignedBuffer(checked_size(what, ring_slices_, channels, volume_[1], volume_[2], sizeof(float)), what);
@@ -180,6 +217,21 @@ SlidingWindow::SlidingWindow(engine::Engine& engine, const TilingOptions& option
 
 std::int64_t SlidingWindow::runs() const {
   return starts_[0].count() * starts_[1].count() * starts_[2].count() * std::int64_t(mirrors_.size());
+}
+
+int SlidingWindow::runs_at_once(int wanted, int threads, const Extent& volume, const Extent& patch,
+                                const TilingOptions& options) {
+  std::int64_t a_layer = std::int64_t{1} << options.mirror_axes.size();
+  for (const std::size_t axis : {1, 2}) a_layer *= TileStarts(volume[axis], patch[axis], options.step).count();
+  int at_once = int(std::min({std::int64_t{wanted}, std::int64_t{threads}, a_layer}));
+  while (at_once > 1 && threads % at_once != 0) --at_once;
+  return std::max(1, at_once);
+}
+
+double SlidingWindow::network_bytes(const plan::Plan& plan, int at_once) {
+  double bytes = double(plan.run_bytes());
+  for (int i = 1; i < at_once; ++i) bytes += double(plan.run_bytes(threads_beside(i, plan.threads)));
+  return bytes;
 }
 
 double SlidingWindow::memory_bytes(const Extent& volume, const Extent& patch, int classes) {
@@ -227,49 +279,111 @@ void SlidingWindow::run(const float* volume, SliceSink& sink, const TileCallback
 void SlidingWindow::run(InputVolume& volume, SliceSink& sink, const TileCallback& callback) {
   std::memset(sums_.data(), 0, sums_.size());
   std::memset(weight_sums_.data(), 0, weight_sums_.size());
-  const std::int64_t total = runs();
-  std::int64_t done = 0;
-  const float share = 1.0f / float(mirrors_.size());
+  const std::int64_t a_layer = runs() / starts_[0].count();
+  const int most = 1 + int(beside_.size());
+  Reports reports(callback, runs());
 
   for (std::int64_t layer = 0; layer < starts_[0].count(); ++layer) {
     const int start_d = starts_[0][layer] - padding_[0];
     const int first_slice = std::max(0, start_d);
     const InputVolume::Slices slices = volume.slices(first_slice, std::min(volume_[0], start_d + patch_[0]));
-    for (std::int64_t row = 0; row < starts_[1].count(); ++row) {
-      for (std::int64_t tile = 0; tile < starts_[2].count(); ++tile) {
-        const std::array<int, 3> start{start_d, starts_[1][row] - padding_[1], starts_[2][tile] - padding_[2]};
-        for (const std::vector<int>& mirror : mirrors_) {
-          if (callback && !callback(done, total)) throw Error(ErrorCode::cancelled, "cancelled by the caller");
-          kernels::PatchView view;
-          const std::ptrdiff_t strides[3] = {std::ptrdiff_t{volume_[1]} * volume_[2], volume_[2], 1};
-          view.channel_stride = slices.channel_stride;
-          view.data = slices.data;
-          view.origin = -first_slice * strides[0];
-          for (int axis = 0; axis < 3; ++axis) {
-            view.begin[axis] = std::max(0, -start[axis]);
-            view.end[axis] = std::min(patch_[axis], volume_[axis] - start[axis]);
-            view.stride[axis] = strides[axis];
-            view.origin += start[axis] * strides[axis];
-          }
-          for (const int axis : mirror) {
-            view.origin += (patch_[axis] - 1) * strides[axis];
-            view.stride[axis] = -strides[axis];
-            const int begin = patch_[axis] - view.end[axis];
-            view.end[axis] = patch_[axis] - view.begin[axis];
-            view.begin[axis] = begin;
-          }
-          Accumulate accumulate(*this, start, mirror, share);
-          engine_.run(view, accumulate);
-          ++done;
-        }
-        add_weights(start);
-      }
-    }
+    const Layer here{start_d, first_slice, slices, layer * a_layer};
+    // What is left when all have had the same number of runs shares all threads.
+    const std::int64_t even = a_layer - a_layer % most;
+    run_layer(here, 0, even, most, reports);
+    if (even < a_layer) run_layer(here, even, a_layer, int(a_layer - even), reports);
     const bool last = layer + 1 == starts_[0].count();
     const int finished = last ? volume_[0] : starts_[0][layer + 1] - padding_[0];
     finish_slices(first_slice, finished, sink);
   }
-  if (callback && !callback(done, total)) throw Error(ErrorCode::cancelled, "cancelled by the caller");
+  reports.up_to(runs());
+}
+
+SlidingWindow::Run SlidingWindow::run_of(const Layer& layer, std::int64_t index) const {
+  const auto copies = std::int64_t(mirrors_.size());
+  const std::int64_t tile = index / copies;
+  const std::int64_t across = starts_[2].count();
+  return {{layer.start, starts_[1][tile / across] - padding_[1], starts_[2][tile % across] - padding_[2]},
+          &mirrors_[std::size_t(index % copies)],
+          index % copies + 1 == copies};
+}
+
+kernels::PatchView SlidingWindow::view_of(const Layer& layer, const Run& run) const {
+  kernels::PatchView view;
+  const std::ptrdiff_t strides[3] = {std::ptrdiff_t{volume_[1]} * volume_[2], volume_[2], 1};
+  view.channel_stride = layer.slices.channel_stride;
+  view.data = layer.slices.data;
+  view.origin = -layer.first_slice * strides[0];
+  for (int axis = 0; axis < 3; ++axis) {
+    view.begin[axis] = std::max(0, -run.start[axis]);
+    view.end[axis] = std::min(patch_[axis], volume_[axis] - run.start[axis]);
+    view.stride[axis] = strides[axis];
+    view.origin += run.start[axis] * strides[axis];
+  }
+  for (const int axis : *run.mirror) {
+    view.origin += (patch_[axis] - 1) * strides[axis];
+    view.stride[axis] = -strides[axis];
+    const int begin = patch_[axis] - view.end[axis];
+    view.end[axis] = patch_[axis] - view.begin[axis];
+    view.begin[axis] = begin;
+  }
+  return view;
+}
+
+void SlidingWindow::run_layer(const Layer& layer, std::int64_t begin, std::int64_t end, int at_once, Reports& reports) {
+  if (at_once > 1) {
+    run_side_by_side(layer, begin, end, at_once, reports);
+    return;
+  }
+  for (std::int64_t i = begin; i < end; ++i) {
+    reports.up_to(layer.runs_before + i);
+    const Run run = run_of(layer, i);
+    Accumulate accumulate(*this, run);
+    engine_.run(view_of(layer, run), accumulate);
+    if (run.last_of_tile) add_weights(run.start);
+  }
+}
+
+void SlidingWindow::run_side_by_side(const Layer& layer, std::int64_t begin, std::int64_t end, int at_once,
+                                     Reports& reports) {
+  const int threads = engine_.plan().threads;
+  struct Part {
+    explicit Part(int threads) : team(threads) {}
+    Team team;
+    std::int64_t run = 0;
+  };
+  std::vector<std::unique_ptr<Part>> parts;
+  for (int i = 0; i < at_once; ++i) parts.push_back(std::make_unique<Part>(threads / at_once));
+  std::atomic<std::int64_t> next{begin};
+  Turns turns;  // runs add what they found in their order, so that sums do not depend on who was first
+  run_team(threads, [&](const Worker& whole) {
+    // A team that is smaller than asked for (within another, or of OpenMP's) makes one part after the other.
+    const bool complete = whole.threads() == threads;
+    const int number = complete ? whole.thread() / (threads / at_once) : 0;
+    if (number >= at_once || (!complete && whole.thread() > 0)) return;
+    Team alone(1);
+    Part& part = *parts[std::size_t(number)];
+    engine::Engine& engine = number == 0 ? engine_ : *beside_[std::size_t(number) - 1];
+    run_part(complete ? part.team : alone, complete ? whole.thread() % (threads / at_once) : 0,
+             [&](const Worker& worker) {
+               while (true) {
+                 if (worker.thread() == 0) {
+                   if (whole.thread() == 0) reports.up_to(layer.runs_before + begin + std::int64_t(turns.passed()));
+                   if (whole.failed()) throw TeamFailed();
+                   part.run = next.fetch_add(1);
+                 }
+                 worker.meet();
+                 if (part.run >= end) return;
+                 const Run run = run_of(layer, part.run);
+                 Accumulate accumulate(*this, run, &turns, std::uint64_t(part.run - begin), &whole);
+                 engine.run(worker, view_of(layer, run), accumulate);
+                 if (worker.thread() == 0) {
+                   if (run.last_of_tile) add_weights(run.start);
+                   turns.pass();
+                 }
+               }
+             });
+  });
 }
 
 void SlidingWindow::add_weights(const std::array<int, 3>& start) {

@@ -5,6 +5,7 @@
 #include <array>
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -16,6 +17,9 @@ struct TilingOptions {
   double step = 0.5;             // fraction of the patch between neighbouring tiles, in (0, 1]
   std::vector<int> mirror_axes;  // 0 = D, 1 = H, 2 = W; every subset is averaged. Empty: no mirroring
   bool gaussian = true;          // weight a tile's voxels by a Gaussian about its centre; false: all alike
+  // Runs of the network that go on at once, each on its part of the threads and in a working memory of its own. Fewer
+  // where a layer of tiles has fewer, or where a part would have no thread. The result is the same, bit for bit.
+  int side_by_side = 1;
 };
 
 // What is wrong with a step for tiles of this patch, as "expected ..., found ..."; empty where nothing is. A step is a
@@ -78,7 +82,8 @@ class InputVolume {
   virtual Slices slices(int begin, int end) = 0;
 };
 
-// Called before each run of the network with what is done and what there is to do; returning false stops the work.
+// Called with what is done and what there is to do, for each number of runs of the network that are done, in their
+// order, on the calling thread; returning false stops the work.
 using TileCallback = std::function<bool(std::int64_t done, std::int64_t total)>;
 
 // Runs an engine over a volume. A copy that is mirrored along left and right has the model's `mirrored_labels`
@@ -95,6 +100,13 @@ class SlidingWindow {
   // no memory can hold.
   static double memory_bytes(const Extent& volume, const Extent& patch, int classes);
 
+  // How many runs go on at once: `wanted`, or as many as there are in a layer of tiles or as `threads` can be shared
+  // by equally. With threads of the caller's, one.
+  static int runs_at_once(int wanted, int threads, const Extent& volume, const Extent& patch,
+                          const TilingOptions& options);
+  // What the network works in, of all runs that go on at once.
+  static double network_bytes(const plan::Plan& plan, int at_once);
+
   // Throws Error (cancelled) when the callback says so, and what `volume` and `sink` throw.
   void run(InputVolume& volume, SliceSink& sink, const TileCallback& callback = {});
   // `volume` is (channels, D, H, W).
@@ -103,10 +115,32 @@ class SlidingWindow {
  private:
   class Accumulate;
 
+  // Tiles that begin at one slice, and what the network sees of the image there.
+  struct Layer {
+    int start;
+    int first_slice;  // of `slices`
+    InputVolume::Slices slices;
+    std::int64_t runs_before;  // of the layers before
+  };
+  // One run of the network.
+  struct Run {
+    std::array<int, 3> start;
+    const std::vector<int>* mirror;
+    bool last_of_tile;
+  };
+  // Tells the caller of each number of runs that are done, once. Throws Error (cancelled).
+  class Reports;
+
+  Run run_of(const Layer& layer, std::int64_t index) const;
+  kernels::PatchView view_of(const Layer& layer, const Run& run) const;
+  // Runs [begin, end) of a layer, `at_once` at a time.
+  void run_layer(const Layer& layer, std::int64_t begin, std::int64_t end, int at_once, Reports& reports);
+  void run_side_by_side(const Layer& layer, std::int64_t begin, std::int64_t end, int at_once, Reports& reports);
   void add_weights(const std::array<int, 3>& start);
   void finish_slices(int begin, int end, SliceSink& sink);
 
   engine::Engine& engine_;
+  std::vector<std::unique_ptr<engine::Engine>> beside_;  // engines that run beside it
   Extent volume_;
   Extent patch_;
   int classes_;

@@ -30,6 +30,15 @@ std::vector<PlannedHolding> possible_holdings(const engine::Engine& engine, std:
 // The first whose peak is within `limit` bytes, or null where none is.
 const PlannedHolding* fastest_within(const std::vector<PlannedHolding>& holdings, std::int64_t limit);
 
+// How many runs of the network go on at once in a holding that fits `limit`, and its memory then (a change of
+// `chosen`): as many as there are threads, where the memory of the others is at most kMostBeside and fits, else fewer.
+// Small networks and many threads gain by it, since threads that share a patch wait for each other at every layer; a
+// large network's threads do not wait, and its memory is much. Arguments and errors as of possible_holdings().
+constexpr double kMostBeside = 256 << 20;
+int choose_runs_at_once(const engine::Engine& engine, std::int64_t process, const Geometry& geometry,
+                        const PipelineOptions& options, const CallerNeeds& needs, std::int64_t limit,
+                        PlannedHolding& chosen);
+
 // The one with the smallest peak. `holdings` must not be empty.
 const PlannedHolding& smallest(const std::vector<PlannedHolding>& holdings);
 

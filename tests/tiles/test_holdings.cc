@@ -222,6 +222,7 @@ TEST_CASE("labels and probabilities are the original's, however much is held, re
         options.threads = threads;
         options.holding = holding;
         options.read_ahead = threads > 1;
+        options.tiling.side_by_side = threads / 2;  // with four threads, two runs with two each
         KeepLabels keep(geometry.shape);
         const auto result = tiles::segment_volume(engine, a.geometry(), channels, options, keep, {});
         CHECK(keep.labels == expected.labels);

@@ -4,10 +4,13 @@
 #include <cmath>
 #include <cstring>
 
+#include "base/parallel.h"
 #include "e2enet/error.h"
 #include "model/model_file.h"
+#include "model/random_model.h"
 #include "support/npy.h"
 #include "support/paths.h"
+#include "support/temporary_folder.h"
 #include "tiles/sliding_window.h"
 
 namespace {
@@ -235,6 +238,127 @@ TEST_CASE("a callback that says stop stops the work within one run of the networ
   const auto stop = [&](std::int64_t done, std::int64_t) { return (last = done) < 1; };
   CHECK_THROWS_AS(window.run(image.data(), all, stop), e2enet::Error);
   CHECK(last == 1);
+}
+
+namespace {
+
+std::vector<float> noise(std::size_t count) {
+  std::vector<float> values(count);
+  std::uint32_t state = 1;
+  for (float& value : values) {
+    state = state * 1664525u + 1013904223u;
+    value = float(state >> 8) / float(1 << 23) - 1.0f;
+  }
+  return values;
+}
+
+// A small network, so that what counts is how often it runs.
+std::shared_ptr<const e2enet::model::Network> small_network() {
+  const e2enet::test::TemporaryFolder folder;
+  e2enet::model::write_random_model(
+      R"({"input_channels":1,"classes":3,"base_features":4,"pool_strides":[[1,2,2],[2,2,2]],"patch_size":[8,16,12],)"
+      R"("density":0.5,"preprocessing":{"normalization":[{"scheme":"nonCT"}]}})",
+      "test", 5, folder.file("model.safetensors"));
+  return e2enet::model::load_model_file(folder.file("model.safetensors"));
+}
+
+Engine engine_with(const e2enet::model::Network& network, int threads) {
+  e2enet::plan::PlanOptions options;
+  options.threads = threads;
+  return Engine(network, options);
+}
+
+}  // namespace
+
+TEST_CASE("runs side by side give the same bits, and progress counts each of them once") {
+  const auto network = small_network();
+  const Extent volume{14, 18, 20};
+  const std::vector<float> image = noise(14 * 18 * 20);
+  for (const std::vector<int>& mirror_axes : {std::vector<int>{}, std::vector<int>{2}}) {
+    std::vector<float> expected;
+    struct Case {
+      int threads, wanted, at_once;
+    };
+    // Six or twelve runs a layer: all at once, a rest that shares the threads, more threads than runs.
+    for (const auto& [threads, wanted, at_once] :
+         {Case{1, 1, 1}, {2, 1, 1}, {2, 2, 2}, {4, 2, 2}, {4, 4, 4}, {5, 4, 1}, {5, 5, 5}, {8, 99, -1}}) {
+      CAPTURE(threads);
+      CAPTURE(wanted);
+      Engine engine = engine_with(*network, threads);
+      TilingOptions options;
+      options.mirror_axes = mirror_axes;
+      options.side_by_side = wanted;
+      const int found = SlidingWindow::runs_at_once(wanted, threads, volume, engine.plan().patch, options);
+      CHECK(found == (at_once > 0 ? at_once : mirror_axes.empty() ? 4 : 8));
+      SlidingWindow window(engine, options, volume);
+      for (int again = 0; again < 2; ++again) {
+        KeepAll all(3, volume);
+        std::vector<std::int64_t> reports;
+        window.run(image.data(), all, [&](std::int64_t done, std::int64_t total) {
+          CHECK(total == window.runs());
+          reports.push_back(done);
+          return true;
+        });
+        REQUIRE(reports.size() == std::size_t(window.runs()) + 1);
+        for (std::size_t i = 0; i < reports.size(); ++i) CHECK(reports[i] == std::int64_t(i));
+        if (expected.empty()) expected = all.values;
+        CHECK(std::memcmp(all.values.data(), expected.data(), expected.size() * sizeof(float)) == 0);
+      }
+    }
+  }
+}
+
+TEST_CASE("what stops one of several runs side by side stops all, and the next call works") {
+  const auto network = small_network();
+  const Extent volume{8, 18, 20};
+  const std::vector<float> image = noise(8 * 18 * 20);
+  for (const int threads : {2, 4}) {
+    Engine engine = engine_with(*network, threads);
+    TilingOptions options;
+    options.side_by_side = 2;
+    SlidingWindow window(engine, options, volume);
+    std::vector<float> expected;
+    for (const std::int64_t stop_at : {-1, 0, 1, 3, 5, -1}) {
+      CAPTURE(stop_at);
+      KeepAll all(3, volume);
+      const auto stop = [&](std::int64_t done, std::int64_t) { return done != stop_at; };
+      const auto fail = [&](std::int64_t done, std::int64_t) -> bool {
+        if (done == stop_at) throw std::string("the caller's own");
+        return true;
+      };
+      if (stop_at < 0) {
+        window.run(image.data(), all, stop);
+        if (expected.empty()) expected = all.values;
+        CHECK(std::memcmp(all.values.data(), expected.data(), expected.size() * sizeof(float)) == 0);
+        continue;
+      }
+      CHECK_THROWS_WITH_AS(window.run(image.data(), all, stop), "cancelled by the caller", e2enet::Error);
+      CHECK_THROWS_AS(window.run(image.data(), all, fail), std::string);
+    }
+  }
+}
+
+TEST_CASE("runs side by side within a team of one, as where a caller's own loop is one of ours, give the same bits") {
+  const auto network = small_network();
+  const Extent volume{8, 18, 20};
+  const std::vector<float> image = noise(8 * 18 * 20);
+  std::vector<std::vector<float>> found;
+  for (const bool within : {false, true}) {
+    Engine engine = engine_with(*network, 2);
+    TilingOptions options;
+    options.side_by_side = 2;
+    SlidingWindow window(engine, options, volume);
+    KeepAll all(3, volume);
+    if (within) {
+      e2enet::run_team(2, [&](const e2enet::Worker& worker) {
+        if (worker.thread() == 1) window.run(image.data(), all);
+      });
+    } else {
+      window.run(image.data(), all);
+    }
+    found.push_back(all.values);
+  }
+  CHECK(std::memcmp(found[0].data(), found[1].data(), found[0].size() * sizeof(float)) == 0);
 }
 
 TEST_CASE("a step out of range is refused") {
