@@ -109,7 +109,7 @@ struct CasePlan {
   kernels::Element precision = kernels::Element::f32;
   Extent network_extent{};
   std::int64_t runs = 0;
-  int side_by_side = 1;  // of them
+  std::int64_t smallest_peak = 0;  // of all holdings, one run at a time
 };
 
 }  // namespace
@@ -205,15 +205,16 @@ CasePlan Segmenter::Implementation::plan_with(kernels::Element precision, const 
   result.precision = precision;
   result.limit = options.memory_limit > 0 ? options.memory_limit : resident_bytes() + available_bytes() / 4 * 3;
   result.holdings = tiles::possible_holdings(*engine, process_bytes(), image.geometry(), pipeline, needs);
+  result.smallest_peak = tiles::smallest(result.holdings).memory.peak();
+  // Memory of the caller's holds one run, and progress must come from the caller's thread, which its own threads hide.
+  if (!options.arena.memory && !options.parallel_for) {
+    tiles::choose_runs_at_once(*engine, process_bytes(), image.geometry(), pipeline, needs, result.limit,
+                               result.holdings);
+  }
   const tiles::PlannedHolding* fastest = tiles::fastest_within(result.holdings, result.limit);
   result.fits = fastest != nullptr;
   result.chosen = fastest ? *fastest : tiles::smallest(result.holdings);
   result.runs = tiles::count_runs(result.network_extent, engine->plan().patch, pipeline.tiling);
-  // Memory of the caller's holds one run, and progress must come from the caller's thread, which its own threads hide.
-  if (result.fits && !options.arena.memory && !options.parallel_for) {
-    result.side_by_side = tiles::choose_runs_at_once(*engine, process_bytes(), image.geometry(), pipeline, needs,
-                                                     result.limit, result.chosen);
-  }
   return result;
 }
 
@@ -261,7 +262,7 @@ Forecast Segmenter::Implementation::forecast(const Image& image, const Request& 
   forecast.fits = chosen.fits;
   forecast.limit_bytes = chosen.limit;
   forecast.peak_bytes = chosen.chosen.memory.peak();
-  forecast.smallest_limit_bytes = tiles::smallest(chosen.holdings).memory.peak() + kDifference;
+  forecast.smallest_limit_bytes = chosen.smallest_peak + kDifference;
   forecast.way = tiles::holding_name(chosen.chosen.holding);
   forecast.precision = precision_of(chosen.precision);
   forecast.network_shape = {chosen.network_extent[0], chosen.network_extent[1], chosen.network_extent[2]};
@@ -301,7 +302,7 @@ Segmentation Segmenter::Implementation::segment(const Image& image, const Reques
   }
   tiles::PipelineOptions pipeline = pipeline_options(image, request);
   pipeline.holding = chosen.chosen.holding;
-  pipeline.tiling.side_by_side = chosen.side_by_side;
+  pipeline.tiling.side_by_side = chosen.chosen.runs_at_once;
   pipeline.read_ahead = tiles::reads_ahead(pipeline.holding, pipeline);
   const Geometry& geometry = image.geometry();
   const std::vector<imaging::SliceSource*> channels = image.implementation().sources();

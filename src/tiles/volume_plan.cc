@@ -51,26 +51,28 @@ const PlannedHolding* fastest_within(const std::vector<PlannedHolding>& holdings
   return found == holdings.end() ? nullptr : &*found;
 }
 
-int choose_runs_at_once(const engine::Engine& engine, std::int64_t process, const Geometry& geometry,
-                        const PipelineOptions& options, const CallerNeeds& needs, std::int64_t limit,
-                        PlannedHolding& chosen) {
+void choose_runs_at_once(const engine::Engine& engine, std::int64_t process, const Geometry& geometry,
+                         const PipelineOptions& options, const CallerNeeds& needs, std::int64_t limit,
+                         std::vector<PlannedHolding>& holdings) {
   const plan::Plan& plan = engine.plan();
   const Extent volume = network_extent(engine.network().configuration(), geometry, options);
-  PipelineOptions with = options;
-  with.holding = chosen.holding;
-  with.read_ahead = reads_ahead(chosen.holding, options);
-  for (int wanted = plan.threads; wanted > 1; --wanted) {
-    with.tiling.side_by_side = wanted;
-    const int at_once = SlidingWindow::runs_at_once(wanted, plan.threads, volume, plan.patch, with.tiling);
-    wanted = at_once;
-    if (at_once == 1) break;
-    if (SlidingWindow::network_bytes(plan, at_once) - double(plan.run_bytes()) > kMostBeside) continue;
-    MemoryLedger memory = book_memory(engine, process, geometry, with, needs);
-    if (memory.peak() > limit) continue;
-    chosen.memory = std::move(memory);
-    return at_once;
+  const int most = double(plan.run_bytes()) <= kMostForOneThread ? plan.threads : plan.threads / 2;
+  for (PlannedHolding& one : holdings) {
+    PipelineOptions with = options;
+    with.holding = one.holding;
+    with.read_ahead = reads_ahead(one.holding, options);
+    int at_once = SlidingWindow::runs_at_once(most, plan.threads, volume, plan.patch, with.tiling);
+    for (; at_once > 1;
+         at_once = SlidingWindow::runs_at_once(at_once - 1, plan.threads, volume, plan.patch, with.tiling)) {
+      if (SlidingWindow::network_bytes(plan, at_once) - double(plan.run_bytes()) > kMostBeside) continue;
+      with.tiling.side_by_side = at_once;
+      MemoryLedger memory = book_memory(engine, process, geometry, with, needs);
+      if (memory.peak() > limit) continue;
+      one.memory = std::move(memory);
+      one.runs_at_once = at_once;
+      break;
+    }
   }
-  return 1;
 }
 
 const PlannedHolding& smallest(const std::vector<PlannedHolding>& holdings) {

@@ -20,6 +20,7 @@ bool reads_ahead(Holding holding, const PipelineOptions& options);
 struct PlannedHolding {
   Holding holding = Holding::prepared;
   MemoryLedger memory;
+  int runs_at_once = 1;  // TilingOptions::side_by_side
 };
 
 // The ways that this volume allows, fastest first. Arguments and errors as of book_memory().
@@ -30,14 +31,18 @@ std::vector<PlannedHolding> possible_holdings(const engine::Engine& engine, std:
 // The first whose peak is within `limit` bytes, or null where none is.
 const PlannedHolding* fastest_within(const std::vector<PlannedHolding>& holdings, std::int64_t limit);
 
-// How many runs of the network go on at once in a holding that fits `limit`, and its memory then (a change of
-// `chosen`): as many as there are threads, where the memory of the others is at most kMostBeside and fits, else fewer.
-// Small networks and many threads gain by it, since threads that share a patch wait for each other at every layer; a
-// large network's threads do not wait, and its memory is much. Arguments and errors as of possible_holdings().
+// Lets as many runs of the network go on at once, in each of the holdings, as pay and fit `limit`, and books their
+// memory. Arguments and errors as of possible_holdings().
+//
+// Threads that share a patch wait for each other at every layer, the more of them the longer; runs beside each other
+// do not, but each needs its working memory, and the caches. So a run has two threads at least, or one where the
+// working memory is at most kMostForOneThread (docs/performance.md); and all runs but the first take at most
+// kMostBeside.
+constexpr double kMostForOneThread = 64 << 20;
 constexpr double kMostBeside = 256 << 20;
-int choose_runs_at_once(const engine::Engine& engine, std::int64_t process, const Geometry& geometry,
-                        const PipelineOptions& options, const CallerNeeds& needs, std::int64_t limit,
-                        PlannedHolding& chosen);
+void choose_runs_at_once(const engine::Engine& engine, std::int64_t process, const Geometry& geometry,
+                         const PipelineOptions& options, const CallerNeeds& needs, std::int64_t limit,
+                         std::vector<PlannedHolding>& holdings);
 
 // The one with the smallest peak. `holdings` must not be empty.
 const PlannedHolding& smallest(const std::vector<PlannedHolding>& holdings);

@@ -6,6 +6,7 @@
 
 #include <cmath>
 #include <cstring>
+#include <limits>
 #include <memory>
 #include <string>
 #include <vector>
@@ -252,6 +253,49 @@ TEST_CASE("a window across the file's slices is refused") {
   CHECK_THROWS_AS(tiles::segment_volume(engine, geometry, {&source}, options, keep, {}), Error);
   for (const auto& one : tiles::possible_holdings(engine, 0, geometry, options, {})) {
     CHECK(one.holding != Holding::window);
+  }
+}
+
+TEST_CASE("runs go on at once where the limit has room, each with two threads or, of a small network, one") {
+  const test::TemporaryFolder folder;
+  Geometry geometry;
+  geometry.shape = {100, 300, 300};
+  struct Case {
+    const char* architecture;
+    int threads, at_once;
+  };
+  for (const Case& one :
+       {Case{R"("base_features":4,"pool_strides":[[1,2,2],[2,2,2]],"patch_size":[8,16,12])", 4, 4},
+        Case{R"("base_features":4,"pool_strides":[[1,2,2],[2,2,2]],"patch_size":[8,16,12])", 1, 1},
+        Case{R"("base_features":48,"pool_strides":[[2,2,2],[2,2,2]],"patch_size":[64,96,96])", 4, 2},
+        Case{R"("base_features":48,"pool_strides":[[2,2,2],[2,2,2]],"patch_size":[64,96,96])", 2, 1}}) {
+    CAPTURE(std::string(one.architecture));
+    CAPTURE(one.threads);
+    model::write_random_model(std::string(R"({"input_channels":1,"classes":2,)") + one.architecture + "}", "test", 5,
+                              folder.file("model.safetensors"));
+    plan::PlanOptions plan_options;
+    plan_options.threads = one.threads;
+    engine::Engine engine(*model::load_model_file(folder.file("model.safetensors")), plan_options);
+    tiles::PipelineOptions options;
+    options.threads = one.threads;
+    const auto alone = tiles::possible_holdings(engine, 0, geometry, options, {});
+    const auto chosen = [&](std::int64_t limit) {
+      auto holdings = alone;
+      tiles::choose_runs_at_once(engine, 0, geometry, options, {}, limit, holdings);
+      return holdings;
+    };
+    const auto all = chosen(std::numeric_limits<std::int64_t>::max());
+    REQUIRE(all.size() == alone.size());
+    for (std::size_t i = 0; i < all.size(); ++i) {
+      CHECK(all[i].runs_at_once == one.at_once);
+      if (one.at_once == 1) continue;
+      CHECK(all[i].memory.of("network") > alone[i].memory.of("network"));
+      // A byte less than all need: fewer at once. No room for another: one, and its memory as before.
+      CHECK(chosen(all[i].memory.peak())[i].runs_at_once == one.at_once);
+      CHECK(chosen(all[i].memory.peak() - 1)[i].runs_at_once < one.at_once);
+      CHECK(chosen(alone[i].memory.peak())[i].runs_at_once == 1);
+      CHECK(chosen(alone[i].memory.peak())[i].memory.peak() == alone[i].memory.peak());
+    }
   }
 }
 
