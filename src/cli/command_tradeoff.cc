@@ -21,6 +21,7 @@
 #include <utility>
 #include <vector>
 
+#include "cli/bootstrap.h"
 #include "cli/cases.h"
 #include "cli/command_files.h"
 #include "cli/commands.h"
@@ -28,6 +29,7 @@
 #include "cli/network_run.h"
 #include "cli/progress.h"
 #include "cli/scores_output.h"
+#include "cli/structure_plot.h"
 #include "cli/text.h"
 #include "cli/tradeoff_plot.h"
 #include "e2enet/error.h"
@@ -52,7 +54,9 @@ constexpr char kDescription[] =
     "it against LABELS/CASE.nii.gz (docs/metrics.md). Each model runs in a process of its own, so that peak\n"
     "memory is its own. Parameters and FLOPs are those of `e2enet info`. PT is the performance trade-off\n"
     "score of the E2ENet paper among the models compared: A * Dice / largest Dice + B * (fewest parameters /\n"
-    "parameters + fewest FLOPs / FLOPs), with executed FLOPs. Labels that differ from their image in\n"
+    "parameters + fewest FLOPs / FLOPs), with executed FLOPs. Behind the mean Dice stands its 95% interval over\n"
+    "the cases, and behind the other models their difference from the first, case by case, with its interval\n"
+    "(bootstrap; docs/metrics.md). Labels that differ from their image in\n"
     "orientation are refused before any work, and where they differ in place or spacing a warning says so.";
 
 constexpr char kFooter[] =
@@ -72,6 +76,8 @@ struct Arguments {
   bool force = false;
   std::vector<double> weights{1.0, 1.0};
   std::string csv;
+  std::string cases_csv;
+  std::string structures_svg;
   std::string markdown;
   std::string svg;
   std::string title = "Accuracy against cost";
@@ -220,7 +226,129 @@ ordered_json measure(const Arguments& arguments, const std::string& path, const 
     entry.update(of_label);
     for (const char* key : {"prediction_ml", "reference_ml"}) entry.erase(key);
   }
+  json["scores_of_cases"] = ordered_json::array();
+  for (std::size_t i = 0; i < cases.size(); ++i) {
+    ordered_json of_case{{"case", cases[i].name}, {"labels", ordered_json::object()}};
+    for (const auto& [label, score] : scores[i]) {
+      const auto number = [](const std::optional<double>& value) {
+        return value && std::isfinite(*value) ? ordered_json(*value) : ordered_json(nullptr);
+      };
+      of_case["labels"][std::to_string(label)] = {
+          {"dice", number(score.dice)}, {"nsd", number(score.nsd)}, {"hd95", number(score.hd95)}};
+    }
+    json["scores_of_cases"].push_back(std::move(of_case));
+  }
   return json;
+}
+
+// The mean Dice of each case over the labels that it has; NaN for a case that has none.
+std::vector<double> dice_of_cases(const ordered_json& model) {
+  std::vector<double> means;
+  for (const ordered_json& one : model["scores_of_cases"]) {
+    double sum = 0;
+    int count = 0;
+    for (const auto& [label, scores] : one["labels"].items()) {
+      if (!scores["dice"].is_number()) continue;
+      sum += scores["dice"].get<double>();
+      ++count;
+    }
+    means.push_back(count > 0 ? sum / count : std::nan(""));
+  }
+  return means;
+}
+
+double mean_of(const std::vector<double>& values) {
+  double sum = 0;
+  for (const double value : values) sum += value;
+  return values.empty() ? std::nan("") : sum / static_cast<double>(values.size());
+}
+
+ordered_json interval_json(const Interval& interval) {
+  if (std::isnan(interval.low)) return nullptr;
+  return {interval.low, interval.high};
+}
+
+// "0.8812 to 0.8950"; empty where there is none.
+std::string interval_text(const ordered_json& interval, bool with_sign = false) {
+  if (!interval.is_array()) return "";
+  const auto number = [&](const ordered_json& value) {
+    const auto bound = value.get<double>();
+    return (with_sign && bound >= 0 ? "+" : "") + fixed(bound, 4);
+  };
+  return number(interval[0]) + " to " + number(interval[1]);
+}
+
+// Adds what the cases tell of the mean Dice: its interval, and the difference from the first model with its own.
+void add_intervals(std::vector<ordered_json>& models) {
+  const std::vector<double> first = dice_of_cases(models.front());
+  for (std::size_t i = 0; i < models.size(); ++i) {
+    const std::vector<double> own = dice_of_cases(models[i]);
+    std::vector<double> scored, differences;
+    for (std::size_t c = 0; c < own.size(); ++c) {
+      if (std::isnan(own[c])) continue;
+      scored.push_back(own[c]);
+      if (!std::isnan(first[c])) differences.push_back(own[c] - first[c]);
+    }
+    models[i]["dice_interval"] = interval_json(bootstrap_interval(scored));
+    if (i == 0) continue;
+    const double difference = mean_of(differences);
+    models[i]["dice_difference"] = std::isnan(difference) ? ordered_json(nullptr) : ordered_json(difference);
+    models[i]["dice_difference_interval"] = interval_json(bootstrap_interval(differences));
+  }
+}
+
+// "-0.0019 (-0.0040 to +0.0002)"
+std::string difference_text(const ordered_json& model) {
+  if (!model.contains("dice_difference") || !model["dice_difference"].is_number()) return "";
+  const auto value = model["dice_difference"].get<double>();
+  const std::string interval = interval_text(model["dice_difference_interval"], true);
+  return (value >= 0 ? "+" : "") + fixed(value, 4) + (interval.empty() ? "" : " (" + interval + ")");
+}
+
+// One line a model, case and label.
+std::string cases_csv_of(const std::vector<ordered_json>& models) {
+  std::string csv = "model,case,label,name,dice,nsd,hd95\n";
+  for (const ordered_json& model : models) {
+    for (const ordered_json& one : model["scores_of_cases"]) {
+      for (const auto& [label, scores] : one["labels"].items()) {
+        const auto text = [&](const char* key) {
+          if (scores[key].is_number()) return fixed(scores[key].get<double>(), 6);
+          // Scored, but farther than any number: only one of the two volumes has the label.
+          return std::string(scores["dice"].is_number() && std::string(key) == "hd95" ? "inf" : "");
+        };
+        csv += csv_field(model["model"]) + "," + csv_field(one["case"]) + "," + label + "," +
+               csv_field(model["labels"][label]["name"]) + "," + text("dice") + "," + text("nsd") + "," + text("hd95") +
+               "\n";
+      }
+    }
+  }
+  return csv;
+}
+
+// Rows for the labels of the first model; another model's label is its own only under the same value and name.
+std::string structures_of(const std::vector<ordered_json>& models, const std::vector<std::string>& names,
+                          const std::string& title) {
+  std::vector<std::string> structures;
+  std::vector<ModelStructures> points;
+  for (const auto& [label, scores] : models.front()["labels"].items()) structures.push_back(scores["name"]);
+  for (std::size_t i = 0; i < models.size(); ++i) {
+    points.push_back({names[i], {}});
+    for (const auto& [label, scores] : models.front()["labels"].items()) {
+      std::vector<double> values;
+      const ordered_json& own = models[i]["labels"];
+      if (own.contains(label) && own[label]["name"] == scores["name"]) {
+        for (const ordered_json& one : models[i]["scores_of_cases"]) {
+          if (one["labels"][label]["dice"].is_number()) values.push_back(one["labels"][label]["dice"].get<double>());
+        }
+      }
+      if (values.empty()) {
+        points.back().dice.push_back(std::nullopt);
+      } else {
+        points.back().dice.push_back(StructureDice{mean_of(values), bootstrap_interval(values)});
+      }
+    }
+  }
+  return structure_svg(structures, points, title);
 }
 
 constexpr int kLookMilliseconds = 200;  // between looks for an interruption
@@ -304,7 +432,11 @@ std::string csv_of(const std::vector<ordered_json>& models, std::size_t cases_el
   std::string csv =
       "model,parameters,flops_paper,flops_executed,seconds_per_case,network_seconds_per_case,peak_bytes,"
       "mean_dice,mean_nsd,mean_hd95,pt_score,label,name,dice,dice_sd,nsd,hd95,hd95_infinite,"
-      "cases_scored,cases_not_scored,pairs_scored,geometry_differs\n";
+      "cases_scored,cases_not_scored,pairs_scored,geometry_differs,"
+      "mean_dice_low,mean_dice_high,dice_difference,difference_low,difference_high\n";
+  const auto bounds = [](const ordered_json& interval) {
+    return interval.is_array() ? number_text(interval[0], 6) + "," + number_text(interval[1], 6) : std::string(",");
+  };
   for (const ordered_json& one : models) {
     for (const auto& [label, scores] : one["labels"].items()) {
       csv += csv_field(one["model"]) + "," + std::to_string(one["parameters"].get<std::int64_t>()) + "," +
@@ -316,7 +448,12 @@ std::string csv_of(const std::vector<ordered_json>& models, std::size_t cases_el
              number_text(scores["dice"], 6) + "," + number_text(scores["dice_sd"], 6) + "," +
              number_text(scores["nsd"], 6) + "," + hd95_text(scores, "hd95", 4) + "," + scores["hd95_infinite"].dump() +
              "," + scores["cases_scored"].dump() + "," + scores["cases_not_scored"].dump() + "," +
-             one["pairs_scored"].dump() + "," + std::to_string(cases_elsewhere) + "\n";
+             one["pairs_scored"].dump() + "," + std::to_string(cases_elsewhere) + "," + bounds(one["dice_interval"]) +
+             "," +
+             (one.contains("dice_difference")
+                  ? number_text(one["dice_difference"], 6) + "," + bounds(one["dice_difference_interval"])
+                  : ",,") +
+             "\n";
     }
   }
   return csv;
@@ -338,6 +475,8 @@ int run(const Arguments& arguments) {
   const TestCases found = find_test_cases(arguments, channels, files);
   const std::vector<TestCase>& cases = found.cases;
   files.writes("--csv", arguments.csv);
+  files.writes("--cases-csv", arguments.cases_csv);
+  files.writes("--structures-svg", arguments.structures_svg);
   files.writes("--markdown", arguments.markdown);
   files.writes("--svg", arguments.svg);
   files.require_writable();
@@ -355,9 +494,12 @@ int run(const Arguments& arguments) {
                      one["flops_executed"]});
   }
   const std::vector<double> scores = tradeoff_scores(costs, arguments.weights[0], arguments.weights[1]);
+  add_intervals(models);
   std::vector<TradeoffPoint> points;
   Table table({{"model", Align::left},
                {"Dice"},
+               {"95% interval"},
+               {"against the first"},
                {"NSD"},
                {"HD95 mm"},
                {"pairs"},
@@ -371,8 +513,9 @@ int run(const Arguments& arguments) {
     ordered_json& one = models[i];
     one["pt_score"] = scores[i];
     const std::string name = fs::path(arguments.models[i]).stem().string();
-    table.add({name, number_text(one["mean_dice"], 4), number_text(one["mean_nsd"], 4), mean_hd95_text(one),
-               one["pairs_scored"].dump(), count_text(costs[i].parameters), fixed(costs[i].flops * 1e-9, 3),
+    table.add({name, number_text(one["mean_dice"], 4), interval_text(one["dice_interval"]), difference_text(one),
+               number_text(one["mean_nsd"], 4), mean_hd95_text(one), one["pairs_scored"].dump(),
+               count_text(costs[i].parameters), fixed(costs[i].flops * 1e-9, 3),
                fixed(one["flops_paper"].get<double>() * 1e-9, 3), number_text(one["seconds_per_case"], 3),
                bytes_text(one["peak_bytes"]), fixed(scores[i], 3)});
     const auto number = [&](const char* key) { return one[key].is_number() ? one[key].get<double>() : std::nan(""); };
@@ -404,6 +547,12 @@ int run(const Arguments& arguments) {
     notes.push_back(warnings.back());
   }
   if (!arguments.csv.empty()) write_text(arguments.csv, csv_of(models, cases_elsewhere));
+  if (!arguments.cases_csv.empty()) write_text(arguments.cases_csv, cases_csv_of(models));
+  if (!arguments.structures_svg.empty()) {
+    std::vector<std::string> names;
+    for (const TradeoffPoint& point : points) names.push_back(point.name);
+    write_text(arguments.structures_svg, structures_of(models, names, arguments.title));
+  }
   if (!arguments.markdown.empty()) {
     std::string markdown = table.markdown();
     for (const std::string& note : notes) markdown += "\n" + note + "\n";
@@ -473,13 +622,21 @@ void add_tradeoff(CLI::App& program, Invocation& invocation) {
   command.add_option("--csv", arguments->csv, "Also write all figures to this file")
       ->type_name("FILE.csv")
       ->group("Output");
+  command.add_option("--cases-csv", arguments->cases_csv, "Also write the scores of each case and label to this file")
+      ->type_name("FILE.csv")
+      ->group("Output");
   command.add_option("--markdown", arguments->markdown, "Also write the table to this file, as Markdown")
       ->type_name("FILE.md")
       ->group("Output");
   command.add_option("--svg", arguments->svg, "Also plot each measure of accuracy against each of cost")
       ->type_name("FILE.svg")
       ->group("Output");
-  command.add_option("--title", arguments->title, "Title of the plot")
+  command
+      .add_option("--structures-svg", arguments->structures_svg,
+                  "Also plot the Dice of each structure, with its 95% interval")
+      ->type_name("FILE.svg")
+      ->group("Output");
+  command.add_option("--title", arguments->title, "Title of the plots")
       ->type_name("TEXT")
       ->capture_default_str()
       ->group("Output");

@@ -6,44 +6,11 @@
 #include <limits>
 #include <utility>
 
+#include "cli/svg.h"
 #include "cli/text.h"
 
 namespace e2enet::cli {
 namespace {
-
-constexpr const char* kPalette[] = {"#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#5F5F5F"};
-
-std::string escaped(const std::string& text) {
-  std::string result;
-  for (const char c : valid_utf8(text)) {
-    switch (c) {
-      case '&':
-        result += "&amp;";
-        break;
-      case '<':
-        result += "&lt;";
-        break;
-      case '>':
-        result += "&gt;";
-        break;
-      case '"':
-        result += "&quot;";
-        break;
-      default:
-        result += c;
-    }
-  }
-  return result;
-}
-
-std::string attribute(const char* name, double value) {
-  return std::string(" ") + name + "=\"" + fixed(value, 1) + "\"";
-}
-
-std::string text_at(double x, double y, const std::string& anchor, const std::string& style, const std::string& text) {
-  return "<text" + attribute("x", x) + attribute("y", y) + " text-anchor=\"" + anchor + "\" " + style + ">" +
-         escaped(text) + "</text>\n";
-}
 
 struct Measure {
   const char* name;
@@ -146,7 +113,6 @@ std::vector<const TradeoffPoint*> front_of(const std::vector<TradeoffPoint>& poi
 }
 
 constexpr double kPanelWidth = 220, kPanelHeight = 170, kGap = 22, kLeft = 84, kRight = 24, kBottom = 58;
-const std::string kSmall = "font-size=\"12\" fill=\"#444\"", kStrong = "font-size=\"13\" fill=\"#111\"";
 
 struct Panel {
   double left = 0;
@@ -161,15 +127,16 @@ struct Panel {
 std::string grid_of(const Panel& panel) {
   std::string svg;
   for (const double tick : panel.x->ticks) {
-    svg += "<line" + attribute("x1", panel.x_of(tick)) + attribute("x2", panel.x_of(tick)) +
-           attribute("y1", panel.top) + attribute("y2", panel.top + kPanelHeight) + " stroke=\"#e6e6e6\"/>\n";
+    svg += "<line" + svg_attribute("x1", panel.x_of(tick)) + svg_attribute("x2", panel.x_of(tick)) +
+           svg_attribute("y1", panel.top) + svg_attribute("y2", panel.top + kPanelHeight) + " stroke=\"#e6e6e6\"/>\n";
   }
   for (const double tick : panel.y->ticks) {
-    svg += "<line" + attribute("x1", panel.left) + attribute("x2", panel.left + kPanelWidth) +
-           attribute("y1", panel.y_of(tick)) + attribute("y2", panel.y_of(tick)) + " stroke=\"#e6e6e6\"/>\n";
+    svg += "<line" + svg_attribute("x1", panel.left) + svg_attribute("x2", panel.left + kPanelWidth) +
+           svg_attribute("y1", panel.y_of(tick)) + svg_attribute("y2", panel.y_of(tick)) + " stroke=\"#e6e6e6\"/>\n";
   }
-  return svg + "<rect" + attribute("x", panel.left) + attribute("y", panel.top) + attribute("width", kPanelWidth) +
-         attribute("height", kPanelHeight) + " fill=\"none\" stroke=\"#999\"/>\n";
+  return svg + "<rect" + svg_attribute("x", panel.left) + svg_attribute("y", panel.top) +
+         svg_attribute("width", kPanelWidth) + svg_attribute("height", kPanelHeight) +
+         " fill=\"none\" stroke=\"#999\"/>\n";
 }
 
 std::string models_in(const Panel& panel, const std::vector<TradeoffPoint>& points, const Measure& accuracy,
@@ -189,15 +156,14 @@ std::string models_in(const Panel& panel, const std::vector<TradeoffPoint>& poin
     if (std::isinf(value)) {  // a structure was missed: worse than any number, so not to be left out
       const double x = panel.x_of(points[i].*cost.value / cost.unit), y = panel.top;
       svg += "<path d=\"M" + fixed(x, 1) + " " + fixed(y - 6, 1) + "L" + fixed(x + 6, 1) + " " + fixed(y + 5, 1) + "L" +
-             fixed(x - 6, 1) + " " + fixed(y + 5, 1) + "Z\" fill=\"" + kPalette[i % std::size(kPalette)] +
-             "\" stroke=\"#fff\" stroke-width=\"1.5\"><title>" + escaped(points[i].details) + "</title></path>\n" +
-             text_at(x + 8, y + 13, "start", kSmall, "inf");
+             fixed(x - 6, 1) + " " + fixed(y + 5, 1) + "Z\" fill=\"" + model_color(i) +
+             "\" stroke=\"#fff\" stroke-width=\"1.5\"><title>" + svg_escaped(points[i].details) + "</title></path>\n" +
+             svg_text(x + 8, y + 13, "start", kSvgSmall, "inf");
       continue;
     }
     const auto [x, y] = place(points[i]);
-    svg += "<circle" + attribute("cx", x) + attribute("cy", y) + " r=\"5\" fill=\"" +
-           kPalette[i % std::size(kPalette)] + "\" stroke=\"#fff\" stroke-width=\"1.5\"><title>" +
-           escaped(points[i].details) + "</title></circle>\n";
+    svg += "<circle" + svg_attribute("cx", x) + svg_attribute("cy", y) + " r=\"5\" fill=\"" + model_color(i) +
+           "\" stroke=\"#fff\" stroke-width=\"1.5\"><title>" + svg_escaped(points[i].details) + "</title></circle>\n";
   }
   return svg;
 }
@@ -236,8 +202,8 @@ std::string tradeoff_svg(const std::vector<TradeoffPoint>& points, const std::st
       at = kLeft;
       line += kLegendLine;
     }
-    legend += "<circle" + attribute("cx", at + 5) + attribute("cy", line - 4.5) + " r=\"5\" fill=\"" +
-              kPalette[i % std::size(kPalette)] + "\"/>\n" + text_at(at + 15, line, "start", kStrong, points[i].name);
+    legend += "<circle" + svg_attribute("cx", at + 5) + svg_attribute("cy", line - 4.5) + " r=\"5\" fill=\"" +
+              model_color(i) + "\"/>\n" + svg_text(at + 15, line, "start", kSvgStrong, points[i].name);
     at += needed;
   }
   const double top = line + 20;
@@ -245,11 +211,8 @@ std::string tradeoff_svg(const std::vector<TradeoffPoint>& points, const std::st
   const double notes_top = top + rows * (kPanelHeight + kGap) - kGap + kBottom;
   const double height = notes_top + kNoteLine * double(notes.size());
 
-  std::string svg = "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 " + fixed(width, 0) + " " +
-                    fixed(height, 0) + "\" width=\"" + fixed(width, 0) + "\" height=\"" + fixed(height, 0) +
-                    "\" font-family=\"Helvetica, Arial, sans-serif\">\n<rect" + attribute("width", width) +
-                    attribute("height", height) + " fill=\"#fff\"/>\n";
-  svg += text_at(kLeft, 28, "start", "font-size=\"17\" font-weight=\"600\" fill=\"#111\"", title) + legend;
+  std::string svg = svg_header(width, height);
+  svg += svg_text(kLeft, 28, "start", kSvgTitle, title) + legend;
 
   std::vector<Axis> cost_axes;
   for (const Measure& cost : kCosts) cost_axes.push_back(axis_of(cost, points, true));
@@ -267,22 +230,22 @@ std::string tradeoff_svg(const std::vector<TradeoffPoint>& points, const std::st
       svg += grid_of(panel) + models_in(panel, points, accuracy, cost);
       if (column == 0) {
         for (const double tick : y.ticks) {
-          svg += text_at(kLeft - 8, panel.y_of(tick) + 4, "end", kSmall, fixed(tick, y.decimals));
+          svg += svg_text(kLeft - 8, panel.y_of(tick) + 4, "end", kSvgSmall, fixed(tick, y.decimals));
         }
         svg += "<text transform=\"translate(22 " + fixed(panel.top + kPanelHeight / 2, 1) +
-               ") rotate(-90)\" text-anchor=\"middle\" " + kStrong + ">" + accuracy.name + "</text>\n";
+               ") rotate(-90)\" text-anchor=\"middle\" " + std::string(kSvgStrong) + ">" + accuracy.name + "</text>\n";
       }
       if (row + 1 == std::size(kAccuracies)) {
         const double below = panel.top + kPanelHeight;
         for (const double tick : x.ticks) {
-          svg += text_at(panel.x_of(tick), below + 18, "middle", kSmall, fixed(tick, x.decimals));
+          svg += svg_text(panel.x_of(tick), below + 18, "middle", kSvgSmall, fixed(tick, x.decimals));
         }
-        svg += text_at(panel.left + kPanelWidth / 2, below + 42, "middle", kStrong, cost.name);
+        svg += svg_text(panel.left + kPanelWidth / 2, below + 42, "middle", kSvgStrong, cost.name);
       }
     }
   }
   for (std::size_t i = 0; i < notes.size(); ++i) {
-    svg += text_at(kLeft, notes_top + kNoteLine * double(i), "start", kSmall, notes[i]);
+    svg += svg_text(kLeft, notes_top + kNoteLine * double(i), "start", kSvgSmall, notes[i]);
   }
   return svg + "</svg>\n";
 }

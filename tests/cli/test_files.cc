@@ -7,7 +7,9 @@
 #include <vector>
 
 #include "cli/arguments.h"
+#include "cli/bootstrap.h"
 #include "cli/npy.h"
+#include "cli/structure_plot.h"
 #include "cli/text.h"
 #include "cli/tradeoff_plot.h"
 #include "e2enet/error.h"
@@ -86,7 +88,8 @@ TEST_CASE("tradeoff measures each model over the cases, writes CSV and a plot") 
                 .code == 0);
   }
   const Result result = shop.run({"tradeoff", "-m", "one.safetensors", "two.safetensors", "-i", "images", "-r",
-                                  "labels", "--csv", "t.csv", "--svg", "t.svg", "--markdown", "t.md", "--json"});
+                                  "labels", "--csv", "t.csv", "--svg", "t.svg", "--markdown", "t.md", "--json",
+                                  "--cases-csv", "c.csv", "--structures-svg", "s.svg"});
   CAPTURE(result.errors);
   REQUIRE(result.code == 0);
   const auto models = nlohmann::json::parse(result.output).at("models");
@@ -96,7 +99,20 @@ TEST_CASE("tradeoff measures each model over the cases, writes CSV and a plot") 
     CHECK(model.at("pt_score").get<double>() == doctest::Approx(3.0));
     CHECK(model.at("peak_bytes").get<double>() > 1e6);
     CHECK(model.at("cases") == 2);
+    CHECK(model.at("dice_interval") == nlohmann::json({1.0, 1.0}));
+    CHECK(model.at("scores_of_cases").size() == 2);
+    CHECK(model.at("scores_of_cases")[1].at("case") == "b");
   }
+  CHECK_FALSE(models[0].contains("dice_difference"));
+  CHECK(models[1].at("dice_difference") == 0.0);
+  CHECK(models[1].at("dice_difference_interval") == nlohmann::json({0.0, 0.0}));
+  const std::string of_cases = read_file(shop.path("c.csv"));
+  CHECK(of_cases.find("model,case,label,name,dice,nsd,hd95\none.safetensors,a,1,") == 0);
+  CHECK(of_cases.find("\ntwo.safetensors,b,1,") != std::string::npos);
+  const std::string structures = read_file(shop.path("s.svg"));
+  CHECK(structures.find("two</text>") != std::string::npos);
+  CHECK(structures.find(": Dice 1.0000 (1.0000 to 1.0000)</title>") != std::string::npos);
+  CHECK(structures.find("nan") == std::string::npos);
   const std::string plot = read_file(shop.path("t.svg"));
   CHECK(plot.find("two</text>") != std::string::npos);
   for (const char* axis : {">Dice<", ">surface Dice<", ">HD95, mm<", ">parameters, thousands<",
@@ -107,7 +123,7 @@ TEST_CASE("tradeoff measures each model over the cases, writes CSV and a plot") 
   CHECK(plot.find("nan") == std::string::npos);
   const std::string markdown = read_file(shop.path("t.md"));
   CHECK(markdown.find("| model | Dice |") == 0);
-  CHECK(markdown.find("\n| two | 1.0000 |") != std::string::npos);
+  CHECK(markdown.find("\n| two | 1.0000 | 1.0000 to 1.0000 | +0.0000 (+0.0000 to +0.0000) |") != std::string::npos);
   CHECK(read_file(shop.path("t.csv")).find("one.safetensors,") != std::string::npos);
   fs::remove(shop.path("labels/b.nii.gz"));
   CHECK(shop.run({"tradeoff", "-m", "one.safetensors", "-i", "images", "-r", "labels"}).code == 1);
@@ -118,6 +134,42 @@ TEST_CASE("the trade-off score is that of the paper's equation 7") {
   const std::vector<double> scores = tradeoff_scores({{0.9, 20, 400}, {0.81, 10, 100}}, 1.0, 0.5);
   CHECK(scores[0] == doctest::Approx(1.0 + 0.5 * (0.5 + 0.25)));
   CHECK(scores[1] == doctest::Approx(0.9 + 0.5 * 2.0));
+}
+
+TEST_CASE("an interval over cases is the bootstrap's, the same on every call, and none where cases are too few") {
+  // 0 and 1 as often: the number of ones among n draws is binomial, its mean's deviation is 1 / (2 sqrt n).
+  std::vector<double> coins;
+  for (int i = 0; i < 100; ++i) coins.push_back(i % 2);
+  const Interval interval = bootstrap_interval(coins);
+  CHECK(interval.low == doctest::Approx(0.5 - 1.96 * 0.05).epsilon(0.03));
+  CHECK(interval.high == doctest::Approx(0.5 + 1.96 * 0.05).epsilon(0.03));
+  const Interval again = bootstrap_interval(coins);
+  CHECK(again.low == interval.low);
+  CHECK(again.high == interval.high);
+  // All that three values can give: from 27 draws, one has only the least, so both ends are reached.
+  CHECK(bootstrap_interval({1, 2, 3}).low == 1);
+  CHECK(bootstrap_interval({1, 2, 3}).high == 3);
+  CHECK(bootstrap_interval({7, 7, 7}).low == 7);
+  CHECK(std::isnan(bootstrap_interval({7}).low));
+  CHECK(std::isnan(bootstrap_interval({}).high));
+}
+
+TEST_CASE("the plot of structures has a row for each, and none for what a model does not know") {
+  const double none = std::nan("");
+  const std::string svg =
+      structure_svg({"left <one>", "right one", "missing"},
+                    {{"dense", {StructureDice{0.9, {0.85, 0.93}}, StructureDice{0.42, {none, none}}, std::nullopt}},
+                     {"sparse", {std::nullopt, StructureDice{0.5, {0.45, 0.6}}, std::nullopt}}},
+                    "Brain");
+  CHECK(svg.find("left &lt;one&gt;</text>") != std::string::npos);
+  CHECK(svg.find("dense, left &lt;one&gt;: Dice 0.9000 (0.8500 to 0.9300)") != std::string::npos);
+  CHECK(svg.find("dense, right one: Dice 0.4200</title>") != std::string::npos);
+  CHECK(svg.find("sparse, right one: Dice 0.5000 (0.4500 to 0.6000)") != std::string::npos);
+  CHECK(svg.find("missing</text>") != std::string::npos);
+  CHECK(svg.find(", missing: Dice") == std::string::npos);
+  CHECK(svg.find(">0.4</text>") != std::string::npos);  // the axis reaches down to the least
+  CHECK(svg.find(">0.3</text>") == std::string::npos);
+  CHECK(svg.find("nan") == std::string::npos);
 }
 
 TEST_CASE("preprocess and forward hand arrays on") {
