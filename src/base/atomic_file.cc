@@ -1,6 +1,7 @@
 #include "base/atomic_file.h"
 
 #include <fcntl.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -65,6 +66,10 @@ AtomicFile::AtomicFile(const std::string& path) : path_(path), target_(file_behi
     const int error = errno;
     temporary_.clear();
     fail("cannot create a file in its folder", error);
+  }
+  // Held until the file is closed, so that who finds it can tell whether its writer lives. A file system without locks
+  // only leaves that unknown.
+  while (flock(descriptor_, LOCK_EX | LOCK_NB) != 0 && errno == EINTR) {
   }
 }
 

@@ -7,13 +7,17 @@
 #include <new>
 #include <nlohmann/json.hpp>
 #include <optional>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "cli/case_list.h"
+#include "cli/case_record.h"
 #include "cli/cases.h"
 #include "cli/command_files.h"
 #include "cli/commands.h"
+#include "cli/leftovers.h"
 #include "cli/network_run.h"
 #include "cli/progress.h"
 #include "cli/segment_arguments.h"
@@ -37,6 +41,7 @@ constexpr char kDescription[] =
     "\n"
     "Usage: e2enet segment -m MODEL -i IMAGE [IMAGE2 ...] -o LABELS [OPTIONS]\n"
     "       e2enet segment -m MODEL -i FOLDER -o FOLDER [OPTIONS]\n"
+    "       e2enet segment -m MODEL --cases LIST.csv -o FOLDER [OPTIONS]\n"
     "\n"
     "Reads NIfTI images (.nii, .nii.gz, .hdr/.img; one file a channel) or DICOM series (a folder, a list of\n"
     "files, or one multi-frame file a channel), and writes labels on the same voxels, with the image's own\n"
@@ -44,7 +49,7 @@ constexpr char kDescription[] =
     "has one file a case and channel, named CASE_0000.nii.gz, CASE_0001.nii.gz, ... up to the model's\n"
     "channels, or CASE.nii.gz; its labels become CASE.nii.gz in the output folder, and summary.json tells\n"
     "what was done and which files were left out. A case that fails is reported and does not stop the\n"
-    "others; the exit code is 1 then.";
+    "others; the exit code is 1 then. A list of cases names them where they are (docs/cohorts.md).";
 
 constexpr char kFooter[] =
     "Examples:\n"
@@ -57,7 +62,10 @@ constexpr char kFooter[] =
     "  Only a box of the image:\n"
     "    e2enet segment -m model.safetensors -i head.nii.gz -o labels.nii.gz --roi 95:140,80:130,40:90\n"
     "  A folder, the second of four computers, going on where it stopped:\n"
-    "    e2enet segment -m model.safetensors -i images/ -o labels/ --part 2/4 --continue";
+    "    e2enet segment -m model.safetensors -i images/ -o labels/ --part 2/4 --continue\n"
+    "  A list of cases, with a record of each, going on where it stopped and failing no case twice:\n"
+    "    e2enet segment -m model.safetensors --cases cases.csv -o labels/ --record records/ \\\n"
+    "        --continue --tries 2";
 
 std::string volumes_line(const std::map<int, LabelStatistics>& statistics) {
   std::string line;
@@ -75,6 +83,10 @@ class SegmentCommand {
       : arguments_(arguments), display_(ProgressDisplay::style_for(arguments.common.quiet)) {}
 
   int run() {
+    if (!arguments_.cases.empty()) {
+      if (!arguments_.dicom_reference.empty()) throw UsageError("--dicom-reference: expected one image, found a list");
+      return run_cases();
+    }
     const bool folder = arguments_.images.size() == 1 && fs::is_directory(arguments_.images[0]);
     dicom_ = folder ? is_dicom(arguments_.images[0]) : is_dicom(arguments_.images[0]) || any_folder();
     if (!dicom_ && (!arguments_.open.series.empty() || arguments_.open.regrid) && arguments_.dicom_reference.empty()) {
@@ -85,7 +97,7 @@ class SegmentCommand {
       throw UsageError("--dicom-reference: expected a DICOM segmentation (.dcm) as --output, found '" +
                        arguments_.output + "'");
     }
-    return folder && !dicom_ ? run_folder() : run_image();
+    return folder && !dicom_ ? run_cases() : run_image();
   }
 
  private:
@@ -101,6 +113,7 @@ class SegmentCommand {
       throw UsageError(std::string(arguments_.keep_finished ? "--continue" : "--part") +
                        ": expected a folder as --image, found a file");
     }
+    if (arguments_.tries > 0) throw UsageError("--tries: expected a folder as --image, or --cases, found a file");
     for (const std::string& image : arguments_.images) {
       if (!dicom_ && fs::is_directory(image))
         throw UsageError("--image: expected files or one folder, found several with " + image);
@@ -114,10 +127,13 @@ class SegmentCommand {
     job.probabilities = arguments_.probabilities;
     job.preview = arguments_.preview;
     job.statistics = arguments_.statistics;
+    job.record = arguments_.record;
+    job.dicom = dicom_;
     require_image_ending("--output", job.labels);
     require_image_ending("--probabilities", job.probabilities);
     require_ending("--preview", job.preview, ".png");
     require_ending("--statistics", job.statistics, ".json");
+    require_ending("--record", job.record, ".json");
     CommandFiles files;
     files.reads("--model", arguments_.model);
     add_inputs(job, "", files);
@@ -130,7 +146,7 @@ class SegmentCommand {
       throw UsageError("--image: expected " + std::to_string(channels) + (channels == 1 ? " image" : " images") +
                        " (the model's channels), found " + std::to_string(job.images.size()));
     }
-    const ordered_json result = case_->process(job, prefix_);
+    const ordered_json result = process(job, 0);
     if (arguments_.common.json) {
       std::cout << json_text(result) << "\n";
     } else if (!arguments_.common.quiet && !arguments_.dry_run) {
@@ -149,47 +165,102 @@ class SegmentCommand {
     return kDone;
   }
 
-  struct FolderJobs {
+  // Begins a case, does it and records what became of it; `tries` were made before.
+  ordered_json process(const Job& job, int tries) {
+    if (arguments_.dry_run) {
+      if (!job.problem.empty()) throw Error(ErrorCode::invalid_image, job.problem);
+      return case_->process(job, prefix_);
+    }
+    CaseRecords& records = case_->records();
+    records.begin(job, tries);
+    try {
+      if (!job.problem.empty()) throw Error(ErrorCode::invalid_image, job.problem);
+      return case_->process(job, prefix_);
+    } catch (const std::exception& problem) {
+      const auto* error = dynamic_cast<const Error*>(&problem);
+      const bool stopped = error != nullptr && error->code() == ErrorCode::cancelled;
+      try {
+        records.not_done(job, stopped ? record_status::kInterrupted : record_status::kFailed, text_of(problem));
+      } catch (const Error&) {  // why the case failed is the better thing to say
+      }
+      throw;
+    }
+  }
+
+  static std::string text_of(const std::exception& problem) {
+    return dynamic_cast<const std::bad_alloc*>(&problem) != nullptr ? "the system gave no memory" : problem.what();
+  }
+
+  struct CaseJobs {
     std::vector<Job> jobs;              // this part's, in order
     std::vector<std::string> left_out;  // files of the folder that are in no case
   };
 
-  // Also makes sure that no output of any case, in this part or another, is an input or another output.
-  FolderJobs jobs_of_folder(const std::string& summary_path, CommandFiles& files) {
+  std::vector<Job> jobs_of_folder(std::vector<std::string>& left_out) {
     const std::string& folder = arguments_.images[0];
     FolderCases found = find_cases(folder, case_->channels());
-    FolderJobs result;
     for (const std::string& path : found.left_out) {
       const auto outputs = folders_of_outputs();
       const bool output =
           std::any_of(outputs.begin(), outputs.end(), [&](const std::string& other) { return same_file(path, other); });
-      if (!output) result.left_out.push_back(path);
+      if (!output) left_out.push_back(path);
     }
     if (found.cases.empty()) {
       throw Error(ErrorCode::cannot_read, folder + ": expected images (CASE_0000.nii.gz), found none");
     }
     std::vector<Job> all;
     for (const Case& one : found.cases) {
-      const auto in = [](const std::string& where, const std::string& name) {
-        return where.empty() ? std::string() : (fs::path(where) / name).string();
-      };
       Job job;
       job.name = one.name;
       job.images = one.channels;
       job.problem = one.problem;
+      all.push_back(std::move(job));
+    }
+    for (const std::string& remark : found.remarks) display_.remark(remark);
+    const std::string line = left_out_line(folder, left_out);
+    if (!line.empty()) display_.remark(line);
+    return all;
+  }
+
+  std::vector<Job> jobs_of_list() {
+    std::vector<Job> all;
+    for (const ListedCase& one : read_case_list(arguments_.cases)) {
+      Job job;
+      job.name = one.name;
+      job.images = one.images;
+      job.series = one.series;
+      job.dicom = std::all_of(one.images.begin(), one.images.end(), is_dicom);
+      const auto channels = static_cast<std::size_t>(case_->channels());
+      if (one.images.size() != channels) {
+        job.problem = "expected the model's " + std::to_string(channels) + (channels == 1 ? " channel" : " channels") +
+                      ", found " + std::to_string(one.images.size()) + " in " + arguments_.cases;
+      } else if (!job.series.empty() && !job.dicom) {
+        job.problem = "series: expected a DICOM series as image, found " + one.images[0];
+      }
+      all.push_back(std::move(job));
+    }
+    return all;
+  }
+
+  // Also makes sure that no output of any case, in this part or another, is an input or another output.
+  CaseJobs find_jobs(const std::string& summary_path, CommandFiles& files) {
+    CaseJobs result;
+    std::vector<Job> all = arguments_.cases.empty() ? jobs_of_folder(result.left_out) : jobs_of_list();
+    const auto in = [](const std::string& where, const std::string& name) {
+      return where.empty() ? std::string() : (fs::path(where) / name).string();
+    };
+    for (Job& job : all) {
       job.labels = in(arguments_.output, job.name + ".nii.gz");
       job.probabilities = in(arguments_.probabilities, job.name + "_probabilities.nii.gz");
       job.preview = in(arguments_.preview, job.name + ".png");
       job.statistics = in(arguments_.statistics, job.name + "_statistics.json");
-      all.push_back(std::move(job));
+      job.record = in(arguments_.record, job.name + "_record.json");
     }
     files.reads("--model", arguments_.model);
+    if (!arguments_.cases.empty()) files.reads("--cases", arguments_.cases);
     for (const Job& job : all) add_inputs(job, "case " + job.name + ": ", files);
     for (const Job& job : all) add_outputs(job, "case " + job.name + ": ", files);
     files.writes("the summary", summary_path);
-    for (const std::string& remark : found.remarks) display_.remark(remark);
-    const std::string line = left_out_line(folder, result.left_out);
-    if (!line.empty()) display_.remark(line);
     const Part part = arguments_.part.empty() ? Part{} : parse_part(arguments_.part, "--part");
     for (std::size_t i = 0; i < all.size(); ++i) {
       if (static_cast<int>(i % static_cast<std::size_t>(part.parts)) == part.part - 1) {
@@ -199,10 +270,22 @@ class SegmentCommand {
     return result;
   }
 
+  // Every folder that gets an output; names of a list may have folders in them.
+  std::set<std::string> folders_of(const std::vector<Job>& jobs) const {
+    const std::vector<std::string> given = folders_of_outputs();
+    std::set<std::string> folders(given.begin(), given.end());
+    for (const Job& job : jobs) {
+      for (const auto& [option, path] : outputs_of(job)) {
+        if (job.name.find('/') != std::string::npos) folders.insert(fs::path(path).parent_path().string());
+      }
+    }
+    return folders;
+  }
+
   std::vector<std::string> folders_of_outputs() const {
     std::vector<std::string> folders;
-    for (const std::string* folder :
-         {&arguments_.output, &arguments_.probabilities, &arguments_.preview, &arguments_.statistics}) {
+    for (const std::string* folder : {&arguments_.output, &arguments_.probabilities, &arguments_.preview,
+                                      &arguments_.statistics, &arguments_.record}) {
       if (!folder->empty()) folders.push_back(*folder);
     }
     return folders;
@@ -215,7 +298,11 @@ class SegmentCommand {
       throw Error(ErrorCode::cannot_write,
                   folder + ": the folder cannot be made: " + (error ? error.message() : "a file has its name"));
     }
-    // What a run that was killed, or another that still works, has under way: never read, but better known.
+  }
+
+  // What a run that was killed, or another that still works, has under way: never read, but better known.
+  void remark_on_unfinished(const std::string& folder) {
+    std::error_code error;
     std::size_t unfinished = 0;
     for (const fs::directory_entry& entry : fs::directory_iterator(folder, error)) {
       const std::string name = entry.path().filename().string();
@@ -227,32 +314,90 @@ class SegmentCommand {
     }
   }
 
-  int run_folder() {
+  // The folders of all outputs, and in them nothing unfinished of these cases where the work goes on.
+  void prepare_folders(const std::vector<Job>& jobs, const CommandFiles& files) {
+    const std::set<std::string> folders = folders_of(jobs);
+    for (const std::string& folder : folders) make_folder(folder);
+    files.require_writable();
+    if (arguments_.keep_finished) {
+      std::vector<std::string> outputs;
+      for (const Job& job : jobs) {
+        for (const auto& [option, path] : outputs_of(job)) outputs.push_back(path);
+      }
+      const std::size_t removed = remove_unfinished(outputs);
+      if (removed > 0) display_.remark(std::to_string(removed) + " unfinished files of a run that was killed removed");
+    }
+    for (const std::string& folder : folders) remark_on_unfinished(folder);
+  }
+
+  std::string summary_name() const {
+    std::string name = "summary";
+    if (!arguments_.cases.empty()) name += "_" + fs::path(arguments_.cases).stem().string();
+    if (!arguments_.part.empty()) {  // computers that share a folder must not write one file
+      const Part part = parse_part(arguments_.part, "--part");
+      name += "_part_" + std::to_string(part.part) + "_of_" + std::to_string(part.parts);
+    }
+    return name + ".json";
+  }
+
+  // What is known of a case from an earlier call, where this one goes on.
+  struct Earlier {
+    ordered_json record;  // null where there is none
+    bool finished = false;
+    int tries = 0;
+
+    bool unsuccessful() const {
+      return !finished && record.is_object() && record["status"] != record_status::kInterrupted;
+    }
+  };
+
+  Earlier earlier(const Job& job) const {
+    Earlier result;
+    if (!arguments_.keep_finished) return result;
+    const bool labels = fs::exists(job.labels);  // files appear under their name only when they are complete
+    result.record = read_record(job.record);
+    if (job.record.empty()) {
+      result.finished = labels;
+    } else if (result.record.is_object()) {
+      result.finished = labels && result.record["status"] == record_status::kDone;
+      result.tries = result.finished ? 0 : result.record.value("tries", 0);
+    }
+    return result;
+  }
+
+  // A case that went wrong as often as it may: its error, put down in its record.
+  std::string give_up(const Job& job, const Earlier& before) {
+    std::string error = before.record.value("error", std::string());
+    if (before.record["status"] == record_status::kRunning) {
+      error = "the process that worked on it was ended from outside, " + std::to_string(before.tries) +
+              (before.tries == 1 ? " time" : " times") + ", last on " + before.record.value("host", std::string());
+      if (!arguments_.dry_run) case_->records().give_up(job, before.record, error);
+    }
+    return error;
+  }
+
+  int run_cases() {
     for (const auto& [option, folder] :
          {std::pair("--output", &arguments_.output), std::pair("--probabilities", &arguments_.probabilities)}) {
       // The next run would take what is written for images.
-      if (!folder->empty() && same_file(arguments_.images[0], *folder)) {
+      if (arguments_.cases.empty() && !folder->empty() && same_file(arguments_.images[0], *folder)) {
         throw UsageError(std::string(option) + ": expected another folder than --image, found " + *folder +
                          " for both");
       }
     }
-    std::string summary_name = "summary.json";
-    if (!arguments_.part.empty()) {  // computers that share a folder must not write one file
-      const Part part = parse_part(arguments_.part, "--part");
-      summary_name = "summary_part_" + std::to_string(part.part) + "_of_" + std::to_string(part.parts) + ".json";
-    }
-    const std::string summary_path = (fs::path(arguments_.output) / summary_name).string();
+    const std::string summary_path = (fs::path(arguments_.output) / summary_name()).string();
     load_model();  // which says what a case has to have
     CommandFiles files;
-    const FolderJobs found = jobs_of_folder(summary_path, files);
-    const std::vector<Job>& jobs = found.jobs;
-    if (!arguments_.dry_run) {
-      for (const std::string& folder : folders_of_outputs()) make_folder(folder);
-      files.require_writable();
+    CaseJobs found = find_jobs(summary_path, files);
+    std::vector<Job>& jobs = found.jobs;
+    if (!arguments_.dry_run) prepare_folders(jobs, files);
+    // What went wrong before comes last: should it end this process too, the others are done.
+    if (!arguments_.record.empty() && arguments_.keep_finished) {
+      std::stable_partition(jobs.begin(), jobs.end(), [&](const Job& job) { return !earlier(job).unsuccessful(); });
     }
 
-    std::map<std::string, ordered_json> earlier;
-    if (arguments_.keep_finished) earlier = earlier_results(summary_path, jobs);
+    std::map<std::string, ordered_json> in_summary;
+    if (arguments_.keep_finished) in_summary = earlier_results(summary_path, jobs);
     ordered_json results = ordered_json::array();
     std::size_t failed = 0, skipped = 0;
     const auto write_summary = [&] {
@@ -267,18 +412,38 @@ class SegmentCommand {
     };
     for (std::size_t i = 0; i < jobs.size(); ++i) {
       const Job& job = jobs[i];
-      if (arguments_.keep_finished && fs::exists(job.labels)) {  // files appear under their name only when complete
+      const Earlier before = earlier(job);
+      if (before.finished && before.record.is_null()) {
         ++skipped;
-        const auto known = earlier.find(job.name);
-        results.push_back(known != earlier.end() ? known->second
-                                                 : ordered_json{{"case", job.name}, {"labels_file", job.labels}});
+        const auto known = in_summary.find(job.name);
+        results.push_back(known != in_summary.end() ? known->second
+                                                    : ordered_json{{"case", job.name}, {"labels_file", job.labels}});
+        continue;
+      }
+      const auto failed_with = [&](const std::string& text) {
+        display_.clear();
+        ++failed;
+        std::cerr << "e2enet segment: error: " << one_line("case " + job.name + ": " + text) << std::endl;
+        results.push_back({{"case", job.name}, {"error", text}});
+      };
+      if (before.finished) {
+        const std::string difference = case_->records().differs(before.record);
+        if (difference.empty()) {
+          ++skipped;
+          results.push_back(before.record);
+        } else {  // left as they are, with their record
+          failed_with(job.labels + ": " + difference + " (another --output and --record, or no --continue)");
+        }
+        continue;
+      }
+      if (arguments_.tries > 0 && before.unsuccessful() && before.tries >= arguments_.tries) {
+        failed_with(give_up(job, before));
         continue;
       }
       prefix_ = "[" + std::to_string(i + 1) + "/" + std::to_string(jobs.size()) + "] ";
       try {
         stop_if_interrupted();
-        if (!job.problem.empty()) throw Error(ErrorCode::invalid_image, job.problem);
-        ordered_json result = case_->process(job, prefix_);
+        ordered_json result = process(job, before.tries);
         display_.clear();
         if (!arguments_.common.quiet && !arguments_.common.json && !arguments_.dry_run) {
           std::cout << prefix_ << job.name << "  " << duration_text(result["seconds"]) << "  "
@@ -286,17 +451,13 @@ class SegmentCommand {
         }
         results.push_back(std::move(result));
       } catch (const std::exception& problem) {
-        display_.clear();
         const auto* error = dynamic_cast<const Error*>(&problem);
         if (error != nullptr && error->code() == ErrorCode::cancelled) {
+          display_.clear();
           write_summary();
           throw;
         }
-        ++failed;
-        const std::string text =
-            dynamic_cast<const std::bad_alloc*>(&problem) ? "the system gave no memory" : problem.what();
-        std::cerr << "e2enet segment: error: " << one_line("case " + job.name + ": " + text) << std::endl;
-        results.push_back({{"case", job.name}, {"error", text}});
+        failed_with(text_of(problem));
       }
     }
     const ordered_json summary = write_summary();
@@ -342,7 +503,7 @@ class SegmentCommand {
     return results;
   }
 
-  void load_model() { case_.emplace(arguments_, dicom_, display_); }
+  void load_model() { case_.emplace(arguments_, display_); }
 
   const SegmentArguments& arguments_;
   ProgressDisplay display_;
@@ -366,7 +527,6 @@ void add_segment(CLI::App& program, Invocation& invocation) {
   command
       .add_option("-i,--image", arguments->images, "Image, one file a channel; a DICOM series; or a folder of cases")
       ->type_name("IMAGE...")
-      ->required()
       ->group(input);
   command
       .add_option("-o,--output", arguments->output,
@@ -388,6 +548,14 @@ void add_segment(CLI::App& program, Invocation& invocation) {
   command
       .add_option("--statistics", arguments->statistics,
                   "Also write voxels, mL and mean intensity of each label; for a folder of cases, a folder")
+      ->type_name("FILE.json")
+      ->group(input);
+
+  command
+      .add_option("--record", arguments->record,
+                  "Also write what was done: SHA-256 of the model and the images, version, options, volumes, seconds, "
+                  "memory; or why it failed. For a folder or list of cases, a folder (`e2enet collect` makes a table "
+                  "of it)")
       ->type_name("FILE.json")
       ->group(input);
 
@@ -449,8 +617,24 @@ void add_segment(CLI::App& program, Invocation& invocation) {
 
   add_force_option(command, arguments->force, how);
 
-  const char* const many = "Folders of cases";
-  command.add_flag("--continue", arguments->keep_finished, "Skip cases whose labels are there already")->group(many);
+  const char* const many = "Folders and lists of cases";
+  command
+      .add_option("--cases", arguments->cases,
+                  "Instead of --image: a list of cases. First line `case,image` (`image2`, ... for further channels; "
+                  "`series` for DICOM), then a line a case")
+      ->type_name("LIST.csv")
+      ->group(many);
+  command
+      .add_flag("--continue", arguments->keep_finished,
+                "Skip cases whose labels are there already (with --record: and their record, of the same model and "
+                "options), and remove what a killed run left unfinished of the others")
+      ->group(many);
+  command
+      .add_option("--tries", arguments->tries,
+                  "With --continue and --record: give a case up that failed, or whose process was killed, N times; "
+                  "without end unless told")
+      ->type_name("N")
+      ->group(many);
   command
       .add_option("--part", arguments->part,
                   "Do only the I-th of N parts of the cases (I from 1), to share a folder between computers")
@@ -462,6 +646,18 @@ void add_segment(CLI::App& program, Invocation& invocation) {
     if (!(arguments->step > 0 && arguments->step <= 1)) {
       throw UsageError("--step: expected a fraction of the patch above 0 and at most 1, found " +
                        short_number_text(arguments->step));
+    }
+    if (arguments->images.empty() && arguments->cases.empty()) {
+      throw UsageError("missing --image (see 'e2enet segment --help')");
+    }
+    if (!arguments->images.empty() && !arguments->cases.empty()) {
+      throw UsageError("--cases: expected this or --image, found both");
+    }
+    if (arguments->tries < 0) {
+      throw UsageError("--tries: expected a number above 0, found " + std::to_string(arguments->tries));
+    }
+    if (arguments->tries > 0 && (arguments->record.empty() || !arguments->keep_finished)) {
+      throw UsageError("--tries: expected --record and --continue too, where the tries are counted");
     }
     if (!arguments->box.empty()) parse_box(arguments->box, "--roi");
     if (!arguments->part.empty()) parse_part(arguments->part, "--part");

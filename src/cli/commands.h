@@ -9,6 +9,7 @@ namespace e2enet::cli {
 
 void add_segment(CLI::App& program, Invocation& invocation);
 void add_evaluate(CLI::App& program, Invocation& invocation);
+void add_collect(CLI::App& program, Invocation& invocation);
 void add_dicom(CLI::App& program, Invocation& invocation);
 void add_info(CLI::App& program, Invocation& invocation);
 void add_profile(CLI::App& program, Invocation& invocation);

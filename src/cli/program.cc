@@ -101,6 +101,7 @@ int run_program(int argc, char** argv) {
   Invocation invocation;
   add_segment(program, invocation);
   add_evaluate(program, invocation);
+  add_collect(program, invocation);
   add_dicom(program, invocation);
   add_info(program, invocation);
   add_profile(program, invocation);

@@ -24,6 +24,9 @@ struct SegmentArguments {
   std::string probabilities;
   std::string preview;
   std::string statistics;
+  std::string record;
+  std::string cases;
+  int tries = 0;  // without end
   bool keep_finished = false;
   bool dry_run = false;
   std::string part;

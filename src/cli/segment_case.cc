@@ -49,8 +49,8 @@ void add_labels(const ordered_json& found, ordered_json& result) {
 
 }  // namespace
 
-CaseOfSegment::CaseOfSegment(const SegmentArguments& arguments, bool dicom, ProgressDisplay& display)
-    : arguments_(arguments), dicom_(dicom), display_(display) {
+CaseOfSegment::CaseOfSegment(const SegmentArguments& arguments, ProgressDisplay& display)
+    : arguments_(arguments), display_(display) {
   if (!arguments_.box.empty()) box_ = parse_box(arguments_.box, "--roi");
   Options options;
   options.threads = use_threads(arguments_.common);
@@ -62,6 +62,7 @@ CaseOfSegment::CaseOfSegment(const SegmentArguments& arguments, bool dicom, Prog
   if (!arguments_.memory.empty()) options.memory_limit = parse_size(arguments_.memory, "--memory");
   Model model = Model::load(arguments_.model);
   channels_ = model.input_channels();
+  records_.emplace(arguments_, options.threads);
   try {
     segmenter_.emplace(std::move(model), options);
   } catch (const Error& error) {  // which names the option: "step: expected ..."
@@ -90,7 +91,7 @@ ordered_json CaseOfSegment::process(const Job& job, const std::string& prefix) {
   const auto start = Clock::now();
   const std::string head = prefix + job.name + ": ";
   display_.update(head + "reading", 0, 0, -1);
-  const Image image = open(job.images);
+  const Image image = open(job);
   show_remarks(display_, "segment", image.remarks());
   Request request;
   request.box = box_in(image.geometry().shape);
@@ -104,6 +105,7 @@ ordered_json CaseOfSegment::process(const Job& job, const std::string& prefix) {
   request.probabilities_file = job.probabilities;
   request.preview_file = job.preview;
   if (arguments_.dry_run) return dry_run(job, image, request);
+  records_->opened(job);
   ordered_json result, found;
   request.before_files_appear = [&](const Segmentation& segmented) {
     if (segmented.empty_image) {
@@ -121,10 +123,11 @@ ordered_json CaseOfSegment::process(const Job& job, const std::string& prefix) {
     result["labels_file"] = job.labels;
     result["model"] = arguments_.model;
     for (const char* key : {"plan", "precision", "planned_peak_bytes", "voxel_ml"}) result[key] = found[key];
-    if (job.statistics.empty()) return;
+    if (job.statistics.empty() && job.record.empty()) return;
     ordered_json statistics = result;
     add_labels(found, statistics);
-    write_text(job.statistics, json_text(statistics) + "\n");
+    if (!job.statistics.empty()) write_text(job.statistics, json_text(statistics) + "\n");
+    records_->done(job, statistics);
   };
   const Segmentation segmented = segment(image, request, [&](const Progress& progress) {
     display_.update(head + stage_text(progress.stage), progress.done, progress.total, progress.seconds_left);
@@ -139,15 +142,16 @@ ordered_json CaseOfSegment::process(const Job& job, const std::string& prefix) {
   return result;
 }
 
-Image CaseOfSegment::open(const std::vector<std::string>& paths) {
+Image CaseOfSegment::open(const Job& job) {
   OpenOptions options = arguments_.open;
-  if (!dicom_) options = {};
+  if (!job.dicom) options = {};
+  if (job.dicom && !job.series.empty()) options.series = {job.series};
   try {
-    return Image::open(paths, options);
+    return Image::open(job.images, options);
   } catch (const Error& error) {
-    if (dicom_ && std::string(error.what()).find(": series: expected") != std::string::npos) {
+    if (job.dicom && std::string(error.what()).find(": series: expected") != std::string::npos) {
       display_.clear();
-      std::cerr << dicom_table(list_dicom(paths));
+      std::cerr << dicom_table(list_dicom(job.images));
     }
     throw;
   }

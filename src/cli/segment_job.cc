@@ -16,7 +16,8 @@ std::vector<std::pair<std::string, std::string>> outputs_of(const Job& job) {
   const std::pair<const char*, const std::string*> all[] = {{"--output", &job.labels},
                                                             {"--probabilities", &job.probabilities},
                                                             {"--preview", &job.preview},
-                                                            {"--statistics", &job.statistics}};
+                                                            {"--statistics", &job.statistics},
+                                                            {"--record", &job.record}};
   for (const auto& [option, path] : all) {
     if (!path->empty()) outputs.emplace_back(option, *path);
   }

@@ -14,10 +14,13 @@ struct Job {
   std::string name;
   std::vector<std::string> images;
   std::string problem;  // found before the start
+  bool dicom = false;   // the images are DICOM series
+  std::string series;   // of a list of cases: which one is meant
   std::string labels;
   std::string probabilities;
   std::string preview;
   std::string statistics;
+  std::string record;
 };
 
 // Option and path of each that is wanted.
