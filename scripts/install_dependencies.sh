@@ -12,6 +12,7 @@ Groups (without any: build):
   build      compiler, CMake and libraries to build the program
   demo       build, and the Colin27 head with its atlas (mricron-data)
   test       build and demo, and what the tests need: doctest, Google Benchmark, clang-format, Python with PyTorch
+  cohort     what scripts/test_cohort.sh needs beside build: Slurm, munge, Snakemake, Chromium, NumPy
   benchmark  build, and what benchmarks/compare_onnxruntime needs: Python with NumPy, Node.js with npm
   arm        what scripts/test_arm.sh needs: cross-compiler, emulator, CMake
   clang      what scripts/test.sh --clang and scripts/fuzz.sh need: clang with its OpenMP and sanitizers' run times
@@ -33,7 +34,8 @@ BUILD=(build-essential cmake ninja-build libdnnl-dev libhwy-dev libnifti2-dev nl
        libpng-dev zlib1g-dev libdcmtk-dev libopenjp2-7-dev)
 DEMO=(mricron-data)
 TEST=(abigail-tools xz-utils doctest-dev libbenchmark-dev clang-format python3 python3-numpy python3-scipy python3-nibabel python3-torch
-      python3-pydicom dcm2niix dicom3tools dcmtk orthanc python3-matplotlib python3-pip python3-venv)
+      python3-pydicom dcm2niix dicom3tools dcmtk orthanc python3-matplotlib python3-pip python3-venv slurm-wlm munge)
+COHORT=(slurm-wlm munge snakemake chromium python3 python3-numpy)
 BENCHMARK=(python3 python3-numpy ca-certificates)
 ARM=(g++-aarch64-linux-gnu qemu-user cmake ninja-build)
 CLANG=(clang libomp-dev libclang-rt-dev)
@@ -45,6 +47,7 @@ for argument in "$@"; do
     build) wanted+=("${BUILD[@]}") ;;
     demo) wanted+=("${BUILD[@]}" "${DEMO[@]}") ;;
     test) wanted+=("${BUILD[@]}" "${DEMO[@]}" "${TEST[@]}") ;;
+    cohort) wanted+=("${COHORT[@]}") ;;
     benchmark)
       wanted+=("${BUILD[@]}" "${BENCHMARK[@]}")
       # Node.js often comes from elsewhere than Debian, with npm inside: then Debian's npm would be in its way.

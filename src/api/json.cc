@@ -1,13 +1,18 @@
 #include "e2enet/json.h"
 
+#include <algorithm>
 #include <array>
 #include <cmath>
+#include <cstdio>
+#include <map>
 #include <optional>
+#include <string>
 
 #include "api/errors.h"
 #include "api/json_writer.h"
 #include "e2enet/inspect.h"
 #include "e2enet/machine.h"
+#include "report/label_colors.h"
 
 namespace e2enet {
 namespace {
@@ -21,6 +26,15 @@ std::string written(const Function& write) {
     write(json);
     return json.text();
   });
+}
+
+// "#4e79a7"
+std::string hexadecimal(const report::Color& color) {
+  const auto byte = [](double value) { return static_cast<unsigned>(std::lround(std::clamp(value, 0.0, 255.0))); };
+  char text[8];
+  std::snprintf(text, sizeof text, "#%02x%02x%02x", byte(color.red) & 255U, byte(color.green) & 255U,
+                byte(color.blue) & 255U);
+  return text;
 }
 
 void add_name(JsonWriter& json, int label, const std::map<int, std::string>& names) {
@@ -72,6 +86,14 @@ std::string model_json(const Model& model, const PatchOptions& options) {
     json.member("threads", plan.threads);
     json.member("precision", precision_name(options.precision));
     json.member("instruction_set", instruction_set());
+    // Those of previews and DICOM segmentations.
+    json.key("label_colors").begin_object();
+    std::map<int, std::string> structures = model.labels();
+    structures.erase(0);  // the background has none
+    for (const auto& [label, color] : report::label_colors(structures)) {
+      json.member(std::to_string(label).c_str(), hexadecimal(color));
+    }
+    json.end_object();
     json.key("configuration").raw(model.configuration_json());
     json.key("layers").begin_array();
     for (const LayerInfo& layer : layers(model, plan.patch)) {

@@ -8,7 +8,7 @@ namespace e2enet::cli {
 
 struct ListedCase {
   std::string name;                 // may have folders: sub-01/anat/sub-01
-  std::vector<std::string> images;  // one a channel
+  std::vector<std::string> images;  // one a channel; an empty field is none
   std::string series;               // of a DICOM folder, or empty
 };
 

@@ -229,7 +229,7 @@ class SegmentCommand {
       job.name = one.name;
       job.images = one.images;
       job.series = one.series;
-      job.dicom = std::all_of(one.images.begin(), one.images.end(), is_dicom);
+      job.dicom = !one.images.empty() && std::all_of(one.images.begin(), one.images.end(), is_dicom);
       const auto channels = static_cast<std::size_t>(case_->channels());
       if (one.images.size() != channels) {
         job.problem = "expected the model's " + std::to_string(channels) + (channels == 1 ? " channel" : " channels") +
@@ -424,7 +424,7 @@ class SegmentCommand {
         display_.clear();
         ++failed;
         std::cerr << "e2enet segment: error: " << one_line("case " + job.name + ": " + text) << std::endl;
-        results.push_back({{"case", job.name}, {"error", text}});
+        results.push_back({{"case", job.name}, {"images", job.images}, {"error", text}});
       };
       if (before.finished) {
         const std::string difference = case_->records().differs(before.record);
