@@ -25,8 +25,9 @@ E2ENET_API const char* precision_name(Precision precision);
 
 // What is in a model, and what running it on a patch takes: {"model", "parameters", "flops_paper", "flops_executed",
 // "planned_peak_bytes", "planned_network_bytes", "patch", "threads", "precision", "instruction_set", "label_colors":
-// {"1": "#4e79a7", ...} (those of previews), "configuration", "layers": [{"name", "kind", "inputs", "outputs", "kept_kernels", "density", "parameters", "flops_paper",
-// "flops_executed"}, ...]}. Throws Error (invalid_argument), naming the option.
+// {"1": "#4e79a7", ...} (those of previews), "configuration", "layers": [{"name", "kind", "inputs", "outputs",
+// "kept_kernels", "density", "parameters", "flops_paper", "flops_executed"}, ...]}. Throws Error (invalid_argument),
+// naming the option.
 E2ENET_API std::string model_json(const Model& model, const PatchOptions& options = {});
 
 // Where an image lies: {"shape", "spacing", "affine", "matrix", "orientation"}; shape and spacing (mm) along i, j, k,
