@@ -2,6 +2,8 @@
 #include "base/atomic_file.h"
 
 #include <doctest/doctest.h>
+#include <fcntl.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -69,6 +71,30 @@ TEST_CASE("a file has its name when it is complete, and nothing is left of one t
   CHECK(files_in(folder.path()) == 1);
   CHECK_THROWS_AS(AtomicFile(folder.path()), e2enet::Error);
   CHECK_THROWS_AS(AtomicFile(folder.file("nowhere/a")), e2enet::Error);
+}
+
+TEST_CASE("an unfinished file is locked for as long as its writer has it, which tells it from a dead one's") {
+  const TemporaryFolder folder;
+  const auto unfinished_is_locked = [&] {
+    for (const auto& entry : fs::directory_iterator(folder.path())) {
+      if (entry.path().extension() != ".partial") continue;
+      const int other = open(entry.path().c_str(), O_RDWR | O_CLOEXEC);
+      REQUIRE(other >= 0);
+      const bool locked = flock(other, LOCK_EX | LOCK_NB) != 0;
+      close(other);
+      return locked;
+    }
+    FAIL("no unfinished file");
+    return false;
+  };
+  AtomicFile file(folder.file("a"));
+  CHECK(unfinished_is_locked());
+  AtomicFile moved(std::move(file));
+  CHECK(unfinished_is_locked());
+  moved.commit();
+  // A writer that is gone.
+  write_plain(folder.file(".b.1-0.partial"), "half");
+  CHECK_FALSE(unfinished_is_locked());
 }
 
 TEST_CASE("a file that is replaced keeps its permissions, a new one has what the umask leaves") {
