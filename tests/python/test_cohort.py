@@ -23,6 +23,7 @@ import numpy as np
 
 import slurm_cluster
 import support
+import test_pacs
 
 PROGRAM = os.path.abspath(os.environ.get("E2ENET_PROGRAM", os.path.join(support.ROOT, "build", "release", "bin", "e2enet")))
 COHORT = os.path.join(support.ROOT, "examples", "cohort")
@@ -264,6 +265,29 @@ class Planning(unittest.TestCase):
             self.assertEqual(record["tries"], 2)
 
 
+@unittest.skipUnless(os.path.exists(PROGRAM), "needs the program: set E2ENET_PROGRAM to build/PRESET/bin/e2enet")
+@unittest.skipIf(test_pacs.pydicom is None, "no pydicom")
+class DicomInLists(unittest.TestCase):
+    def test_nifti_and_dicom_cases_are_mixed_and_a_series_is_hashed_as_sha256sum_does(self):
+        if not test_pacs.has_dicom():
+            self.skipTest("a build without DICOM")
+        with tempfile.TemporaryDirectory() as folder:
+            scan = os.path.join(folder, "scan")
+            test_pacs.write_series(scan, "1.2.3.4", "1.2.3")
+            write_nifti(os.path.join(folder, "head.nii.gz"), phantom(1))
+            with open(os.path.join(folder, "cases.csv"), "w", encoding="utf-8") as file:
+                file.write("case,image,series\nhead,head.nii.gz,\nscan,scan,1.2.3.4\nwrong,scan,9.9\nnifti,head.nii.gz,1.2.3.4\n")
+            result = run([PROGRAM, "segment", "-m", SMALL_MODEL, "--cases", os.path.join(folder, "cases.csv"), "-o",
+                          os.path.join(folder, "labels"), "--record", os.path.join(folder, "records"), "--quiet"])
+            self.assertEqual(result.returncode, 1, result.stdout)
+            self.assertEqual(sorted(hashes(os.path.join(folder, "labels"))), ["head.nii.gz", "scan.nii.gz"])
+            self.assertIn("case wrong: ", result.stdout)
+            self.assertIn("case nifti: series: expected a DICOM series", result.stdout)
+            digest = read_json(os.path.join(folder, "records", "scan_record.json"))["inputs"][0]
+            listed = run(["bash", "-c", "LC_ALL=C; sha256sum * | sha256sum"], cwd=scan).stdout.split()[0]
+            self.assertEqual((digest["sha256"], digest["files"]), (listed, 12))
+
+
 @unittest.skipIf(NO_CLUSTER, f"no Slurm: {NO_CLUSTER}")
 @unittest.skipUnless(os.path.exists(PROGRAM), "needs the program: set E2ENET_PROGRAM to build/PRESET/bin/e2enet")
 class QuickSlurm(CohortCase):
@@ -393,11 +417,18 @@ exec {PROGRAM} "$@"
         for number in range(self.COUNT):
             write_nifti(os.path.join(folder, "images", f"case_{number:03d}.nii.gz"), phantom(number, (60, 84, 60)))
         rounds = int(os.environ.get("E2ENET_COHORT_ROUNDS", "2"))
-        seconds = {"one": [], "array": [], "snakemake": []}
+        seconds = {"one": [], "two": [], "array": [], "snakemake": []}
         for number in range(rounds):
             result, taken = self.one_process(cases, os.path.join(folder, f"one_{number}"), LARGE_MODEL)
             self.assertEqual(result.returncode, 0, result.stdout[-2000:])
             seconds["one"].append(taken)
+            # What the engines do, without them: half of the cases each in two processes with one thread.
+            start = time.monotonic()
+            halves = [subprocess.Popen([PROGRAM, "segment", "-m", LARGE_MODEL, "--cases", cases, "-o", os.path.join(folder, f"two_{number}"),
+                                        "--record", os.path.join(folder, f"two_{number}"), "--threads", "1", "--part", part, "--quiet"])
+                      for part in ("1/2", "2/2")]
+            self.assertEqual([half.wait() for half in halves], [0, 0])
+            seconds["two"].append(time.monotonic() - start)
             for name in ("array", "snakemake"):
                 work = os.path.join(folder, f"{name}_{number}", "work")
                 os.makedirs(os.path.dirname(work))
@@ -407,7 +438,9 @@ exec {PROGRAM} "$@"
                 self.assertEqual(result.returncode, 0, result.stdout[-2000:])
                 self.assertEqual(hashes(os.path.join(work, "labels")), hashes(os.path.join(folder, f"one_{number}", "labels")))
         ratios = {name: float(np.median(np.array(seconds[name]) / np.array(seconds["one"]))) for name in ("array", "snakemake")}
-        figures("200 cases through the engine over one process on two threads", {"seconds": seconds, "ratio": ratios})
+        bare = {name: float(np.median(np.array(seconds[name]) / np.array(seconds["two"]))) for name in ("array", "snakemake")}
+        figures("200 cases through the engine over one process on two threads, and over two processes on one thread each",
+                {"seconds": seconds, "ratio": ratios, "over_two_processes": bare})
         for name, ratio in ratios.items():
             self.assertLessEqual(ratio, 1.10, f"{name}: {seconds}")
 
