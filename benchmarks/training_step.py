@@ -15,7 +15,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "python"))
 import torch  # noqa: E402
 import torch.nn.functional as functional  # noqa: E402
 
-from e2enet_train import loss, network, trainer  # noqa: E402
+from e2enet_train import loss, machine, network, trainer  # noqa: E402
 
 
 def volume_block(block, *parts):
@@ -62,11 +62,11 @@ def main():
     variants = [("Conv3d, float32", torch.float32, volume_forward, False),
                 ("Conv3d, float32, memory kept", torch.float32, volume_forward, True),
                 ("folded, float32, memory kept", torch.float32, network.E2ENet.__call__, True)]
-    if trainer.has_fast_bfloat16(torch.device("cpu")):
+    if machine.has_fast_bfloat16(torch.device("cpu")):
         variants.append(("folded, bfloat16, memory kept", torch.bfloat16, network.E2ENet.__call__, True))
     for name, precision, forward, keep in variants:
         if keep:
-            trainer.keep_freed_memory()
+            machine.keep_freed_memory()
         net = network.E2ENet(network.Architecture(1, 3, 16, [(2, 2, 2)] * 3, (40, 56, 40)))
         net.initialise(1)
         net.precision = precision

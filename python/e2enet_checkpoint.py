@@ -18,6 +18,10 @@ class CheckpointError(ValueError):
     """A checkpoint or its plans cannot be read, or hold what no checkpoint needs."""
 
 
+class ConversionError(ValueError):
+    """What a checkpoint or its plans hold is no E2ENet that a model file can say."""
+
+
 # ---------------------------------------------------------------------------------------------------------------------
 # What a pickle may build
 # ---------------------------------------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@ import argparse
 import json
 import os
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 # A thread that waits spins only for a moment: on a shared machine it would take time from those it waits for. PyTorch
@@ -11,7 +12,8 @@ os.environ.setdefault("GOMP_SPINCOUNT", "20000")
 
 import torch  # noqa: E402
 
-from . import dataset, evaluate, files, mirroring, planning, threads, trainer, volumes  # noqa: E402
+from . import dataset, evaluate, files, machine, mirroring, planning, results, threads, trainer, volumes  # noqa: E402
+from .settings import ITERATIONS_FOR_SGD, OPTIMIZER_DEFAULTS, Settings  # noqa: E402
 
 
 def add_data(parser):
@@ -49,14 +51,14 @@ def parse(arguments):
     length = train.add_mutually_exclusive_group(required=True)
     length.add_argument("--iterations", type=int, help="250000 in the paper's schedule")
     length.add_argument("--hours", type=float, help="schedules follow the time spent training, whatever the speed")
-    defaults = trainer.Settings(iterations=1)
+    defaults = Settings(iterations=1)
     train.add_argument("--seed", type=int, default=defaults.seed)
     train.add_argument("--batch", type=int, default=defaults.batch)
     train.add_argument("--density", type=float, default=defaults.density, help="of every sparse layer; 1 is dense")
     train.add_argument("--layer-density", action="append", default=[], metavar="LAYER=DENSITY",
                        help="instead for a layer (fusion.0.1.0, up.0.1) or a family (fusion.0); may be repeated")
     train.add_argument("--optimizer", choices=["adamw", "sgd"],
-                       help=f"default: adamw, and from {trainer.ITERATIONS_FOR_SGD} iterations on the paper's sgd; the "
+                       help=f"default: adamw, and from {ITERATIONS_FOR_SGD} iterations on the paper's sgd; the "
                             "options with two defaults follow it")
     for option, kind, text in (("update-interval", int, "iterations between drop-and-grow updates"),
                                ("drop-first", float, "share of the kept kernels dropped at first"),
@@ -65,7 +67,7 @@ def parse(arguments):
                                ("weight-decay", float, "a step"),
                                ("average", float, "decay of the running average of the weights, which is validated and "
                                                   "exported; 0 for the weights themselves")):
-        values = [trainer.OPTIMIZER_DEFAULTS[name][option.replace("-", "_")] for name in ("adamw", "sgd")]
+        values = [OPTIMIZER_DEFAULTS[name][option.replace("-", "_")] for name in ("adamw", "sgd")]
         train.add_argument("--" + option, type=kind, help=f"{text}; default {values[0]} with adamw, {values[1]} with sgd")
     train.add_argument("--drop-last", type=float, default=defaults.drop_last, help="share dropped at the end")
     train.add_argument("--mirror-axes",
@@ -118,10 +120,10 @@ def mirror_axes_of(options, description, network_plan):
     return sorted(int(part) for part in parts)
 
 
-def settings_of(options, device, description, network_plan) -> trainer.Settings:
+def settings_of(options, device, description, network_plan) -> Settings:
     precision = options.precision
     if precision == "auto":
-        precision = "bfloat16" if trainer.has_fast_bfloat16(device) else "float32"
+        precision = "bfloat16" if machine.has_fast_bfloat16(device) else "float32"
     layers = {}
     for item in options.layer_density:
         name, _, value = item.partition("=")
@@ -129,7 +131,7 @@ def settings_of(options, device, description, network_plan) -> trainer.Settings:
             layers[name] = float(value)
         except ValueError:
             raise ValueError(f"--layer-density: expected LAYER=DENSITY, found {item!r}") from None
-    return trainer.Settings(
+    return Settings(
         seed=options.seed, iterations=options.iterations, hours=options.hours, batch=options.batch,
         density=options.density, layer_density=layers, optimizer=options.optimizer,
         update_interval=options.update_interval, drop_first=options.drop_first, drop_last=options.drop_last,
@@ -147,14 +149,14 @@ def plan(options) -> int:
 
 def train(options) -> int:
     cores = threads.FreeCores(options.threads)
-    trainer.keep_freed_memory()
+    machine.keep_freed_memory()
     device = torch.device(options.device)
     description = dataset.read_description(options.dataset_json or options.data / "dataset.json")
     options.output.mkdir(parents=True, exist_ok=True)
     network_plan = plan_of(options, description)
     settings = settings_of(options, device, description, network_plan)
     settings_path = options.output / "settings.json"
-    values = json.loads(json.dumps(trainer.asdict(settings)))
+    values = json.loads(json.dumps(asdict(settings)))
     if settings_path.exists():
         old = json.loads(settings_path.read_text(encoding="utf-8"))
         changed = [key for key in values if key in old and old[key] != values[key]]
@@ -179,7 +181,7 @@ def train(options) -> int:
 
 
 def export(options) -> int:
-    scores = trainer.export_best(options.run, options.model, dataset.read_description(options.dataset_json))
+    scores = results.export_best(options.run, options.model, dataset.read_description(options.dataset_json))
     print(f"wrote {options.model}: {json.dumps(scores)}")
     return 0
 

@@ -25,6 +25,7 @@ from scipy import ndimage  # noqa: E402
 from e2enet_model_file import read_model, write_model  # noqa: E402
 from e2enet_train import augment, dataset, dsff, export, inference, loss, network  # noqa: E402
 from e2enet_train import planning, preprocess, sampling, threads, trainer  # noqa: E402
+from e2enet_train.settings import OPTIMIZER_DEFAULTS  # noqa: E402
 
 DATA = ROOT / "tests" / "data"
 SHARED = Path(os.environ.get("E2ENET_SHARED", ROOT.parent / "shared"))
@@ -180,7 +181,7 @@ class SparseFusion(unittest.TestCase):
         self.assertAlmostEqual(dsff.drop_fraction(1.5), 0.001)
 
     def test_training_keeps_absent_kernels_at_zero_and_the_density_constant(self):
-        for optimizer in trainer.OPTIMIZER_DEFAULTS:
+        for optimizer in OPTIMIZER_DEFAULTS:
             for average in (0.0, 0.9):
                 with self.subTest(optimizer=optimizer, average=average):
                     self.absent_kernels_stay_zero(optimizer, average)

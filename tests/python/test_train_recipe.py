@@ -23,6 +23,7 @@ from scipy import ndimage  # noqa: E402
 from e2enet_model_file import read_model, write_model  # noqa: E402
 from e2enet_train import augment, dataset, export, inference, loss, mirroring, network  # noqa: E402
 from e2enet_train import sampling, trainer, variation  # noqa: E402
+from e2enet_train.settings import OPTIMIZER_DEFAULTS  # noqa: E402
 
 torch.set_num_threads(1)  # layers of a few voxels: a second thread is only waited for
 
@@ -61,7 +62,7 @@ class Masks(unittest.TestCase):
     def test_a_value_outside_the_mask_is_refused_wherever_it_could_leave(self):
         plan = {"preprocessing": {}}
         labels = {0: "background", 1: "a", 2: "b"}
-        for optimizer in trainer.OPTIMIZER_DEFAULTS:
+        for optimizer in OPTIMIZER_DEFAULTS:
             for which in ("network", "averaged"):
                 training = self.trained(optimizer=optimizer, average=0.9)
                 training.check_masks()
