@@ -157,9 +157,9 @@ struct Segmentation {
 class E2ENET_API Segmenter {
  public:
   // Plans the network for the model's patch size and gets all memory that the network needs. The kernels are packed
-  // into memory of the Segmenter's own: a model that is handed over, or freed afterwards, takes no memory any more (but
-  // with Precision::automatic, which may pack them anew). Throws Error: invalid_argument (naming the option),
-  // out_of_memory.
+  // into memory of the Segmenter's own: a model that is handed over, or freed afterwards, takes no memory any more.
+  // (With Precision::automatic both wait for an image, and the model stays.) Throws Error: invalid_argument (naming the
+  // option), out_of_memory.
   explicit Segmenter(Model model, const Options& options = {});
   ~Segmenter();
   Segmenter(Segmenter&&) noexcept;

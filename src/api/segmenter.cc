@@ -120,25 +120,32 @@ struct Segmenter::Implementation {
   Segmentation segment(const Image& image, const Request& request, const ProgressCallback& progress);
   Forecast forecast(const Image& image, const Request& request);
 
+  // Packs the network for this precision, unless that is how it is packed.
   void make_engine(kernels::Element precision);
+  // What a network of this precision will be, or is.
+  const plan::Plan& planned(kernels::Element precision) const;
+  // The engine's, or where none was made yet the first that would be tried.
+  const plan::Plan& current() const;
   tiles::PipelineOptions pipeline_options(const Image& image, const Request& request) const;
-  CasePlan plan_with(kernels::Element precision, const Image& image, const Request& request);
-  // Refuses what cannot be segmented before anything is computed from it.
-  CasePlan choose(const Image& image, const Request& request);
+  CasePlan plan_with(kernels::Element precision, const Image& image, const Request& request) const;
+  // Packs nothing. Refuses what cannot be segmented before anything is computed from it.
+  CasePlan choose(const Image& image, const Request& request) const;
   double seconds_of_a_run();
   // What of an image and its labels is unlike what the model was trained on.
   std::vector<std::string> unlike_training(const Image& image, const tiles::PipelineResult& result,
                                            const std::map<int, LabelStatistics>& statistics) const;
-  // Of this process, but for what the network takes.
-  std::int64_t process_bytes() const;
+  // Of this process with the kernels packed for this plan, but for what the network takes when it runs.
+  std::int64_t process_bytes(const plan::Plan& of) const;
 
   Options options;
   std::shared_ptr<const model::Network> network;  // only where the engine may be made anew
   model::Configuration configuration;
   plan::PlanOptions plan;
-  std::unique_ptr<engine::Engine> engine;
-  bool engine_ran = false;               // and its memory is in RAM
-  std::int64_t process_before_runs = 0;  // resident before the engine first ran
+  std::map<kernels::Element, plan::Plan> plans;  // of both precisions, where the image decides between them
+  std::unique_ptr<engine::Engine> engine;        // where it does, made by the first image
+  bool engine_ran = false;                       // and its memory is in RAM
+  std::int64_t process_before_runs = 0;          // resident before the engine first ran
+  std::int64_t process_without_engine = 0;
   std::map<kernels::Element, double> seconds_a_run;
 };
 
@@ -152,11 +159,29 @@ Segmenter::Implementation::Implementation(Model model, const Options& wanted)
                 "memory_limit: expected bytes, or 0, found " + std::to_string(options.memory_limit));
   }
   plan.threads = usable_threads(options.threads);
-  make_engine(options.precision == Precision::automatic ? kernels::Element::f32 : element_of(options.precision));
+  if (options.precision != Precision::automatic) {
+    make_engine(element_of(options.precision));
+    return;
+  }
+  for (const kernels::Element precision : {kernels::Element::f32, kernels::Element::bf16}) {
+    plan.storage = precision;
+    plans.emplace(precision, plan::Plan(*network, plan));
+  }
+  engine::require_enough({options.arena.memory, options.arena.bytes}, planned(kernels::Element::f32));
+  return_freed_memory();
+  process_without_engine = resident_bytes();
+}
+
+const plan::Plan& Segmenter::Implementation::planned(kernels::Element precision) const {
+  return engine && engine->plan().storage == precision ? engine->plan() : plans.at(precision);
+}
+
+const plan::Plan& Segmenter::Implementation::current() const {
+  return engine ? engine->plan() : planned(kernels::Element::f32);
 }
 
 void Segmenter::Implementation::make_engine(kernels::Element precision) {
-  if (engine && plan.storage == precision) return;
+  if (engine && engine->plan().storage == precision) return;
   engine.reset();  // never two at once
   plan.storage = precision;
   const ThreadsOfCaller threads(options.parallel_for);
@@ -168,9 +193,13 @@ void Segmenter::Implementation::make_engine(kernels::Element precision) {
   process_before_runs = resident_bytes();
 }
 
-std::int64_t Segmenter::Implementation::process_bytes() const {
-  const auto network_bytes = static_cast<std::int64_t>(engine->plan().run_bytes());
-  return std::max(process_before_runs, resident_bytes() - (engine_ran ? network_bytes : 0));
+std::int64_t Segmenter::Implementation::process_bytes(const plan::Plan& of) const {
+  const auto bytes_of = [](std::size_t bytes) { return static_cast<std::int64_t>(bytes); };
+  std::int64_t without_runs = resident_bytes();
+  if (engine && engine_ran) without_runs -= bytes_of(engine->plan().run_bytes());
+  if (engine && engine->plan().storage == of.storage) return std::max(process_before_runs, without_runs);
+  if (engine) without_runs -= bytes_of(engine->plan().packed_bytes);
+  return std::max(process_without_engine, without_runs) + bytes_of(of.packed_bytes);
 }
 
 tiles::PipelineOptions Segmenter::Implementation::pipeline_options(const Image& image, const Request& request) const {
@@ -181,13 +210,14 @@ tiles::PipelineOptions Segmenter::Implementation::pipeline_options(const Image& 
   pipeline.region = request.box;
   pipeline.probabilities = keeps_probabilities(request);
   pipeline.probabilities_into = request.probabilities_into;
-  pipeline.threads = engine->plan().threads;
+  pipeline.threads = current().threads;
   pipeline.may_read_ahead = image.implementation().may_read_ahead && !options.parallel_for;
   return pipeline;
 }
 
-CasePlan Segmenter::Implementation::plan_with(kernels::Element precision, const Image& image, const Request& request) {
-  make_engine(precision);
+CasePlan Segmenter::Implementation::plan_with(kernels::Element precision, const Image& image,
+                                              const Request& request) const {
+  const plan::Plan& network_plan = planned(precision);
   const tiles::PipelineOptions pipeline = pipeline_options(image, request);
   CasePlan result;
   try {
@@ -204,31 +234,32 @@ CasePlan Segmenter::Implementation::plan_with(kernels::Element precision, const 
   needs.intensities = request.mean_intensities;
   result.precision = precision;
   result.limit = options.memory_limit > 0 ? options.memory_limit : resident_bytes() + available_bytes() / 4 * 3;
-  result.holdings = tiles::possible_holdings(*engine, process_bytes(), image.geometry(), pipeline, needs);
+  const std::int64_t process = process_bytes(network_plan);
+  result.holdings = tiles::possible_holdings(network_plan, configuration, process, image.geometry(), pipeline, needs);
   result.smallest_peak = tiles::smallest(result.holdings).memory.peak();
   // Memory of the caller's holds one run, and progress must come from the caller's thread, which its own threads hide.
   if (!options.arena.memory && !options.parallel_for) {
-    tiles::choose_runs_at_once(*engine, process_bytes(), image.geometry(), pipeline, needs, result.limit,
+    tiles::choose_runs_at_once(network_plan, configuration, process, image.geometry(), pipeline, needs, result.limit,
                                result.holdings);
   }
   const tiles::PlannedHolding* fastest = tiles::fastest_within(result.holdings, result.limit);
   result.fits = fastest != nullptr;
   result.chosen = fastest ? *fastest : tiles::smallest(result.holdings);
-  result.runs = tiles::count_runs(result.network_extent, engine->plan().patch, pipeline.tiling);
+  result.runs = tiles::count_runs(result.network_extent, network_plan.patch, pipeline.tiling);
   return result;
 }
 
-CasePlan Segmenter::Implementation::choose(const Image& image, const Request& request) {
+CasePlan Segmenter::Implementation::choose(const Image& image, const Request& request) const {
   require_channels(image, configuration);
   if (request.box) require_box_inside(*request.box, image);
   if (!options.allow_implausible_spacing) require_plausible_spacing(image, configuration);
-  if (options.precision != Precision::automatic) return plan_with(plan.storage, image, request);
+  if (options.precision != Precision::automatic) return plan_with(current().storage, image, request);
   const CasePlan result = plan_with(kernels::Element::f32, image, request);
   return result.fits ? result : plan_with(kernels::Element::bf16, image, request);
 }
 
 double Segmenter::Implementation::seconds_of_a_run() {
-  double& seconds = seconds_a_run[plan.storage];
+  double& seconds = seconds_a_run[engine->plan().storage];
   if (seconds > 0) return seconds;
   const Extent& patch = engine->plan().patch;
   const std::vector<float> noise = noise_patch(configuration.architecture.input_channels, patch);
@@ -258,6 +289,7 @@ std::vector<std::string> Segmenter::Implementation::unlike_training(
 Forecast Segmenter::Implementation::forecast(const Image& image, const Request& request) {
   const ThreadsOfCaller threads(options.parallel_for);
   const CasePlan chosen = choose(image, request);
+  make_engine(chosen.precision);  // to time a run of it
   Forecast forecast;
   forecast.fits = chosen.fits;
   forecast.limit_bytes = chosen.limit;
@@ -300,6 +332,7 @@ Segmentation Segmenter::Implementation::segment(const Image& image, const Reques
                                              limit_text(chosen.limit) + " are fewer than the " + enough +
                                              " needed (a memory limit of " + enough + " to try all the same)");
   }
+  make_engine(chosen.precision);
   tiles::PipelineOptions pipeline = pipeline_options(image, request);
   pipeline.holding = chosen.chosen.holding;
   pipeline.tiling.side_by_side = chosen.chosen.runs_at_once;
@@ -404,9 +437,9 @@ Forecast Segmenter::forecast(const Image& image, const Request& request) {
   return with_errors(kNoMemoryToSegment, [&] { return implementation_->forecast(image, request); });
 }
 
-int Segmenter::threads() const { return implementation_->engine->plan().threads; }
+int Segmenter::threads() const { return implementation_->current().threads; }
 std::int64_t Segmenter::planned_peak_bytes() const {
-  return static_cast<std::int64_t>(implementation_->engine->plan().peak_bytes());
+  return static_cast<std::int64_t>(implementation_->current().peak_bytes());
 }
 
 }  // namespace e2enet

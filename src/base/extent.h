@@ -1,5 +1,5 @@
 // Whole numbers along D, H, W, for all that a network is made of: patches, features, strides. Volumes of images, whose
-// sizes need 64 bits, have the public Shape (e2enet/volume.h), and parts of them Box.
+// sizes need 64 bits, have the public Shape (e2enet/volume.h), parts of them Box; tiles/volume_extent.h stands between.
 #pragma once
 
 #include <array>

@@ -49,18 +49,7 @@ struct Engine::BoundStep {
 // Cuts the caller's memory into the blocks of a plan, or gets each from the system.
 class Engine::Memory {
  public:
-  Memory(WorkingMemory given, const plan::Plan& plan) : left_(given) {
-    if (!given.memory) return;
-    const std::size_t needed = plan.working_bytes();
-    if (given.bytes < needed) {
-      throw Error(ErrorCode::invalid_argument, "arena: expected at least " + std::to_string(needed) + " bytes, found " +
-                                                   std::to_string(given.bytes));
-    }
-    if (reinterpret_cast<std::uintptr_t>(given.memory) % AlignedBuffer::kAlignment != 0) {
-      throw Error(ErrorCode::invalid_argument, "arena: expected memory at a multiple of " +
-                                                   std::to_string(AlignedBuffer::kAlignment) + ", found another");
-    }
-  }
+  Memory(WorkingMemory given, const plan::Plan& plan) : left_(given) { require_enough(given, plan); }
 
   AlignedBuffer block(std::size_t bytes, const char* what) {
     if (!left_.memory) return AlignedBuffer(bytes, what);
@@ -74,6 +63,19 @@ class Engine::Memory {
  private:
   WorkingMemory left_;
 };
+
+void require_enough(const WorkingMemory& memory, const plan::Plan& plan) {
+  if (!memory.memory) return;
+  const std::size_t needed = plan.working_bytes();
+  if (memory.bytes < needed) {
+    throw Error(ErrorCode::invalid_argument,
+                "arena: expected at least " + std::to_string(needed) + " bytes, found " + std::to_string(memory.bytes));
+  }
+  if (reinterpret_cast<std::uintptr_t>(memory.memory) % AlignedBuffer::kAlignment != 0) {
+    throw Error(ErrorCode::invalid_argument, "arena: expected memory at a multiple of " +
+                                                 std::to_string(AlignedBuffer::kAlignment) + ", found another");
+  }
+}
 
 Engine::Engine(const model::Network& network, const plan::PlanOptions& options, WorkingMemory memory)
     : program_(std::make_shared<const Program>(network, options)), threads_(plan().threads) {

@@ -42,6 +42,9 @@ struct WorkingMemory {
   std::size_t bytes = 0;
 };
 
+// Throws Error (invalid_argument) where memory of the caller's is too small for the plan, or not aligned.
+void require_enough(const WorkingMemory& memory, const plan::Plan& plan);
+
 // Holds the working memory of one plan. One patch at a time; allocates nothing after construction.
 class Engine {
  public:

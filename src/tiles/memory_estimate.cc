@@ -11,6 +11,7 @@
 #include "prepare/resample.h"
 #include "prepare/survey.h"
 #include "tiles/label_planes.h"
+#include "tiles/volume_extent.h"
 
 namespace e2enet::tiles {
 namespace {
@@ -35,8 +36,7 @@ Extent network_extent(const model::Configuration& configuration, const Geometry&
   const Spacing spacing = frame.spacing(geometry.spacing);
   const Spacing target = configuration.preprocessing.spacing.value_or(spacing);
   // A spacing beyond reason is refused here, before anything is computed from it.
-  const Shape volume = imaging::resampled_shape(cropped, spacing, target);
-  return {int(volume[0]), int(volume[1]), int(volume[2])};
+  return volume_extent(imaging::resampled_shape(cropped, spacing, target));
 }
 
 std::int64_t count_runs(const Extent& volume, const Extent& patch, const TilingOptions& options) {
@@ -47,10 +47,8 @@ std::int64_t count_runs(const Extent& volume, const Extent& patch, const TilingO
   return static_cast<std::int64_t>(std::min(runs, kMost));
 }
 
-MemoryLedger book_memory(const engine::Engine& engine, std::int64_t process, const Geometry& geometry,
-                         const PipelineOptions& options, const CallerNeeds& needs) {
-  const model::Configuration& configuration = engine.network().configuration();
-  const plan::Plan& plan = engine.plan();
+MemoryLedger book_memory(const plan::Plan& plan, const model::Configuration& configuration, std::int64_t process,
+                         const Geometry& geometry, const PipelineOptions& options, const CallerNeeds& needs) {
   const imaging::AxisMap frame = network_frame(configuration, geometry);
   const Shape region = options.region ? options.region->size() : geometry.shape;
   const Extent volume = network_extent(configuration, geometry, options);

@@ -4,7 +4,8 @@
 #include <cstdint>
 
 #include "base/memory_ledger.h"
-#include "engine/engine.h"
+#include "model/configuration.h"
+#include "plan/plan.h"
 #include "tiles/volume_pipeline.h"
 
 namespace e2enet::tiles {
@@ -21,8 +22,8 @@ struct CallerNeeds {
   bool image_afterwards() const { return preview_bytes > 0 || intensities; }
 };
 
-// What each part takes, each the most that there can be: the crop is taken to be the whole region. `process` is what
-// was resident after the engine was made and before it ran. The holding is that of `options`. Throws Error
+// What each part takes, each the most that there can be: the crop is taken to be the whole region. `process` is what is
+// resident once the kernels are packed and before the network runs. The holding is that of `options`. Throws Error
 // (invalid_argument) for an orientation that the model gets wrong, and what network_extent() throws.
 //
 // Parts: process (the program, the model, packed kernels, buffers of open files), image (as it is stored), surveying,
@@ -30,8 +31,8 @@ struct CallerNeeds {
 // network (features and scratch), probabilities (over the slices that tiles still reach), exporting (slices of labels
 // and probabilities, the files being written), kept (volumes that the caller or the axis order asks for), finishing
 // (pictures, mean intensities).
-MemoryLedger book_memory(const engine::Engine& engine, std::int64_t process, const Geometry& geometry,
-                         const PipelineOptions& options, const CallerNeeds& needs);
+MemoryLedger book_memory(const plan::Plan& plan, const model::Configuration& configuration, std::int64_t process,
+                         const Geometry& geometry, const PipelineOptions& options, const CallerNeeds& needs);
 
 // How the network's axes lie in the file's.
 imaging::AxisMap network_frame(const model::Configuration& configuration, const Geometry& geometry);

@@ -10,6 +10,7 @@
 #include "e2enet/error.h"
 #include "tiles/label_planes.h"
 #include "tiles/value_sample.h"
+#include "tiles/volume_extent.h"
 
 namespace e2enet::tiles {
 namespace {
@@ -137,7 +138,7 @@ PipelineResult segment_volume(engine::Engine& engine, const Geometry& geometry,
   }
   const imaging::PreprocessPlan plan(geometry, survey, preprocessing);
   result.network_shape = plan.shape();
-  const Extent volume{int(plan.shape()[0]), int(plan.shape()[1]), int(plan.shape()[2])};
+  const Extent volume = volume_extent(plan.shape());
   imaging::PassOptions pass;
   pass.read_ahead = options.read_ahead;
   pass.progress = report_pass(kSteps / 2);

@@ -25,14 +25,14 @@ bool reads_ahead(Holding holding, const PipelineOptions& options) {
   return options.may_read_ahead && options.threads > 1 && !keeps_image(holding);
 }
 
-std::vector<PlannedHolding> possible_holdings(const engine::Engine& engine, std::int64_t process,
-                                              const Geometry& geometry, const PipelineOptions& options,
-                                              const CallerNeeds& needs) {
+std::vector<PlannedHolding> possible_holdings(const plan::Plan& plan, const model::Configuration& configuration,
+                                              std::int64_t process, const Geometry& geometry,
+                                              const PipelineOptions& options, const CallerNeeds& needs) {
   std::vector<Holding> possible;
   if (needs.image_afterwards()) possible.push_back(Holding::image);
   possible.push_back(Holding::image_while_preparing);
   possible.push_back(Holding::prepared);
-  if (imaging::PreparedWindow::possible(network_frame(engine.network().configuration(), geometry))) {
+  if (imaging::PreparedWindow::possible(network_frame(configuration, geometry))) {
     possible.push_back(Holding::window);
   }
   std::vector<PlannedHolding> holdings;
@@ -40,7 +40,7 @@ std::vector<PlannedHolding> possible_holdings(const engine::Engine& engine, std:
     PipelineOptions with = options;
     with.holding = holding;
     with.read_ahead = reads_ahead(holding, options);
-    holdings.push_back({holding, book_memory(engine, process, geometry, with, needs)});
+    holdings.push_back({holding, book_memory(plan, configuration, process, geometry, with, needs)});
   }
   return holdings;
 }
@@ -51,11 +51,10 @@ const PlannedHolding* fastest_within(const std::vector<PlannedHolding>& holdings
   return found == holdings.end() ? nullptr : &*found;
 }
 
-void choose_runs_at_once(const engine::Engine& engine, std::int64_t process, const Geometry& geometry,
-                         const PipelineOptions& options, const CallerNeeds& needs, std::int64_t limit,
-                         std::vector<PlannedHolding>& holdings) {
-  const plan::Plan& plan = engine.plan();
-  const Extent volume = network_extent(engine.network().configuration(), geometry, options);
+void choose_runs_at_once(const plan::Plan& plan, const model::Configuration& configuration, std::int64_t process,
+                         const Geometry& geometry, const PipelineOptions& options, const CallerNeeds& needs,
+                         std::int64_t limit, std::vector<PlannedHolding>& holdings) {
+  const Extent volume = network_extent(configuration, geometry, options);
   const int most = double(plan.run_bytes()) <= kMostForOneThread ? plan.threads : plan.threads / 2;
   for (PlannedHolding& one : holdings) {
     PipelineOptions with = options;
@@ -66,7 +65,7 @@ void choose_runs_at_once(const engine::Engine& engine, std::int64_t process, con
          at_once = SlidingWindow::runs_at_once(at_once - 1, plan.threads, volume, plan.patch, with.tiling)) {
       if (SlidingWindow::network_bytes(plan, at_once) - double(plan.run_bytes()) > kMostBeside) continue;
       with.tiling.side_by_side = at_once;
-      MemoryLedger memory = book_memory(engine, process, geometry, with, needs);
+      MemoryLedger memory = book_memory(plan, configuration, process, geometry, with, needs);
       if (memory.peak() > limit) continue;
       one.memory = std::move(memory);
       one.runs_at_once = at_once;

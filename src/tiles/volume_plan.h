@@ -24,9 +24,9 @@ struct PlannedHolding {
 };
 
 // The ways that this volume allows, fastest first. Arguments and errors as of book_memory().
-std::vector<PlannedHolding> possible_holdings(const engine::Engine& engine, std::int64_t process,
-                                              const Geometry& geometry, const PipelineOptions& options,
-                                              const CallerNeeds& needs);
+std::vector<PlannedHolding> possible_holdings(const plan::Plan& plan, const model::Configuration& configuration,
+                                              std::int64_t process, const Geometry& geometry,
+                                              const PipelineOptions& options, const CallerNeeds& needs);
 
 // The first whose peak is within `limit` bytes, or null where none is.
 const PlannedHolding* fastest_within(const std::vector<PlannedHolding>& holdings, std::int64_t limit);
@@ -40,9 +40,9 @@ const PlannedHolding* fastest_within(const std::vector<PlannedHolding>& holdings
 // kMostBeside.
 constexpr double kMostForOneThread = 64 << 20;
 constexpr double kMostBeside = 256 << 20;
-void choose_runs_at_once(const engine::Engine& engine, std::int64_t process, const Geometry& geometry,
-                         const PipelineOptions& options, const CallerNeeds& needs, std::int64_t limit,
-                         std::vector<PlannedHolding>& holdings);
+void choose_runs_at_once(const plan::Plan& plan, const model::Configuration& configuration, std::int64_t process,
+                         const Geometry& geometry, const PipelineOptions& options, const CallerNeeds& needs,
+                         std::int64_t limit, std::vector<PlannedHolding>& holdings);
 
 // The one with the smallest peak. `holdings` must not be empty.
 const PlannedHolding& smallest(const std::vector<PlannedHolding>& holdings);

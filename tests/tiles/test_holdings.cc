@@ -251,7 +251,8 @@ TEST_CASE("a window across the file's slices is refused") {
   options.holding = Holding::window;
   KeepLabels keep(geometry.shape);
   CHECK_THROWS_AS(tiles::segment_volume(engine, geometry, {&source}, options, keep, {}), Error);
-  for (const auto& one : tiles::possible_holdings(engine, 0, geometry, options, {})) {
+  for (const auto& one :
+       tiles::possible_holdings(engine.plan(), engine.network().configuration(), 0, geometry, options, {})) {
     CHECK(one.holding != Holding::window);
   }
 }
@@ -278,10 +279,12 @@ TEST_CASE("runs go on at once where the limit has room, each with two threads or
     engine::Engine engine(*model::load_model_file(folder.file("model.safetensors")), plan_options);
     tiles::PipelineOptions options;
     options.threads = one.threads;
-    const auto alone = tiles::possible_holdings(engine, 0, geometry, options, {});
+    const auto alone =
+        tiles::possible_holdings(engine.plan(), engine.network().configuration(), 0, geometry, options, {});
     const auto chosen = [&](std::int64_t limit) {
       auto holdings = alone;
-      tiles::choose_runs_at_once(engine, 0, geometry, options, {}, limit, holdings);
+      tiles::choose_runs_at_once(engine.plan(), engine.network().configuration(), 0, geometry, options, {}, limit,
+                                 holdings);
       return holdings;
     };
     const auto all = chosen(std::numeric_limits<std::int64_t>::max());

@@ -18,6 +18,7 @@
 #include "support/npy.h"
 #include "support/paths.h"
 #include "support/sanitizers.h"
+#include "tiles/volume_extent.h"
 #include "tiles/volume_pipeline.h"
 #include "tiles/volumes.h"
 
@@ -151,7 +152,7 @@ TEST_CASE("labels that leave slice by slice are those of the whole volume at onc
         imaging::survey_image({&source}, imaging::PreprocessPlan::survey_options(geometry, preprocessing));
     const imaging::PreprocessPlan plan(geometry, survey, preprocessing);
     const imaging::Preprocessed input = imaging::preprocess(plan, {&source}, survey, {1, 1, 1}, 1);
-    tiles::SlidingWindow window(engine, {}, {int(plan.shape()[0]), int(plan.shape()[1]), int(plan.shape()[2])});
+    tiles::SlidingWindow window(engine, {}, tiles::volume_extent(plan.shape()));
     KeepProbabilities all(4, plan.shape());
     window.run(input.channel(0), all);
     const imaging::LabelExport exporter(plan, tiles::label_rule(network->configuration()), 4);
