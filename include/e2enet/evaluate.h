@@ -116,6 +116,12 @@ struct GeometryComparison {
 // Compares the places of the voxels of two volumes. Both shapes are those of `reference`; the caller compares them.
 E2ENET_API GeometryComparison compare_geometry(const Geometry& volume, const Geometry& reference);
 
+// The same of two volumes that are to be compared voxel with voxel. Throws Error (invalid_image), naming both, where
+// their shapes differ, and where their axes run differently unless `any_orientation`.
+E2ENET_API GeometryComparison require_comparable(const std::string& name, const Geometry& volume,
+                                                 const std::string& reference_name, const Geometry& reference,
+                                                 bool any_orientation = false);
+
 // All of `prediction`, joined, are the same structure as all of `reference`, joined. It is scored under the number of
 // the first of `reference`.
 struct LabelMatch {

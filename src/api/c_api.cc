@@ -128,12 +128,14 @@ e2enet_status give(const char* function, Object** place, const Function& make) n
   return guarded([&] {
     require(place, function, "the last argument", "a place for the result");
     *place = nullptr;
-    *place = new Object(make());
+    *place = new Object(make());  // NOLINT(bugprone-unhandled-exception-at-new): guarded() handles it
   });
 }
 
+// Not std::function, which may ask for memory where nobody catches that there is none.
+template <typename Write>
 e2enet_status give_text(const char* function, e2enet_text** place, bool there, const char* argument,
-                        const std::function<std::string()>& write) noexcept {
+                        const Write& write) noexcept {
   return give(function, place, [&] {
     require(there, function, argument, "an object");
     return e2enet_text{write()};
@@ -250,32 +252,6 @@ e2enet_scores scores_of(const evaluate::LabelView& prediction, const evaluate::L
                         const int* labels, int label_count, int threads) {
   const std::vector<int> scored = labels_to_score(labels, label_count, prediction, reference);
   return {evaluate::score_case(prediction, reference, scored, tolerance, threads), ""};
-}
-
-// Throws unless the two lie on voxels that can be compared; what differs all the same comes as a remark.
-std::vector<e2enet::Remark> compare_places(const char* prediction_name, const e2enet::Geometry& prediction,
-                                           const char* reference_name, const e2enet::Geometry& reference) {
-  const auto text = [](const e2enet::Shape& s) {
-    return std::to_string(s[2]) + "x" + std::to_string(s[1]) + "x" + std::to_string(s[0]);
-  };
-  const std::string of_reference = std::string(" of ") + reference_name;
-  if (prediction.shape != reference.shape) {
-    throw Error(ErrorCode::invalid_image, std::string(prediction_name) + ": expected the shape" + of_reference + ", " +
-                                              text(reference.shape) + ", found " + text(prediction.shape));
-  }
-  const evaluate::GeometryComparison comparison = evaluate::compare_geometry(prediction, reference);
-  switch (comparison.match) {
-    case evaluate::GeometryMatch::same:
-      return {};
-    case evaluate::GeometryMatch::elsewhere:
-      return {{true, prediction_name,
-               "differs from " + std::string(reference_name) + " in where it lies in space (" + comparison.difference +
-                   "); voxels of the same index are compared, with the reference's spacing"}};
-    case evaluate::GeometryMatch::other_orientation:
-      break;
-  }
-  throw Error(ErrorCode::invalid_image, std::string(prediction_name) + ": expected the orientation" + of_reference +
-                                            ", found another (" + comparison.difference + ")");
 }
 
 const evaluate::LabelScore* score_of(const e2enet_scores* scores, int value) {
@@ -727,9 +703,13 @@ e2enet_status e2enet_evaluate_files(const char* prediction, const char* referenc
     const e2enet::LabelVolume of_reference = e2enet::read_labels(reference);
     std::vector<e2enet::Remark> remarks = of_prediction.remarks;
     remarks.insert(remarks.end(), of_reference.remarks.begin(), of_reference.remarks.end());
-    for (const e2enet::Remark& one :
-         compare_places(prediction, of_prediction.geometry, reference, of_reference.geometry)) {
-      remarks.push_back(one);
+    const evaluate::GeometryComparison comparison =
+        evaluate::require_comparable(prediction, of_prediction.geometry, reference, of_reference.geometry);
+    if (comparison.match != evaluate::GeometryMatch::same) {
+      remarks.push_back({true, prediction,
+                         "differs from " + std::string(reference) + " in where it lies in space (" +
+                             comparison.difference +
+                             "); voxels of the same index are compared, with the reference's spacing"});
     }
     e2enet_scores found = scores_of(evaluate::view_of(of_prediction), evaluate::view_of(of_reference), tolerance,
                                     labels, label_count, threads);

@@ -118,29 +118,6 @@ Pairs find_pairs(const Arguments& arguments, CommandFiles& files) {
   return found;
 }
 
-void require_same_shape(const Pair& pair, const Geometry& prediction, const Geometry& reference) {
-  const auto text = [](const Shape& s) {
-    return std::to_string(s[2]) + "x" + std::to_string(s[1]) + "x" + std::to_string(s[0]);
-  };
-  if (prediction.shape != reference.shape) {
-    throw Error(ErrorCode::invalid_image, pair.prediction + ": expected the shape of " + pair.reference + ", " +
-                                              text(reference.shape) + ", found " + text(prediction.shape));
-  }
-}
-
-// Compares where the two lie. Throws Error where their axes are not the same ones: shapes agree by chance only then.
-evaluate::GeometryComparison compare_places(const Arguments& arguments, const Pair& pair, const Geometry& prediction,
-                                            const Geometry& reference) {
-  const evaluate::GeometryComparison comparison = evaluate::compare_geometry(prediction, reference);
-  if (comparison.match == evaluate::GeometryMatch::other_orientation && !arguments.ignore_geometry) {
-    throw Error(ErrorCode::invalid_image, pair.prediction + ": expected the orientation of " + pair.reference +
-                                              ", found another (" + comparison.difference +
-                                              "); bring both to one orientation, or compare voxels of the same index "
-                                              "all the same with --ignore-geometry");
-  }
-  return comparison;
-}
-
 // Labels of either volume that are not among `scored`.
 void note_left_out(const LabelVolume& image, const std::set<int>& scored, std::set<int>& left_out) {
   for (const int label : evaluate::labels_present(evaluate::view_of(image))) {
@@ -186,9 +163,8 @@ int run(const Arguments& arguments) {
       evaluate::renumber_prediction(arguments.matches, prediction.labels);
       evaluate::renumber_reference(arguments.matches, reference.labels);
     }
-    require_same_shape(pair, prediction.geometry, reference.geometry);
-    const evaluate::GeometryComparison geometry =
-        compare_places(arguments, pair, prediction.geometry, reference.geometry);
+    const evaluate::GeometryComparison geometry = evaluate::require_comparable(
+        pair.prediction, prediction.geometry, pair.reference, reference.geometry, arguments.ignore_geometry);
     if (!arguments.model.empty() && arguments.labels.empty()) {
       note_left_out(prediction, asked, left_out);
       note_left_out(reference, asked, left_out);

@@ -94,20 +94,8 @@ struct TestCase {
 evaluate::GeometryComparison compare_places(const Arguments& arguments, const TestCase& one) {
   const Image image = Image::open(one.images);
   const Image reference = Image::open(one.reference);
-  if (reference.geometry().shape != image.geometry().shape) {
-    const auto text = [](const Shape& shape) { return shape_text({shape[2], shape[1], shape[0]}); };
-    throw Error(ErrorCode::invalid_image, one.reference + ": expected the shape of " + one.images[0] + ", " +
-                                              text(image.geometry().shape) + ", found " +
-                                              text(reference.geometry().shape));
-  }
-  const evaluate::GeometryComparison comparison = evaluate::compare_geometry(image.geometry(), reference.geometry());
-  if (comparison.match == evaluate::GeometryMatch::other_orientation && !arguments.ignore_geometry) {
-    throw Error(ErrorCode::invalid_image, one.reference + ": expected the orientation of " + one.images[0] +
-                                              ", found another (the image's " + comparison.difference +
-                                              "); bring both to one orientation, or compare voxels of the same index "
-                                              "all the same with --ignore-geometry");
-  }
-  return comparison;
+  return evaluate::require_comparable(one.reference, reference.geometry(), one.images[0], image.geometry(),
+                                      arguments.ignore_geometry);
 }
 
 struct TestCases {

@@ -4,6 +4,8 @@
 #include <cmath>
 #include <cstdio>
 
+#include "e2enet/error.h"
+#include "image/matrix.h"
 #include "image/orientation.h"
 
 namespace e2enet::evaluate {
@@ -23,18 +25,16 @@ std::string spacing_text(const Spacing& spacing) {
 // The largest distance in mm between voxels of the same index. The difference of two affine maps is affine, so its
 // length is largest at a corner.
 double farthest_apart(const Geometry& a, const Geometry& b) {
+  const imaging::Axes step = imaging::axes_of(a.affine) - imaging::axes_of(b.affine);
+  const imaging::Vector at_origin = imaging::origin_of(a.affine) - imaging::origin_of(b.affine);
   double farthest = 0;
   for (unsigned corner = 0; corner < 8; ++corner) {
-    double squared = 0;
-    for (std::size_t row = 0; row < 3; ++row) {
-      double apart = a.affine[4 * row + 3] - b.affine[4 * row + 3];
-      for (std::size_t axis = 0; axis < 3; ++axis) {
-        if ((corner >> axis & 1U) == 0) continue;
-        apart += (a.affine[4 * row + axis] - b.affine[4 * row + axis]) * static_cast<double>(b.shape[2 - axis] - 1);
-      }
-      squared += apart * apart;
+    imaging::Vector apart = at_origin;
+    for (std::size_t axis = 0; axis < 3; ++axis) {
+      if ((corner >> axis & 1U) == 0) continue;
+      apart += step.col(static_cast<int>(axis)) * static_cast<double>(b.shape[2 - axis] - 1);
     }
-    farthest = std::max(farthest, std::sqrt(squared));
+    farthest = std::max(farthest, std::sqrt(imaging::dot(apart, apart)));
   }
   return farthest;
 }
@@ -42,17 +42,14 @@ double farthest_apart(const Geometry& a, const Geometry& b) {
 // How the axes of `a` run along those of `b`: element (row, column) is the cosine between b's axis `row` and a's axis
 // `column`. Seen from b's axes, a volume that runs the same way is "RAS", whatever way b lies in space.
 Affine along_axes_of(const Affine& b, const Affine& a) {
-  const auto length = [](const Affine& affine, std::size_t column) {
-    return std::hypot(affine[column], affine[4 + column], affine[8 + column]);
-  };
+  const imaging::Axes axes_a = imaging::axes_of(a), axes_b = imaging::axes_of(b);
   Affine result{};
   result[15] = 1;
-  for (std::size_t row = 0; row < 3; ++row) {
-    for (std::size_t column = 0; column < 3; ++column) {
-      double product = 0;
-      for (std::size_t world = 0; world < 3; ++world) product += b[4 * world + row] * a[4 * world + column];
-      const double lengths = length(b, row) * length(a, column);
-      result[4 * row + column] = lengths > 0 ? product / lengths : 0;
+  for (int row = 0; row < 3; ++row) {
+    for (int column = 0; column < 3; ++column) {
+      const imaging::Vector along_b = axes_b.col(row), along_a = axes_a.col(column);
+      const double lengths = imaging::length(along_b) * imaging::length(along_a);
+      imaging::matrix_of(result)(row, column) = lengths > 0 ? imaging::dot(along_b, along_a) / lengths : 0;
     }
   }
   return result;
@@ -89,6 +86,26 @@ GeometryComparison compare_geometry(const Geometry& volume, const Geometry& refe
     result.difference += "place: voxels up to " + number(apart, "%.2f") + " mm apart";
   }
   return result;
+}
+
+GeometryComparison require_comparable(const std::string& name, const Geometry& volume,
+                                      const std::string& reference_name, const Geometry& reference,
+                                      bool any_orientation) {
+  const auto text = [](const Shape& s) {
+    return std::to_string(s[2]) + "x" + std::to_string(s[1]) + "x" + std::to_string(s[0]);
+  };
+  if (volume.shape != reference.shape) {
+    throw Error(ErrorCode::invalid_image, name + ": expected the shape of " + reference_name + ", " +
+                                              text(reference.shape) + ", found " + text(volume.shape));
+  }
+  const GeometryComparison comparison = compare_geometry(volume, reference);
+  if (comparison.match == GeometryMatch::other_orientation && !any_orientation) {
+    throw Error(ErrorCode::invalid_image,
+                name + ": expected the orientation of " + reference_name + ", found another (" + comparison.difference +
+                    "); bring both to one orientation (to compare voxels of the same index all the same: "
+                    "--ignore-geometry, or any_orientation)");
+  }
+  return comparison;
 }
 
 }  // namespace e2enet::evaluate

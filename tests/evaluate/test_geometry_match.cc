@@ -6,6 +6,7 @@
 #include <cmath>
 #include <string>
 
+#include "e2enet/error.h"
 #include "e2enet/evaluate.h"
 
 namespace {
@@ -100,6 +101,31 @@ TEST_CASE("every exchange and reversal of axes is another orientation") {
   const GeometryComparison wide = compare_geometry(turned(-40), turned(40));
   CHECK(wide.match == GeometryMatch::other_orientation);
   CHECK(wide.difference.find("more than 45 degrees apart") != std::string::npos);
+}
+
+TEST_CASE("what cannot be compared voxel with voxel is refused by both names") {
+  const auto refusal = [](const Geometry& volume, const Geometry& reference, bool any_orientation) -> std::string {
+    try {
+      e2enet::evaluate::require_comparable("p.nii", volume, "r.nii", reference, any_orientation);
+    } catch (const e2enet::Error& error) {
+      CHECK(error.code() == e2enet::ErrorCode::invalid_image);
+      return error.what();
+    }
+    return "";
+  };
+  const Geometry reference = turned(10);
+  CHECK(refusal(reference, reference, false).empty());
+  CHECK(refusal(turned(12), reference, false).empty());
+  CHECK(e2enet::evaluate::require_comparable("p", turned(12), "r", reference).match == GeometryMatch::elsewhere);
+  Geometry longer = reference;
+  ++longer.shape[0];
+  for (const bool any : {false, true}) {
+    CHECK(refusal(longer, reference, any).find("p.nii: expected the shape of r.nii, ") == 0);
+  }
+  Geometry turned_round = reference;
+  for (const std::size_t element : {0, 4, 8}) turned_round.affine[element] *= -1;
+  CHECK(refusal(turned_round, reference, false).find("p.nii: expected the orientation of r.nii, ") == 0);
+  CHECK(refusal(turned_round, reference, true).empty());
 }
 
 }  // namespace
