@@ -9,9 +9,9 @@
 #include <string>
 
 #include "api/errors.h"
-#include "api/json_writer.h"
 #include "e2enet/inspect.h"
 #include "e2enet/machine.h"
+#include "model/json_writer.h"
 #include "report/label_colors.h"
 
 namespace e2enet {

@@ -278,20 +278,6 @@ TrainingImages read_training_images(const Field& field, const Configuration& con
   return images;
 }
 
-Json training_images_json(const TrainingImages& images) {
-  const auto range = [](const Range& one) { return Json{one.low, one.high}; };
-  Json json;
-  for (const Range& extent : images.extent_mm) json["extent_mm"].push_back(range(extent));
-  for (const auto& channel : images.quantiles) {
-    Json quantiles = Json::array();
-    for (const Range& quantile : channel) quantiles.push_back(range(quantile));
-    json["input_quantiles"].push_back(std::move(quantiles));
-  }
-  json["volumes_ml"] = Json::object();
-  for (const auto& [value, volume] : images.volumes_ml) json["volumes_ml"][std::to_string(value)] = range(volume);
-  return json;
-}
-
 }  // namespace
 
 std::optional<int> left_right_axis(const Preprocessing& preprocessing) {
@@ -393,65 +379,6 @@ Configuration parse_configuration(const std::string& json_text, const std::strin
     configuration.provenance = provenance.value().dump(-1, ' ', false, Json::error_handler_t::replace);
   }
   return configuration;
-}
-
-const NormalizationSchemeEntry& entry_of(NormalizationScheme scheme) {
-  for (const NormalizationSchemeEntry& one : kNormalizationSchemes) {
-    if (one.scheme == scheme) return one;
-  }
-  throw Error(ErrorCode::internal, "a normalisation without a name");
-}
-
-std::string configuration_text(const Configuration& configuration) {
-  const Architecture& architecture = configuration.architecture;
-  Json json;
-  json["format_version"] = 1;
-  json["input_channels"] = architecture.input_channels;
-  json["classes"] = architecture.classes;
-  json["base_features"] = architecture.base_features;
-  json["max_features"] = architecture.max_features;
-  json["groups"] = architecture.groups;
-  json["pool_strides"] =
-      std::vector<std::array<int, 3>>(architecture.pool_strides.begin(), architecture.pool_strides.end());
-  json["patch_size"] = std::array<int, 3>(architecture.patch_size);
-  if (configuration.output == OutputKind::sigmoid) {
-    json["output"] = "sigmoid";
-    json["region_order"] = configuration.region_order;
-  }
-  for (const auto& [value, name] : configuration.labels) json["labels"][std::to_string(value)] = name;
-  json["mirror_axes"] = configuration.mirror_axes;
-  if (!configuration.mirrored_labels.empty()) json["mirrored_labels"] = configuration.mirrored_labels;
-
-  Json& preprocessing = json["preprocessing"];
-  const Preprocessing& source = configuration.preprocessing;
-  if (source.spacing) preprocessing["spacing"] = *source.spacing;
-  preprocessing["transpose_forward"] = source.transpose_forward;
-  if (!source.orientation.empty()) preprocessing["orientation"] = source.orientation;
-  preprocessing["normalization"] = Json::array();
-  for (const Normalization& channel : source.normalization) {
-    Json entry;
-    const NormalizationSchemeEntry& scheme = entry_of(channel.scheme);
-    entry["scheme"] = scheme.name;
-    if (scheme.bounds) entry["clip"] = {channel.clip_low, channel.clip_high};
-    if (scheme.moments) {
-      entry["mean"] = channel.mean;
-      entry["sd"] = channel.standard_deviation;
-    }
-    entry["use_mask"] = channel.use_mask;
-    preprocessing["normalization"].push_back(entry);
-  }
-  if (!configuration.largest_component.empty())
-    json["postprocessing"]["largest_component"] = configuration.largest_component;
-  if (configuration.training_images) json["training_images"] = training_images_json(*configuration.training_images);
-  if (!configuration.algorithm_name.empty()) json["algorithm_name"] = configuration.algorithm_name;
-  for (const auto& [value, meaning] : configuration.label_concepts) {
-    Json& entry = json["label_concepts"][std::to_string(value)] = Json::object();
-    if (!meaning.category[0].empty()) entry["category"] = meaning.category;
-    if (!meaning.type[0].empty()) entry["type"] = meaning.type;
-    if (meaning.color) entry["color"] = *meaning.color;
-  }
-  json["provenance"] = Json::parse(configuration.provenance);
-  return json.dump();
 }
 
 }  // namespace e2enet::model

@@ -31,6 +31,7 @@ class JsonWriter {
   JsonWriter& value(bool truth) { return raw(truth ? "true" : "false"); }
   JsonWriter& value(int number) { return value(std::int64_t{number}); }
   JsonWriter& value(std::int64_t number) { return raw(std::to_string(number)); }
+  JsonWriter& value(std::uint64_t number) { return raw(std::to_string(number)); }
   JsonWriter& value(double number) { return raw(std::isfinite(number) ? nlohmann::json(number).dump() : "null"); }
   JsonWriter& null() { return raw("null"); }
   // What is JSON already.

@@ -1,6 +1,7 @@
 #include "model/model_file.h"
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <cmath>
 #include <cstdio>
@@ -14,6 +15,7 @@
 #include "base/atomic_file.h"
 #include "e2enet/error.h"
 #include "model/json_text.h"
+#include "model/json_writer.h"
 
 namespace e2enet::model {
 namespace {
@@ -396,11 +398,13 @@ void write_model_file(const std::string& path, const Configuration& configuratio
   };
   std::vector<Piece> pieces;
   std::uint64_t offset = 0;
-  nlohmann::ordered_json header;  // tensors in the order of their data
-  header["__metadata__"] = {{"e2enet", configuration_text(configuration)}};
+  JsonWriter header;  // tensors in the order of their data
+  header.begin_object();
+  header.key("__metadata__").begin_object().member("e2enet", configuration_text(configuration)).end_object();
   const auto add = [&](const std::string& name, const char* type, const std::vector<std::int64_t>& shape,
                        const void* data, std::size_t bytes) {
-    header[name] = {{"dtype", type}, {"shape", shape}, {"data_offsets", {offset, offset + bytes}}};
+    header.key(name).begin_object().member("dtype", type).array("shape", shape);
+    header.array("data_offsets", std::array<std::uint64_t, 2>{offset, offset + bytes}).end_object();
     pieces.push_back({data, bytes});
     offset += bytes;
   };
@@ -432,7 +436,7 @@ void write_model_file(const std::string& path, const Configuration& configuratio
       add_floats(description.name + ".norm_bias", {outputs}, layer.norm_bias);
     }
   }
-  std::string text = header.dump();
+  std::string text = header.end_object().text();
   text.append((8 - text.size() % 8) % 8, ' ');
 
   AtomicFile file(path);

@@ -91,7 +91,7 @@ void write_random_model(const std::string& configuration_text, const std::string
   const Architecture& architecture = configuration.architecture;
   const Densities densities = read_densities(configuration_text, source, architecture.pooling_steps());
   if (configuration.provenance == "{}") {
-    configuration.provenance = R"({"weights":"random, not trained","seed":)" + std::to_string(seed) + "}";
+    configuration.provenance = R"({"seed":)" + std::to_string(seed) + R"(,"weights":"random, not trained"})";
   }
   const int heads = largest_head_count(architecture);
   Random random(seed);

@@ -10,6 +10,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
+#include <cstring>
 #include <functional>
 #include <new>
 #include <optional>
@@ -261,6 +262,25 @@ TEST_CASE("every allocation of load, plan and segment fails: an Error, no leak, 
         expect(status);
       },
       [] { return true; });
+  e2enet_text* text = nullptr;
+  const int patch[3] = {4, 8, 8};
+  expect(e2enet_model_json(loaded, c_options, patch, &text));
+  // Up to what the process takes, which differs from one moment to the next.
+  const std::string expected_text = e2enet_text_string(text);
+  const std::size_t alike = expected_text.find("\"planned_peak_bytes\"");
+  REQUIRE(alike < expected_text.size());
+  e2enet_text_free(text);
+  fail_each_allocation_of(
+      "e2enet_model_json",
+      [&] {
+        e2enet_text* one = nullptr;
+        const e2enet_status status = e2enet_model_json(loaded, c_options, patch, &one);
+        same = one && std::strncmp(expected_text.c_str(), e2enet_text_string(one), alike) == 0 &&
+               std::strchr(e2enet_text_string(one), '\0')[-1] == '}';
+        e2enet_text_free(one);
+        expect(status);
+      },
+      [&] { return same; });
   e2enet_segmenter* made = nullptr;
   expect(e2enet_segmenter_create(loaded, c_options, &made));
   e2enet_options_free(c_options);

@@ -3,6 +3,7 @@
 
 #include <cmath>
 #include <cstring>
+#include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
 
@@ -145,6 +146,33 @@ TEST_CASE("regions, their order and their labels survive the text") {
     CHECK(configuration.region_order == std::vector<int>{2, 1, 4});
     CHECK(configuration.labels ==
           std::map<int, std::string>{{0, "background"}, {1, "label 1"}, {2, "label 2"}, {4, "core"}});
+  }
+}
+
+TEST_CASE("a configuration is written as JSON with its keys in order, whatever it says") {
+  const std::string text =
+      R"({"format_version": 1, "input_channels": 2, "classes": 12, "base_features": 8, "max_features": 64, "groups": 3,
+          "pool_strides": [[1, 2, 2], [2, 2, 2]], "patch_size": [8, 16, 16], "mirror_axes": [2],
+          "mirrored_labels": [[1, 2], [10, 11]], "algorithm_name": "of \"ours\"",
+          "labels": {"0": "background", "1": "left", "2": "right", "10": "ä", "11": "b"},
+          "label_concepts": {"10": {"type": ["1", "SCT", "x"], "category": ["2", "SCT", "y"], "color": [1, 2, 3]},
+                             "2": {"category": ["2", "SCT", "y"], "type": ["1", "SCT", "x"]}},
+          "preprocessing": {"orientation": "RAS", "spacing": [1, 0.1, 1e-3], "transpose_forward": [2, 0, 1],
+                            "normalization": [{"scheme": "CT", "clip": [-3, 1e20], "mean": 0.1, "sd": 2},
+                                              {"scheme": "nonCT", "use_mask": true}]},
+          "postprocessing": {"largest_component": [1, 10]},
+          "training_images": {"extent_mm": [[1, 2], [3, 4], [5, 6]], "volumes_ml": {"2": [1, 2], "10": [0.5, 3]},
+                              "input_quantiles": [[[1,2],[1,2],[1,2],[1,2],[1,2]], [[1,2],[1,2],[1,2],[1,2],[1,2]]]},
+          "provenance": {"z": [1, {"b": null}], "a": "text"}})";
+  const auto configuration = e2enet::model::parse_configuration(text, "text", true);
+  const std::string written = e2enet::model::configuration_text(configuration);
+  CHECK(written == nlohmann::json::parse(written).dump());
+  CHECK(e2enet::model::configuration_text(e2enet::model::parse_configuration(written, "text", true)) == written);
+  const nlohmann::json given = nlohmann::json::parse(text), found = nlohmann::json::parse(written);
+  for (const auto& [key, value] : given.items()) {
+    CAPTURE(key);
+    if (key == "labels") continue;  // every class has a name there
+    CHECK(nlohmann::json::diff(value, found.at(key)).size() <= (key == "preprocessing" ? 1U : 0U));  // use_mask
   }
 }
 
