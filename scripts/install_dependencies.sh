@@ -15,7 +15,8 @@ Groups (without any: build):
   cohort     what scripts/test_cohort.sh needs beside build: Slurm, munge, Snakemake, Chromium, NumPy
   benchmark  build, and what benchmarks/compare_onnxruntime needs: Python with NumPy, Node.js with npm
   arm        what scripts/test_arm.sh needs: cross-compiler, emulator, CMake
-  clang      what scripts/test.sh --clang and scripts/fuzz.sh need: clang with its OpenMP and sanitizers' run times
+  clang      what scripts/test.sh --clang, scripts/fuzz.sh and scripts/lint.sh need: clang with its OpenMP and sanitizers' run
+             times, clang-tidy
 
   --list     print the missing packages, one a line, and install nothing
   --help     print this
@@ -30,7 +31,7 @@ fail() {
 }
 
 # docs/dependencies.md says what each is for.
-BUILD=(build-essential cmake ninja-build libdnnl-dev libhwy-dev libnifti2-dev nlohmann-json3-dev libcli11-dev
+BUILD=(build-essential cmake ninja-build libdnnl-dev libhwy-dev libeigen3-dev libnifti2-dev nlohmann-json3-dev libcli11-dev
        libpng-dev zlib1g-dev libdcmtk-dev libopenjp2-7-dev)
 DEMO=(mricron-data)
 TEST=(abigail-tools xz-utils doctest-dev libbenchmark-dev clang-format python3 python3-numpy python3-scipy python3-nibabel python3-torch
@@ -38,7 +39,7 @@ TEST=(abigail-tools xz-utils doctest-dev libbenchmark-dev clang-format python3 p
 COHORT=(slurm-wlm munge snakemake chromium python3 python3-numpy)
 BENCHMARK=(python3 python3-numpy ca-certificates)
 ARM=(g++-aarch64-linux-gnu qemu-user cmake ninja-build)
-CLANG=(clang libomp-dev libclang-rt-dev)
+CLANG=(clang clang-tidy libomp-dev libclang-rt-dev)
 
 wanted=()
 list_only=no

@@ -59,7 +59,7 @@ APT::Sandbox::User "";
 CONF
   export APT_CONFIG=$apt/apt.conf
   apt-get update -qq
-  apt-get install -y -qq --no-install-recommends --download-only libdnnl-dev libhwy-dev libnifti2-dev \
+  apt-get install -y -qq --no-install-recommends --download-only libdnnl-dev libhwy-dev libeigen3-dev libnifti2-dev \
     nlohmann-json3-dev libcli11-dev libpng-dev zlib1g-dev doctest-dev > /dev/null
   unset APT_CONFIG
   for file in "$apt"/archives/*.deb; do

@@ -1,11 +1,11 @@
 #include "image/geometry.h"
 
 #include <algorithm>
-#include <array>
 #include <cmath>
 #include <sstream>
 
 #include "e2enet/error.h"
+#include "image/matrix.h"
 
 namespace e2enet::imaging {
 namespace {
@@ -31,18 +31,7 @@ std::string text(double value) {
   return out.str();
 }
 
-std::array<double, 3> column(const Affine& affine, std::size_t axis) {
-  return {affine[axis], affine[4 + axis], affine[8 + axis]};
-}
-
-double length(const Affine& affine, std::size_t axis) {
-  return std::hypot(affine[axis], affine[4 + axis], affine[8 + axis]);
-}
-
-double cosine(const Affine& a, std::size_t axis_a, const Affine& b, std::size_t axis_b) {
-  const auto u = column(a, axis_a), v = column(b, axis_b);
-  return (u[0] * v[0] + u[1] * v[1] + u[2] * v[2]) / (length(a, axis_a) * length(b, axis_b));
-}
+double cosine(const Vector& a, const Vector& b) { return dot(a, b) / (length(a) * length(b)); }
 
 double angle(double cosine) { return std::acos(std::clamp(cosine, -1.0, 1.0)) * kDegrees; }
 
@@ -56,16 +45,15 @@ bool far(double a, double b) { return std::abs(a - b) > kTolerance * std::min(a,
 
 // Along i, j, k.
 std::string triple(double i, double j, double k) { return text(i) + " x " + text(j) + " x " + text(k); }
-std::string lengths(const Affine& affine) { return triple(length(affine, 0), length(affine, 1), length(affine, 2)); }
+std::string lengths(const Axes& axes) { return triple(length(axes.col(0)), length(axes.col(1)), length(axes.col(2))); }
 
 }  // namespace
 
 double independence(const Affine& affine) {
-  for (const double value : affine) {
-    if (!std::isfinite(value)) return 0;
-  }
+  if (!matrix_of(affine).allFinite()) return 0;
+  const Axes axes = axes_of(affine);
   double columns = 1;
-  for (std::size_t axis = 0; axis < 3; ++axis) columns *= length(affine, axis);
+  for (int axis = 0; axis < 3; ++axis) columns *= length(axes.col(axis));
   const double volume = voxel_volume(affine);
   return columns > 0 && std::isfinite(columns) && std::isfinite(volume) ? volume / columns : 0;
 }
@@ -74,19 +62,22 @@ bool usable(const Affine& affine) { return independence(affine) > kLeastIndepend
 
 std::vector<Remark> contradictions(const Geometry& geometry, const std::string& matrix, const std::string& spacing) {
   std::vector<Remark> remarks;
+  const Axes axes = axes_of(geometry.affine);
   const Spacing& s = geometry.spacing;
   const double by_matrix = geometry.voxel_ml() * 1000, by_spacing = s[0] * s[1] * s[2];
   bool lengths_differ = false;
-  for (std::size_t axis = 0; axis < 3; ++axis) lengths_differ |= far(length(geometry.affine, axis), s[2 - axis]);
-  if (lengths_differ || far(by_matrix, by_spacing)) {
-    remarks.push_back({Remark::Weight::warning,
-                       "a voxel has " + text(by_matrix) + " mm3 and sides of " + lengths(geometry.affine) +
-                           " mm by the " + matrix + ", " + text(by_spacing) + " mm3 and " + triple(s[2], s[1], s[0]) +
-                           " mm by " + spacing + ": volumes are by the " + matrix + ", distances by " + spacing});
+  for (int axis = 0; axis < 3; ++axis) {
+    lengths_differ |= far(length(axes.col(axis)), s[static_cast<std::size_t>(2 - axis)]);
   }
-  for (std::size_t a = 0; a < 3; ++a) {
-    for (std::size_t b = a + 1; b < 3; ++b) {
-      const double between = cosine(geometry.affine, a, geometry.affine, b);
+  if (lengths_differ || far(by_matrix, by_spacing)) {
+    remarks.push_back({Remark::Weight::warning, "a voxel has " + text(by_matrix) + " mm3 and sides of " +
+                                                    lengths(axes) + " mm by the " + matrix + ", " + text(by_spacing) +
+                                                    " mm3 and " + triple(s[2], s[1], s[0]) + " mm by " + spacing +
+                                                    ": volumes are by the " + matrix + ", distances by " + spacing});
+  }
+  for (int a = 0; a < 3; ++a) {
+    for (int b = a + 1; b < 3; ++b) {
+      const double between = cosine(axes.col(a), axes.col(b));
       if (std::abs(between) <= kTolerance) continue;
       remarks.push_back({Remark::Weight::warning, std::string("the axes ") + "ijk"[a] + " and " + "ijk"[b] +
                                                       " are at " + text(angle(between)) +
@@ -99,14 +90,15 @@ std::vector<Remark> contradictions(const Geometry& geometry, const std::string& 
 std::string difference(const Affine& a, const Affine& b) {
   const std::string letters_a = orientation_code(a), letters_b = orientation_code(b);
   if (letters_a != letters_b) return letters_a + " and " + letters_b;
+  const Axes axes_a = axes_of(a), axes_b = axes_of(b);
   double largest = 0;
   bool lengths_differ = far(voxel_volume(a), voxel_volume(b));
-  for (std::size_t axis = 0; axis < 3; ++axis) {
-    largest = std::max(largest, angle(cosine(a, axis, b, axis)));
-    lengths_differ |= far(length(a, axis), length(b, axis));
+  for (int axis = 0; axis < 3; ++axis) {
+    largest = std::max(largest, angle(cosine(axes_a.col(axis), axes_b.col(axis))));
+    lengths_differ |= far(length(axes_a.col(axis)), length(axes_b.col(axis)));
   }
   if (lengths_differ) {
-    return "voxels of " + lengths(a) + " mm (" + text(voxel_volume(a)) + " mm3) and " + lengths(b) + " mm (" +
+    return "voxels of " + lengths(axes_a) + " mm (" + text(voxel_volume(a)) + " mm3) and " + lengths(axes_b) + " mm (" +
            text(voxel_volume(b)) + " mm3)";
   }
   return largest > kLargestAngle ? "axes " + text(largest) + " degrees apart" : "";

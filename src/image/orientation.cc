@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "e2enet/error.h"
+#include "image/matrix.h"
 
 namespace e2enet::imaging {
 namespace {
@@ -17,11 +18,13 @@ struct Directions {
 // Of the six ways to pair file axes with world axes, the one with the largest sum of direction cosines: also for
 // oblique volumes every axis gets a letter of its own.
 Directions directions(const Affine& affine) {
-  double cosine[3][3];  // [world axis][file axis]
-  for (std::size_t column = 0; column < 3; ++column) {
-    const double length = std::hypot(affine[column], affine[4 + column], affine[8 + column]);
-    for (std::size_t row = 0; row < 3; ++row) {
-      cosine[row][column] = length > 0 ? affine[4 * row + column] / length : 0;
+  Axes cosines = axes_of(affine);  // row: world axis, column: file axis
+  for (int axis = 0; axis < 3; ++axis) {
+    const double of_axis = length(cosines.col(axis));
+    if (of_axis > 0) {
+      cosines.col(axis) /= of_axis;
+    } else {
+      cosines.col(axis).setZero();
     }
   }
   std::array<int, 3> order{0, 1, 2};
@@ -29,13 +32,15 @@ Directions directions(const Affine& affine) {
   double best_sum = -1;
   do {
     double sum = 0;
-    for (std::size_t axis = 0; axis < 3; ++axis) sum += std::abs(cosine[order[axis]][axis]);
+    for (std::size_t axis = 0; axis < 3; ++axis) sum += std::abs(cosines(order[axis], static_cast<int>(axis)));
     if (sum > best_sum + 1e-9) {
       best_sum = sum;
       best.world = order;
     }
   } while (std::next_permutation(order.begin(), order.end()));
-  for (std::size_t axis = 0; axis < 3; ++axis) best.negative[axis] = cosine[best.world[axis]][axis] < 0;
+  for (std::size_t axis = 0; axis < 3; ++axis) {
+    best.negative[axis] = cosines(best.world[axis], static_cast<int>(axis)) < 0;
+  }
   return best;
 }
 

@@ -18,8 +18,7 @@
 #include <string>
 #include <vector>
 
-#include "image/formats/nifti/nifti_reader.h"
-#include "image/formats/nifti/nifti_writer.h"
+#include "support/nifti_images.h"
 #include "support/sanitizers.h"
 
 namespace e2enet::test {

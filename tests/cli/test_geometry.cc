@@ -9,10 +9,10 @@
 #include <string>
 #include <vector>
 
-#include "image/formats/nifti/nifti_writer.h"
 #include "image/orientation.h"
 #include "program_fixture.h"
 #include "report/anatomical_view.h"
+#include "support/nifti_images.h"
 
 namespace {
 

@@ -14,8 +14,8 @@
 #include <string>
 #include <vector>
 
-#include "image/formats/nifti/nifti_writer.h"
 #include "model/random_model.h"
+#include "support/nifti_images.h"
 #ifdef E2ENET_HAS_DICOM
 #include "dicom/made_series.h"
 #endif

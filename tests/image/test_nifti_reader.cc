@@ -9,10 +9,9 @@
 #include <vector>
 
 #include "e2enet/error.h"
-#include "image/formats/nifti/nifti_reader.h"
-#include "image/formats/nifti/nifti_writer.h"
 #include "image/nifti_bytes.h"
 #include "image/orientation.h"
+#include "support/nifti_images.h"
 
 using namespace e2enet;
 using namespace e2enet::imaging;
@@ -244,12 +243,12 @@ TEST_CASE("a lie in any field is refused with the file, the field and what was f
       {"dim", 0, 1, "dim[1]"},
       {"dim", -3, 2, "dim[2]"},
       {"dim", 32767, 3, "cut short"},
-      {"datatype", 0, 0, "unknown"},
-      {"datatype", 1, 0, "one bit"},
-      {"datatype", 128, 0, "RGB"},
-      {"datatype", 32, 0, "complex"},
-      {"datatype", 1536, 0, "128-bit"},
-      {"datatype", 2304, 0, "RGBA"},
+      {"datatype", 0, 0, "UNKNOWN"},
+      {"datatype", 1, 0, "found 1"},
+      {"datatype", 128, 0, "(RGB24)"},
+      {"datatype", 32, 0, "COMPLEX64"},
+      {"datatype", 1536, 0, "FLOAT128"},
+      {"datatype", 2304, 0, "(RGBA32)"},
       {"datatype", 3, 0, "datatype"},
       {"datatype", -4, 0, "datatype"},
       {"vox_offset", -352, 0, "vox_offset"},

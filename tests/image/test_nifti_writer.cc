@@ -13,9 +13,8 @@
 #include "base/atomic_file.h"
 #include "e2enet/error.h"
 #include "image/formats/gzip_writer.h"
-#include "image/formats/nifti/nifti_reader.h"
-#include "image/formats/nifti/nifti_writer.h"
 #include "image/nifti_bytes.h"
+#include "support/nifti_images.h"
 
 using namespace e2enet;
 using namespace e2enet::imaging;

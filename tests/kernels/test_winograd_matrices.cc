@@ -2,8 +2,10 @@
 #include <doctest/doctest.h>
 #include <hwy/highway.h>
 
+#include <Eigen/Core>
 #include <cmath>
 #include <cstddef>
+#include <cstdlib>
 
 #include "kernels/winograd/matrices.h"
 #include "kernels/winograd/transforms-inl.h"
@@ -22,19 +24,39 @@ using e2enet::kernels::HWY_NAMESPACE::Floats;
 using e2enet::kernels::HWY_NAMESPACE::FloatVector;
 
 // y[i] is the sum over taps a of g[a] d[stride i + a], for every g and d: as a product of three matrices.
+template <int rows, int columns>
+using Matrix = Eigen::Matrix<double, rows, columns, Eigen::RowMajor>;
+
 template <typename Form>
 void check_matrices() {
-  for (int output = 0; output < kTile; ++output) {
-    for (int tap = 0; tap < kTaps; ++tap) {
-      for (int sample = 0; sample < Form::kPatch; ++sample) {
-        double sum = 0;
-        for (int p = 0; p < Form::kPatch; ++p) {
-          sum += Form::kOutput[output][p] * Form::kKernel[p][tap] * Form::kInput[p][sample];
-        }
-        CAPTURE(output);
-        CAPTURE(tap);
-        CAPTURE(sample);
-        CHECK(std::abs(sum - (sample == Form::kStep / kTile * output + tap ? 1.0 : 0.0)) < 1e-14);
+  const Eigen::Map<const Matrix<kTile, Form::kPatch>> At(&Form::kOutput[0][0]);
+  const Eigen::Map<const Matrix<Form::kPatch, kTaps>> G(&Form::kKernel[0][0]);
+  const Eigen::Map<const Matrix<Form::kPatch, Form::kPatch>> Bt(&Form::kInput[0][0]);
+  for (int tap = 0; tap < kTaps; ++tap) {
+    Matrix<kTile, Form::kPatch> expected = Matrix<kTile, Form::kPatch>::Zero();
+    for (int output = 0; output < kTile; ++output) expected(output, Form::kStep / kTile * output + tap) = 1;
+    CAPTURE(tap);
+    CHECK((At * G.col(tap).asDiagonal() * Bt - expected).cwiseAbs().maxCoeff() < 1e-14);
+  }
+}
+
+// Along both axes: A^T [(G g G^T) * (B^T d B)] A is the plain convolution of a patch with a kernel.
+template <typename Form>
+void check_tile() {
+  const Eigen::Map<const Matrix<kTile, Form::kPatch>> At(&Form::kOutput[0][0]);
+  const Eigen::Map<const Matrix<Form::kPatch, kTaps>> G(&Form::kKernel[0][0]);
+  const Eigen::Map<const Matrix<Form::kPatch, Form::kPatch>> Bt(&Form::kInput[0][0]);
+  constexpr int kStride = Form::kStep / kTile;
+  std::srand(5);
+  for (int i = 0; i < 20; ++i) {
+    const Matrix<Form::kPatch, Form::kPatch> patch = Matrix<Form::kPatch, Form::kPatch>::Random();
+    const Matrix<kTaps, kTaps> kernel = Matrix<kTaps, kTaps>::Random();
+    const Matrix<kTile, kTile> found =
+        At * (G * kernel * G.transpose()).cwiseProduct(Bt * patch * Bt.transpose()) * At.transpose();
+    for (int h = 0; h < kTile; ++h) {
+      for (int w = 0; w < kTile; ++w) {
+        const double expected = patch.template block<kTaps, kTaps>(kStride * h, kStride * w).cwiseProduct(kernel).sum();
+        CHECK(std::abs(found(h, w) - expected) < 1e-12);
       }
     }
   }
@@ -78,6 +100,11 @@ void check_code() {
 TEST_CASE("Winograd: the three matrices of each form give the sums of the definition") {
   check_matrices<Unstrided>();
   check_matrices<Strided>();
+}
+
+TEST_CASE("Winograd: along both axes, the transforms are a convolution") {
+  check_tile<Unstrided>();
+  check_tile<Strided>();
 }
 
 TEST_CASE("Winograd: the transforms in registers are the matrices") {

@@ -34,7 +34,7 @@ class Sbom(unittest.TestCase):
             with open(where, "rb") as file:
                 digest = hashlib.sha256(file.read()).hexdigest()
             self.assertEqual(packages[name]["checksums"], [{"algorithm": "SHA256", "checksumValue": digest}], name)
-        for name in ("nlohmann_json", "CLI11"):
+        for name in ("nlohmann_json", "CLI11", "Eigen"):
             self.assertRegex(packages[name]["versionInfo"], r"^\d+\.\d+")
         with open(os.path.join(support.ROOT, "include", "e2enet", "version.h"), encoding="utf-8") as file:
             self.assertIn(f'#define E2ENET_VERSION "{packages["e2enet"]["versionInfo"]}"', file.read())

@@ -12,13 +12,13 @@
 #include <vector>
 
 #include "e2enet/error.h"
-#include "image/formats/nifti/nifti_reader.h"
-#include "image/formats/nifti/nifti_writer.h"
 #include "labels/components.h"
 #include "model/model_file.h"
 #include "model/random_model.h"
+#include "support/nifti_images.h"
 #include "support/sanitizers.h"
 #include "support/temporary_folder.h"
+#include "tiles/volume_extent.h"
 #include "tiles/volume_plan.h"
 #include "tiles/volumes.h"
 
@@ -200,7 +200,7 @@ TEST_CASE("labels and probabilities are the original's, however much is held, re
       imaging::Survey survey = imaging::survey_image(channels, survey_options);
       const imaging::PreprocessPlan plan(a.geometry(), survey, preprocessing);
       const imaging::Preprocessed input = imaging::preprocess(plan, channels, survey, {1, 1, 1}, 1);
-      tiles::SlidingWindow window(engine, {}, {int(plan.shape()[0]), int(plan.shape()[1]), int(plan.shape()[2])});
+      tiles::SlidingWindow window(engine, {}, tiles::volume_extent(plan.shape()));
       KeepProbabilities all(4, plan.shape());
       window.run(input.channel(0), all);
       expected = as_the_original(plan, all.values, 4, tiles::label_rule(network->configuration()),

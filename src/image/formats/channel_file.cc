@@ -5,6 +5,7 @@
 
 #include "e2enet/error.h"
 #include "image/formats/label_file.h"
+#include "image/matrix.h"
 
 namespace e2enet::imaging {
 
@@ -32,16 +33,15 @@ void require_same_grid(const ChannelFile& first, const ChannelFile& other) {
   // Directions by the farthest corner, origins by a tenth of a voxel: scanners round positions differently per
   // sequence.
   const double smallest = *std::min_element(a.spacing.begin(), a.spacing.end());
-  for (std::size_t row = 0; row < 3; ++row) {
-    double difference = a.affine[4 * row + 3] - b.affine[4 * row + 3];
-    for (std::size_t column = 0; column < 3; ++column) {
-      const double step = a.affine[4 * row + column] - b.affine[4 * row + column];
-      difference = std::abs(difference) + std::abs(step) * static_cast<double>(a.shape[2 - column] - 1);
-    }
-    if (std::abs(difference) > 0.1 * smallest) {
-      fail("sform or qform", "the same position and directions",
-           "voxels up to " + std::to_string(std::abs(difference)) + " mm apart");
-    }
+  const Axes step = (axes_of(a.affine) - axes_of(b.affine)).cwiseAbs();
+  Vector apart = (origin_of(a.affine) - origin_of(b.affine)).cwiseAbs();
+  for (std::size_t axis = 0; axis < 3; ++axis) {
+    apart += step.col(static_cast<int>(axis)) * static_cast<double>(a.shape[2 - axis] - 1);
+  }
+  for (const double along_axis : {apart.x(), apart.y(), apart.z()}) {
+    if (!(along_axis > 0.1 * smallest)) continue;
+    fail("sform or qform", "the same position and directions",
+         "voxels up to " + std::to_string(along_axis) + " mm apart");
   }
 }
 

@@ -1,5 +1,6 @@
 #include "kernels/winograd/packing.h"
 
+#include <Eigen/Core>
 #include <algorithm>
 #include <numeric>
 
@@ -11,22 +12,22 @@ namespace {
 constexpr char kWhat[] = "packed kernels of a Winograd convolution";
 constexpr int kMostPositions = kMostPatch * kMostPatch;
 
-// U = G g G^T in double precision.
+template <typename Number, int rows, int columns>
+using Matrix = Eigen::Matrix<Number, rows, columns, Eigen::RowMajor>;
+
+// U = G g G^T in double precision. Both products are written as the sums over taps that they are, in the order of taps,
+// since the order in which Eigen sums a product is its own and these are bits of a packed kernel.
 template <typename Form>
 void transform_kernel(const float* kernel, double* transformed) {
   constexpr int kPatch = Form::kPatch;
-  const auto& g = Form::kKernel;
-  double half[kPatch][kTaps];
-  for (int i = 0; i < kPatch; ++i) {
-    for (int b = 0; b < kTaps; ++b) {
-      half[i][b] = g[i][0] * kernel[b] + g[i][1] * kernel[3 + b] + g[i][2] * kernel[6 + b];
-    }
-  }
-  for (int i = 0; i < kPatch; ++i) {
-    for (int j = 0; j < kPatch; ++j) {
-      transformed[i * kPatch + j] = g[j][0] * half[i][0] + g[j][1] * half[i][1] + g[j][2] * half[i][2];
-    }
-  }
+  static_assert(kTaps == 3);
+  const Eigen::Map<const Matrix<double, kPatch, kTaps>> G(&Form::kKernel[0][0]);
+  const Matrix<double, kTaps, kTaps> g = Eigen::Map<const Matrix<float, kTaps, kTaps>>(kernel).template cast<double>();
+  const Matrix<double, kPatch, kTaps> Gg =
+      G.col(0).lazyProduct(g.row(0)) + G.col(1).lazyProduct(g.row(1)) + G.col(2).lazyProduct(g.row(2));
+  Eigen::Map<Matrix<double, kPatch, kPatch>> U(transformed);
+  U = Gg.col(0).lazyProduct(G.col(0).transpose()) + Gg.col(1).lazyProduct(G.col(1).transpose()) +
+      Gg.col(2).lazyProduct(G.col(2).transpose());
 }
 
 void transform_kernel(const Plan& plan, const float* kernel, double* transformed) {

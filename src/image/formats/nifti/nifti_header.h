@@ -27,6 +27,8 @@ enum class StoredType : std::int16_t {
 };
 
 std::size_t bytes_of(StoredType type);
+// To the other byte order, in place.
+void swap_bytes(StoredType type, void* values, std::int64_t count);
 
 // What says where an image lies.
 enum class MatrixSource { sform, qform, spacing };

@@ -17,37 +17,15 @@ Affine sform_matrix(const NiftiHeader& header) {
   return affine;
 }
 
-// From the definition in nifti1.h, METHOD 2.
+// By the definition in nifti1.h, METHOD 2.
 Affine qform_matrix(const NiftiHeader& header) {
-  double b = header.quaternion[0], c = header.quaternion[1], d = header.quaternion[2];
-  const double rest = 1.0 - (b * b + c * c + d * d);
-  double a = 0;
-  if (rest < 1e-7) {  // a half turn, up to rounding: the three must be made a unit vector
-    const double length = std::sqrt(b * b + c * c + d * d);
-    b /= length;
-    c /= length;
-    d /= length;
-  } else {
-    a = std::sqrt(rest);
-  }
-  const double sign = header.pixdim[0] < 0 ? -1 : 1;
-  const double x = std::abs(header.pixdim[1]), y = std::abs(header.pixdim[2]), z = sign * std::abs(header.pixdim[3]);
-  return {(a * a + b * b - c * c - d * d) * x,
-          2 * (b * c - a * d) * y,
-          2 * (b * d + a * c) * z,
-          header.q_offset[0],
-          2 * (b * c + a * d) * x,
-          (a * a + c * c - b * b - d * d) * y,
-          2 * (c * d - a * b) * z,
-          header.q_offset[1],
-          2 * (b * d - a * c) * x,
-          2 * (c * d + a * b) * y,
-          (a * a + d * d - c * c - b * b) * z,
-          header.q_offset[2],
-          0,
-          0,
-          0,
-          1};
+  const std::array<double, 3>&q = header.quaternion, &o = header.q_offset;
+  const std::array<double, 8>& p = header.pixdim;
+  const nifti_dmat44 matrix = nifti_quatern_to_dmat44(q[0], q[1], q[2], o[0], o[1], o[2], std::abs(p[1]),
+                                                      std::abs(p[2]), std::abs(p[3]), p[0] < 0 ? -1 : 1);
+  Affine affine;
+  std::copy_n(&matrix.m[0][0], affine.size(), affine.begin());
+  return affine;
 }
 
 // Why the sform cannot be used; empty where it can.

@@ -15,27 +15,10 @@ namespace {
 constexpr std::int64_t kLongestAxis = std::int64_t{1} << 31;
 constexpr std::int64_t kMostBytes = std::int64_t{1} << 50;
 
-const char* name_of_refused_type(int type) {
-  switch (type) {
-    case 0:
-      return " (unknown)";
-    case 1:
-      return " (one bit)";
-    case 32:
-      return " (complex)";
-    case 128:
-      return " (RGB colour)";
-    case 1536:
-      return " (128-bit float)";
-    case 1792:
-      return " (complex of doubles)";
-    case 2048:
-      return " (complex of 128-bit floats)";
-    case 2304:
-      return " (RGBA colour)";
-    default:
-      return "";
-  }
+// " (COMPLEX64)"; empty of a number that is no type.
+std::string name_of_refused_type(int type) {
+  const bool known = type == DT_UNKNOWN || nifti_is_valid_datatype(type) != 0;
+  return known ? std::string(" (") + nifti_datatype_string(type) + ")" : "";
 }
 
 bool is_known_type(int type) {
@@ -163,7 +146,7 @@ NiftiHeader parse_nifti_header(const unsigned char* bytes, std::size_t size, con
   std::int32_t header_size = 0;
   if (size >= 4) std::memcpy(&header_size, bytes, 4);
   std::int32_t other_order = header_size;
-  swap_elements(reinterpret_cast<unsigned char*>(&other_order), 4, 4);
+  nifti_swap_4bytes(1, &other_order);
   const bool swapped = other_order == 348 || other_order == 540;
   const int version = (swapped ? other_order : header_size) == 348   ? 1
                       : (swapped ? other_order : header_size) == 540 ? 2
@@ -193,7 +176,7 @@ NiftiHeader parse_nifti_header(const unsigned char* bytes, std::size_t size, con
     nifti_1_header raw;
     std::memcpy(&raw, bytes, sizeof raw);
     const bool pair = separate_data(raw.magic, "n+1", "ni1");
-    if (swapped) swap_used_fields(raw);
+    if (swapped) nifti_swap_as_nifti1(&raw);
     return checked(raw, 1, swapped, pair, extensions, path);
   }
   nifti_2_header raw;
@@ -203,7 +186,7 @@ NiftiHeader parse_nifti_header(const unsigned char* bytes, std::size_t size, con
   if (std::memcmp(raw.magic + 4, "\r\n\032\n", 4) != 0) {
     fail(path, "magic", "the bytes 0D 0A 1A 0A after the version", "others: the file was changed on its way");
   }
-  if (swapped) swap_used_fields(raw);
+  if (swapped) nifti_swap_as_nifti2(&raw);
   return checked(raw, 2, swapped, pair, extensions, path);
 }
 

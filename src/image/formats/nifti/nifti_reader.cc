@@ -37,26 +37,17 @@ std::string partner(const std::string& path) {
 }
 
 template <typename Stored>
-void convert(const unsigned char* bytes, std::int64_t count, bool swapped, bool scaled, double slope, double intercept,
-             float* out) {
+void convert(const unsigned char* bytes, std::int64_t count, bool scaled, double slope, double intercept, float* out) {
   for (std::int64_t i = 0; i < count; ++i) {
     Stored value;
-    if (swapped) {
-      unsigned char reversed[sizeof(Stored)];
-      for (std::size_t b = 0; b < sizeof(Stored); ++b) {
-        reversed[b] = bytes[static_cast<std::size_t>(i) * sizeof(Stored) + sizeof(Stored) - 1 - b];
-      }
-      std::memcpy(&value, reversed, sizeof(Stored));
-    } else {
-      std::memcpy(&value, bytes + static_cast<std::size_t>(i) * sizeof(Stored), sizeof(Stored));
-    }
+    std::memcpy(&value, bytes + static_cast<std::size_t>(i) * sizeof(Stored), sizeof(Stored));
     out[i] = scaled ? static_cast<float>(static_cast<double>(value) * slope + intercept) : static_cast<float>(value);
   }
 }
 
 void convert(const NiftiHeader& header, const unsigned char* bytes, std::int64_t count, float* out) {
   const auto run = [&](auto example) {
-    convert<decltype(example)>(bytes, count, header.swapped, header.scaled, header.slope, header.intercept, out);
+    convert<decltype(example)>(bytes, count, header.scaled, header.slope, header.intercept, out);
   };
   switch (header.type) {
     case StoredType::uint8:
@@ -248,6 +239,7 @@ void ImageReader::read_bytes(std::int64_t first_voxel, std::int64_t voxels, unsi
                                             " bytes, found " + std::to_string(offset + got) + ": " +
                                             data_->why_short());
   }
+  if (header_.swapped) swap_bytes(header_.type, out, voxels);
 }
 
 void ImageReader::read(std::int64_t begin, std::int64_t end, float* out) {
@@ -285,18 +277,6 @@ void ImageReader::keep() {
 void ImageReader::forget() {
   kept_ = AlignedBuffer();
   kept_slices_ = 0;
-}
-
-Image read_image(const std::string& path) {
-  ImageReader reader(path);
-  Image image;
-  image.header = reader.header();
-  image.geometry = reader.geometry();
-  // Pages of this block are taken only as voxels arrive, so a gzip file whose header lies costs nothing.
-  image.voxels = AlignedBuffer(checked_size(path.c_str(), image.geometry.voxels(), sizeof(float)), path.c_str());
-  const std::int64_t slices = reader.shape()[0];
-  for (std::int64_t d = 0; d < slices; ++d) reader.read(d, d + 1, image.data() + d * reader.slice_size());
-  return image;
 }
 
 // Labels that other programs saved with a scale factor come back as 0.99998 or 2.0003: still these labels.

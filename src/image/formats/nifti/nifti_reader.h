@@ -50,6 +50,7 @@ class ImageReader : public ChannelFile {
 
  private:
   class ByteStream;
+  // In this machine's byte order.
   void read_bytes(std::int64_t first_voxel, std::int64_t voxels, unsigned char* out);
 
   std::string path_;
@@ -57,21 +58,9 @@ class ImageReader : public ChannelFile {
   Geometry geometry_;
   std::unique_ptr<ByteStream> data_;
   std::vector<unsigned char> buffer_;
-  AlignedBuffer kept_;            // voxels as stored, between keep() and forget()
+  AlignedBuffer kept_;            // voxels in their stored type, between keep() and forget()
   std::int64_t kept_slices_ = 0;  // from the first on
 };
-
-struct Image {
-  NiftiHeader header;
-  Geometry geometry;
-  AlignedBuffer voxels;
-
-  float* data() { return reinterpret_cast<float*>(voxels.data()); }
-  const float* data() const { return reinterpret_cast<const float*>(voxels.data()); }
-};
-
-// The whole image as float32.
-Image read_image(const std::string& path);
 
 struct LabelImage {
   NiftiHeader header;

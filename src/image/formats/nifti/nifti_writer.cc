@@ -112,18 +112,4 @@ void ImageWriter::commit() {
 
 StoredType label_type(int largest) { return largest > 255 ? StoredType::int16 : StoredType::uint8; }
 
-void write_labels(const std::string& path, const NiftiHeader& like, const std::uint16_t* labels, int largest_label,
-                  int threads) {
-  ImageWriter writer(path, like, label_type(largest_label), 1, threads);
-  writer.append(labels, like.shape[0] * like.shape[1] * like.shape[2]);
-  writer.commit();
-}
-
-void write_volumes(const std::string& path, const NiftiHeader& like, const float* values, std::int64_t volumes,
-                   int threads) {
-  ImageWriter writer(path, like, StoredType::float32, volumes, threads);
-  writer.append(values, like.shape[0] * like.shape[1] * like.shape[2] * volumes);
-  writer.commit();
-}
-
 }  // namespace e2enet::imaging

@@ -48,11 +48,4 @@ class ImageWriter {
 // The smallest type for labels up to `largest`: uint8 or int16.
 StoredType label_type(int largest);
 
-void write_labels(const std::string& path, const NiftiHeader& like, const std::uint16_t* labels, int largest_label,
-                  int threads = 0);
-
-// A 4D image: `values` is (volumes, D, H, W).
-void write_volumes(const std::string& path, const NiftiHeader& like, const float* values, std::int64_t volumes,
-                   int threads = 0);
-
 }  // namespace e2enet::imaging
