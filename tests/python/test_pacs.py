@@ -1,6 +1,7 @@
 """examples/pacs: the whole loop through a real Orthanc on the loopback interface, and through storescp."""
 
 import glob
+import http.server
 import json
 import os
 import shutil
@@ -9,8 +10,10 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import unittest
+import urllib.error
 import urllib.request
 
 import numpy as np
@@ -170,10 +173,46 @@ class ThroughOrthanc(Case):
     def segmentations(self):
         return [one for one in self.get("/series?expand") if one["MainDicomTags"].get("Modality") == "SEG"]
 
-    def start_node(self):
-        return self.start(sys.executable, NODE, "orthanc", "--url", f"http://127.0.0.1:{self.http}", "--rules",
+    def start_node(self, *more, port=None, log="node.log"):
+        return self.start(sys.executable, NODE, "orthanc", "--url", f"http://127.0.0.1:{port or self.http}", "--rules",
                           self.path("rules.json"), "--state", self.path("state"), "--program", PROGRAM, "--every", "0.3",
-                          log="node.log")
+                          *more, log=log)
+
+    def start_front(self, failures):
+        """A server before Orthanc that answers the first so many results with 'insufficient storage'. Returns its port."""
+        orthanc, left = f"http://127.0.0.1:{self.http}", [failures]
+
+        class Front(http.server.BaseHTTPRequestHandler):
+            def do_GET(self):
+                self.pass_on(None)
+
+            def do_POST(self):
+                data = self.rfile.read(int(self.headers["Content-Length"]))
+                if left[0] > 0:
+                    left[0] -= 1
+                    self.send_error(507)
+                else:
+                    self.pass_on(data)
+
+            def pass_on(self, data):
+                try:
+                    with urllib.request.urlopen(urllib.request.Request(orthanc + self.path, data=data), timeout=30) as answer:
+                        status, body = 200, answer.read()
+                except urllib.error.HTTPError as problem:
+                    status, body = problem.code, b""
+                self.send_response(status)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, *_):
+                pass
+
+        front = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Front)
+        threading.Thread(target=front.serve_forever, daemon=True).start()
+        self.addCleanup(front.server_close)
+        self.addCleanup(front.shutdown)
+        return front.server_address[1]
 
     def send(self, series):
         subprocess.run(["storescu", "-aec", "TEST", "127.0.0.1", str(self.dicom), "+sd", series], check=True)
@@ -231,6 +270,26 @@ class ThroughOrthanc(Case):
         self.send(self.path("a"))
         self.wait_for(self.segmentations, "a segmentation")
 
+    def test_what_fails_for_a_reason_that_may_pass_is_tried_again(self):
+        port = self.start_front(failures=3)
+        write_series(self.path("a"), "1.2.3.1", "1.2.3")
+        self.send(self.path("a"))
+        # Two tries are not enough: a message, and the node goes on. The next one tries again, and has it at its second try.
+        node = self.start_node("--retries", "1", "--first-wait", "0.2", port=port)
+        (failed,) = self.wait_for(lambda: glob.glob(self.path("state", "failed", "[!.]*")), "the failure")
+        with open(failed, encoding="utf-8") as file:
+            self.assertIn("507", json.load(file)["message"])
+        self.assertIn("not now, again in 0.2 s", self.read("node.log"))
+        # Nobody else works on this folder meanwhile.
+        other = self.start_node(log="other.log")
+        self.assertEqual(other.wait(timeout=60), 1)
+        self.assertIn("expected a folder on which no other node works, found one that does", self.read("other.log"))
+        self.stop(node)
+        self.start_node("--retries", "1", "--first-wait", "0.2", port=port)
+        self.wait_for(self.done, "it is done")
+        self.assertEqual(len(self.segmentations()), 1)
+        self.assertEqual(glob.glob(self.path("state", "failed", "[!.]*")), [])
+
     def test_two_studies_at_once_and_a_restart_in_the_middle(self):
         # A program that waits, so that both are under way when the node is killed.
         slow = self.path("slow")
@@ -254,7 +313,7 @@ class ThroughOrthanc(Case):
         for series in self.segmentations():
             (segmentation,) = self.files_of(series)
             self.check_same(segmentation, self.path(segmentation.StudyInstanceUID[-1]))
-        self.wait_for(lambda: len(os.listdir(self.path("state", "work"))) <= 2, "no more leftovers")
+        self.wait_for(lambda: os.listdir(self.path("state", "work")) == [], "no more leftovers")
 
 
 @unittest.skipUnless(pydicom, "needs python3-pydicom")
@@ -279,6 +338,44 @@ class ThroughStorescp(Case):
         self.check_same(pydicom.dcmread(received), self.path("a"))
         self.wait_for(lambda: os.listdir(inbox) == [], "the inbox is empty")
         self.check_no_names("inbox.log")
+
+    def run_node(self, command, folder, port, *more):
+        return subprocess.run([sys.executable, NODE, command, folder, "--rules", self.path("rules.json"), "--state",
+                               self.path("state"), "--program", PROGRAM, "--send", f"ARCHIVE@127.0.0.1:{port}", *more],
+                              capture_output=True, text=True)
+
+    def test_a_study_that_fails_is_kept_and_one_that_cannot_be_sent_stays(self):
+        inbox, archive, port = self.path("inbox"), self.path("archive"), free_port()
+        os.makedirs(archive)
+        for number in (1, 2):
+            write_series(os.path.join(inbox, f"uneven{number}"), f"1.2.4.{number}", f"1.2.4{number}", gap=3)
+        before = sorted(os.listdir(os.path.join(inbox, "uneven2")))
+        for number in (1, 2):
+            done = self.run_node("study", os.path.join(inbox, f"uneven{number}"), port, "--keep-failed", "1")
+            self.assertEqual(done.returncode, 1, done.stderr)
+            self.assertIn("(0020,0032)", done.stderr)
+            self.assertNotIn("uneven", done.stderr.replace("uneven distances", ""))  # folders may have patients' names
+        (kept,) = os.listdir(self.path("state", "kept"))
+        self.assertEqual(sorted(os.listdir(self.path("state", "kept", kept))), before)
+        self.assertIn("removed, since 1 studies that failed are kept", done.stderr)
+        self.assertEqual(os.listdir(inbox), [])
+
+        # The archive is away: the slices stay, and go out when it is back.
+        write_series(os.path.join(inbox, "a"), "1.2.3.1", "1.2.3")
+        done = self.run_node("study", os.path.join(inbox, "a"), port, "--retries", "1", "--first-wait", "0.1")
+        self.assertEqual(done.returncode, 1, done.stderr)
+        self.assertIn("cannot be sent", done.stderr)
+        (waiting,) = os.listdir(inbox)
+        self.assertEqual(len(os.listdir(os.path.join(inbox, waiting))), 12)
+        shutil.copytree(os.path.join(inbox, waiting), self.path("copy"))
+        self.start("storescp", "-od", archive, str(port), log="archive.log")
+        self.wait_for(lambda: subprocess.run(["echoscu", "127.0.0.1", str(port)], capture_output=True).returncode == 0, "up")
+        done = self.run_node("leftovers", inbox, port)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertEqual(os.listdir(inbox), [])
+        (received,) = glob.glob(os.path.join(archive, "*"))
+        self.check_same(pydicom.dcmread(received), self.path("copy"))
+        self.assertEqual(os.listdir(self.path("state", "work")), [])
 
 
 if __name__ == "__main__":
