@@ -116,6 +116,19 @@ void RequestFiles::draw_preview(const Image& image, const std::uint16_t* labels,
   report::draw_preview(*preview_, input);
 }
 
+std::vector<Remark> RequestFiles::remarks(const Request& request, const Image& image) const {
+  std::vector<Remark> remarks;
+  const imaging::ChannelFile* file = image.implementation().file;
+  if (!file) return remarks;
+  for (const bool labels : {true, false}) {
+    const std::string& path = labels ? request.labels_file : request.probabilities_file;
+    if (path.empty()) continue;
+    const std::string line = imaging::not_on_slices(path, *file, labels);
+    if (!line.empty()) remarks.push_back({labels, image.name(), line});
+  }
+  return remarks;
+}
+
 void RequestFiles::commit() {
   if (probabilities_) probabilities_->commit();
   if (preview_) preview_->commit();

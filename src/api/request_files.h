@@ -29,6 +29,9 @@ class RequestFiles {
   void write_probabilities(const float* probabilities, std::int64_t count);
   void draw_preview(const Image& image, const std::uint16_t* labels, const std::map<int, std::string>& names);
 
+  // What should be known of files that lie elsewhere than the image's slices.
+  std::vector<Remark> remarks(const Request& request, const Image& image) const;
+
   // The labels' name comes last.
   void commit();
 

@@ -14,6 +14,7 @@
 #include "base/checked_size.h"
 #include "base/parallel.h"
 #include "base/process_memory.h"
+#include "image/formats/formats.h"
 #include "labels/label_counter.h"
 #include "model/label_sides.h"
 #include "report/preview.h"
@@ -230,6 +231,10 @@ CasePlan Segmenter::Implementation::plan_with(kernels::Element precision, const 
   needs.open_bytes = image.implementation().open_bytes;
   needs.labels = keeps_labels(request);
   needs.probabilities = keeps_probabilities(request);
+  if (!request.labels_file.empty()) {
+    needs.label_file_bytes = imaging::label_file_bytes(request.labels_file, image.geometry().shape,
+                                                       configuration.labels.size(), !request.dicom_reference.empty());
+  }
   if (!request.preview_file.empty()) needs.preview_bytes = report::preview_bytes(image.geometry().shape);
   needs.intensities = request.mean_intensities;
   result.precision = precision;
@@ -355,6 +360,7 @@ Segmentation Segmenter::Implementation::segment(const Image& image, const Reques
   segmentation.runs = result.runs;
   segmentation.statistics = outputs.counter().statistics(geometry, configuration.labels);
   segmentation.asymmetries = imaging::asymmetries(model::side_pairs(configuration), segmentation.statistics);
+  for (Remark& remark : files.remarks(request, image)) segmentation.remarks.push_back(std::move(remark));
   if (configuration.training_images && !result.empty_image && !request.box) {
     for (const std::string& line : unlike_training(image, result, segmentation.statistics)) {
       segmentation.remarks.push_back({true, image.name(), line});

@@ -112,6 +112,9 @@ MemoryLedger book_memory(const plan::Plan& plan, const model::Configuration& con
   if (needs.labels) {
     ledger.book("kept", WorkStage::network, WorkStage::finish, image_voxels * sizeof(std::uint16_t));
   }
+  if (needs.label_file_bytes > 0) {
+    ledger.book("exporting", WorkStage::network, WorkStage::finish, needs.label_file_bytes);
+  }
   if (needs.probabilities) {
     ledger.book("kept", WorkStage::network, WorkStage::finish,
                 image_voxels * sizeof(float) * configuration.architecture.classes);

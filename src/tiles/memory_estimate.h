@@ -16,6 +16,7 @@ struct CallerNeeds {
   std::int64_t open_bytes = 0;   // of the buffers of open files
   bool labels = false;           // the label volume is kept
   bool probabilities = false;    // at the image's resolution
+  double label_file_bytes = 0;   // of a file of labels that is being written
   double preview_bytes = 0;      // what a picture of labels and image takes, if one is wanted
   bool intensities = false;      // the mean of each label
 

@@ -107,40 +107,64 @@ Rearrangement rearrangement(const Geometry& image, const DicomReader& series) {
   return result;
 }
 
-// Labels of an image that was converted from a series. They are held until all are there, since axes may have changed
-// places.
+// Labels of an image that was converted from a series. Where its slices are the series', in their order, each is turned
+// as it comes; else all are held until the last is there, since axes may have changed places.
 class RearrangedLabels : public LabelFile {
  public:
   RearrangedLabels(std::unique_ptr<LabelFile> file, const Rearrangement& order, const Shape& slices)
       : file_(std::move(file)), order_(order), slices_(slices) {
-    labels_.reserve(checked_count<std::uint16_t>("labels for a DICOM segmentation", slices[0], slices[1], slices[2]));
+    const std::int64_t together = slice_by_slice() ? 1 : slices[0];
+    labels_.reserve(checked_count<std::uint16_t>("labels for a DICOM segmentation", together, slices[1], slices[2]));
   }
   void append(const std::uint16_t* labels, std::int64_t count) override {
-    labels_.insert(labels_.end(), labels, labels + count);
+    const std::int64_t slice = slices_[1] * slices_[2], together = slice_by_slice() ? 1 : slices_[0];
+    while (count > 0) {
+      const std::int64_t taken = std::min(count, together * slice - static_cast<std::int64_t>(labels_.size()));
+      if (taken <= 0) throw Error(ErrorCode::internal, "labels for a DICOM segmentation: more than there are voxels");
+      labels_.insert(labels_.end(), labels, labels + taken);
+      labels += taken;
+      count -= taken;
+      if (!slice_by_slice() || static_cast<std::int64_t>(labels_.size()) < slice) continue;
+      write_slice(0);
+      labels_.clear();
+    }
   }
   void commit() override {
-    if (static_cast<std::int64_t>(labels_.size()) != slices_[0] * slices_[1] * slices_[2]) {
-      throw Error(ErrorCode::internal, "labels for a DICOM segmentation: expected all voxels, found fewer");
-    }
-    std::vector<std::uint16_t> slice(static_cast<std::size_t>(slices_[1] * slices_[2]));
-    for (std::int64_t d = 0; d < slices_[0]; ++d) {
-      for (std::int64_t h = 0; h < slices_[1]; ++h) {
-        for (std::int64_t w = 0; w < slices_[2]; ++w) {
-          slice[static_cast<std::size_t>(h * slices_[2] + w)] = labels_[static_cast<std::size_t>(
-              order_.origin + d * order_.stride[0] + h * order_.stride[1] + w * order_.stride[2])];
-        }
+    if (!slice_by_slice()) {
+      if (static_cast<std::int64_t>(labels_.size()) != slices_[0] * slices_[1] * slices_[2]) {
+        throw Error(ErrorCode::internal, "labels for a DICOM segmentation: expected all voxels, found fewer");
       }
-      file_->append(slice.data(), static_cast<std::int64_t>(slice.size()));
+      for (std::int64_t d = 0; d < slices_[0]; ++d) write_slice(d);
     }
     file_->commit();
   }
 
  private:
+  bool slice_by_slice() const { return order_.stride[0] == slices_[1] * slices_[2]; }
+  // Slice `d` of what is held.
+  void write_slice(std::int64_t d) {
+    slice_.resize(static_cast<std::size_t>(slices_[1] * slices_[2]));
+    for (std::int64_t h = 0; h < slices_[1]; ++h) {
+      for (std::int64_t w = 0; w < slices_[2]; ++w) {
+        slice_[static_cast<std::size_t>(h * slices_[2] + w)] = labels_[static_cast<std::size_t>(
+            order_.origin + d * order_.stride[0] + h * order_.stride[1] + w * order_.stride[2])];
+      }
+    }
+    file_->append(slice_.data(), static_cast<std::int64_t>(slice_.size()));
+  }
+
   std::unique_ptr<LabelFile> file_;
   Rearrangement order_;
   Shape slices_;
-  std::vector<std::uint16_t> labels_;
+  std::vector<std::uint16_t> labels_, slice_;
 };
+
+double label_file_bytes(const Shape& image, std::size_t labels, bool of_reference) {
+  constexpr std::size_t kMostWritten = 65535;
+  double bytes = dicom::SegmentationWriter::memory_bytes(image, std::min(labels, kMostWritten));
+  if (of_reference) bytes += double(image[0]) * double(image[1]) * double(image[2]) * sizeof(std::uint16_t);
+  return bytes;
+}
 
 std::unique_ptr<LabelFile> create(const std::string& path, const LabelFileContents& contents,
                                   const DicomReader& reader) {
@@ -204,6 +228,7 @@ Format dicom_format() {
   format.endings = ".dcm";
   format.places_each_slice = true;
   format.create_labels = create_labels;
+  format.label_file_bytes = label_file_bytes;
   return format;
 }
 

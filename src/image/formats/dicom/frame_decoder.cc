@@ -55,15 +55,18 @@ struct JpegClaims {
   int precision = 0, rows = 0, columns = 0, components = 0;
 };
 
-JpegClaims jpeg_claims(const std::vector<unsigned char>& bytes) {
+// Takes fill bytes between markers out, which decoders need not know. Nothing is found where a marker before the frame
+// header has no length: none such may be there, and on one of them (TEM) DCMTK 3.6.7 never ends.
+JpegClaims jpeg_claims(std::vector<unsigned char>& bytes) {
   JpegClaims claims;
   std::size_t at = 2;  // after SOI
   while (at + 9 < bytes.size() && bytes[at] == 0xff) {
+    const auto begin = bytes.begin() + static_cast<std::ptrdiff_t>(at);
+    const auto end = std::find_if(begin, bytes.end(), [](unsigned char byte) { return byte != 0xff; });
+    bytes.erase(begin + 1, end);
+    if (at + 9 >= bytes.size()) return claims;
     const int marker = bytes[at + 1];
-    if (marker == 0xff) {  // fill
-      ++at;
-      continue;
-    }
+    if (marker < 0xc0 || (marker >= 0xd0 && marker <= 0xd9)) return claims;
     const std::size_t length = static_cast<std::size_t>(bytes[at + 2]) << 8 | bytes[at + 3];
     const bool frame =
         (marker >= 0xc0 && marker <= 0xcf && marker != 0xc4 && marker != 0xc8 && marker != 0xcc) || marker == 0xf7;

@@ -14,6 +14,7 @@
 
 #include "base/atomic_file.h"
 #include "base/checked_size.h"
+#include "base/scratch_file.h"
 #include "e2enet/error.h"
 #include "image/formats/dicom/derived_uid.h"
 #include "image/formats/dicom/dicom_header.h"
@@ -65,6 +66,10 @@ const DcmTagKey kCopied[] = {DCM_PatientName,
                              DCM_LossyImageCompression,
                              DCM_LossyImageCompressionRatio,
                              DCM_LossyImageCompressionMethod};
+// What else is asked of the source.
+const DcmTagKey kAsked[] = {DCM_SpecificCharacterSet, DCM_SOPClassUID,    DCM_SOPInstanceUID,  DCM_SeriesInstanceUID,
+                            DCM_SeriesNumber,         DCM_SliceThickness, DCM_ContentDate,     DCM_AcquisitionDate,
+                            DCM_SeriesDate,           DCM_ContentTime,    DCM_AcquisitionTime, DCM_SeriesTime};
 // Of these every file has one, if only an empty one.
 const DcmTagKey kAlways[] = {DCM_PatientName,
                              DCM_PatientID,
@@ -134,6 +139,16 @@ struct Item {
   }
 };
 
+// An attribute, where there is one.
+void copy(DcmItem& from, const DcmTagKey& tag, DcmItem& to) {
+  DcmElement* element = nullptr;
+  if (from.findAndGetElement(tag, element).bad() || !element) return;
+  std::unique_ptr<DcmElement> copied(dynamic_cast<DcmElement*>(element->clone()));
+  if (!copied) throw Error(ErrorCode::out_of_memory, "no memory for the attributes of a DICOM segmentation");
+  Item::require(to.insert(copied.get()));
+  copied.release();
+}
+
 // The first of these that the source has.
 std::string first_of(DcmItem& source, std::initializer_list<DcmTagKey> tags, const std::string& otherwise) {
   for (const DcmTagKey& tag : tags) {
@@ -180,7 +195,7 @@ std::array<std::uint16_t, 3> cielab(const std::array<std::uint8_t, 3>& srgb) {
 
 struct SegmentationWriter::Work {
   Work(const std::string& path, const Series& series_, const Stack& stack_, SegmentationDetails details_)
-      : file(path), series(series_), stack(stack_), details(std::move(details_)) {}
+      : file(path), waiting(path), series(series_), stack(stack_), details(std::move(details_)) {}
 
   const Frame& frame(std::size_t d) const { return series.frames[stack.order[d]]; }
 
@@ -223,7 +238,13 @@ struct SegmentationWriter::Work {
       throw Error(ErrorCode::invalid_image, first.path + ": size and modification time: expected those of when the " +
                                                 "series was looked through, found others: it changed meanwhile");
     }
-    source = read_header(bytes, check_structure(bytes));
+    {
+      // All of a multi-frame file's attributes would take far more memory than the few that are needed.
+      const std::unique_ptr<DcmDataset> all = read_header(bytes, check_structure(bytes));
+      source = std::make_unique<DcmDataset>();
+      for (const DcmTagKey& tag : kCopied) copy(*all, tag, *source);
+      for (const DcmTagKey& tag : kAsked) copy(*all, tag, *source);
+    }
     for (const DcmTagKey& tag : {DCM_StudyInstanceUID, DCM_SeriesInstanceUID, DCM_SOPInstanceUID, DCM_SOPClassUID}) {
       if (text_of(*source, tag).empty()) {
         throw Error(ErrorCode::invalid_image, first.path + ": " + name_of(tag) +
@@ -244,21 +265,26 @@ struct SegmentationWriter::Work {
     character_set = ascii ? text_of(*source, DCM_SpecificCharacterSet) : "ISO_IR 192";
   }
 
+  struct FrameBits {
+    std::uint16_t segment;
+    std::uint32_t slice;
+    std::int64_t place;  // in `waiting`, deflated
+    std::size_t bytes;
+  };
+
   void take_slice();
   template <typename Label>
   void append(const Label* labels, std::int64_t count);
   std::unique_ptr<DcmDataset> header();
+  void add_frame(std::uint16_t segment, std::uint32_t number, const std::vector<unsigned char>& bits);
   void add_segments(Item all);
-  void add_frames(Item all);
+  void add_shared(Item all);
+  void add_groups(const FrameBits& one, Item item);
+  void write_groups();
   void write_pixels();
 
-  struct FrameBits {
-    std::uint16_t segment;
-    std::uint32_t slice;
-    std::vector<unsigned char> deflated;
-  };
-
   AtomicFile file;
+  ScratchFile waiting;  // frames, until the last of them is there
   const Series series;  // copies: the reader may be gone by the time that labels come
   const Stack stack;
   SegmentationDetails details;
@@ -310,9 +336,15 @@ void SegmentationWriter::Work::take_slice() {
     (*bits)[i / 8] = static_cast<unsigned char>((*bits)[i / 8] | 1U << (i % 8));
   }
   content.add(bytes.data(), bytes.size());
-  for (const auto& [segment, one] : packed) frames.push_back({segment, next_slice, deflated(one)});
+  for (const auto& [segment, one] : packed) add_frame(segment, next_slice, one);
   slice.clear();
   ++next_slice;
+}
+
+void SegmentationWriter::Work::add_frame(std::uint16_t segment, std::uint32_t number,
+                                         const std::vector<unsigned char>& bits) {
+  const std::vector<unsigned char> bytes = deflated(bits);
+  frames.push_back({segment, number, waiting.append(bytes.data(), bytes.size()), bytes.size()});
 }
 
 void SegmentationWriter::Work::add_segments(Item all) {
@@ -331,7 +363,7 @@ void SegmentationWriter::Work::add_segments(Item all) {
   }
 }
 
-void SegmentationWriter::Work::add_frames(Item all) {
+void SegmentationWriter::Work::add_shared(Item all) {
   Item shared = all.add(DCM_SharedFunctionalGroupsSequence);
   const Frame& first = frame(0);
   const std::string distance = decimal(stack.geometry.spacing[0]);
@@ -341,27 +373,26 @@ void SegmentationWriter::Work::add_frames(Item all) {
       .put(DCM_SliceThickness, thickness.empty() ? distance : thickness);
   if (!stack.uneven) measures.put(DCM_SpacingBetweenSlices, distance);
   shared.add(DCM_PlaneOrientationSequence).put(DCM_ImageOrientationPatient, decimals(first.stored_directions));
+}
 
-  for (const FrameBits& one : frames) {
-    const Frame& from = frame(one.slice);
-    const SourceFile& source_file = series.files[from.file];
-    Item item = all.add(DCM_PerFrameFunctionalGroupsSequence);
-    const Uint32 index[2] = {one.segment, one.slice + 1};
-    Item::require(item.add(DCM_FrameContentSequence).item.putAndInsertUint32Array(DCM_DimensionIndexValues, index, 2));
-    item.add(DCM_PlanePositionSequence).put(DCM_ImagePositionPatient, decimals(from.position));
-    item.add(DCM_SegmentIdentificationSequence).put(DCM_ReferencedSegmentNumber, int{one.segment});
-    Item derivation = item.add(DCM_DerivationImageSequence);
-    derivation.add_code(DCM_DerivationCodeSequence, {"113076", "DCM", "Segmentation"});
-    Item image = derivation.add(DCM_SourceImageSequence);
-    image.put(DCM_ReferencedSOPClassUID, source_file.sop_class)
-        .put(DCM_ReferencedSOPInstanceUID, source_file.sop_instance)
-        .put(DCM_SpatialLocationsPreserved, "YES");
-    if (source_file.first_fragment.size() > 2) {
-      image.put(DCM_ReferencedFrameNumber, std::to_string(from.number + 1));
-    }
-    image.add_code(DCM_PurposeOfReferenceCodeSequence,
-                   {"121322", "DCM", "Source image for image processing operation"});
+// What a frame is, in its item of the functional groups.
+void SegmentationWriter::Work::add_groups(const FrameBits& one, Item item) {
+  const Frame& from = frame(one.slice);
+  const SourceFile& source_file = series.files[from.file];
+  const Uint32 index[2] = {one.segment, one.slice + 1};
+  Item::require(item.add(DCM_FrameContentSequence).item.putAndInsertUint32Array(DCM_DimensionIndexValues, index, 2));
+  item.add(DCM_PlanePositionSequence).put(DCM_ImagePositionPatient, decimals(from.position));
+  item.add(DCM_SegmentIdentificationSequence).put(DCM_ReferencedSegmentNumber, int{one.segment});
+  Item derivation = item.add(DCM_DerivationImageSequence);
+  derivation.add_code(DCM_DerivationCodeSequence, {"113076", "DCM", "Segmentation"});
+  Item image = derivation.add(DCM_SourceImageSequence);
+  image.put(DCM_ReferencedSOPClassUID, source_file.sop_class)
+      .put(DCM_ReferencedSOPInstanceUID, source_file.sop_instance)
+      .put(DCM_SpatialLocationsPreserved, "YES");
+  if (source_file.first_fragment.size() > 2) {
+    image.put(DCM_ReferencedFrameNumber, std::to_string(from.number + 1));
   }
+  image.add_code(DCM_PurposeOfReferenceCodeSequence, {"121322", "DCM", "Source image for image processing operation"});
 }
 
 std::unique_ptr<DcmDataset> SegmentationWriter::Work::header() {
@@ -374,10 +405,7 @@ std::unique_ptr<DcmDataset> SegmentationWriter::Work::header() {
     const bool identifies = std::find(std::begin(kAlways), std::end(kAlways), tag) != std::end(kAlways) ||
                             tag == DCM_StudyInstanceUID || tag == DCM_FrameOfReferenceUID;
     if (!identifies && element->checkValue("1-n").bad()) continue;
-    std::unique_ptr<DcmElement> copy(dynamic_cast<DcmElement*>(element->clone()));
-    if (!copy) throw Error(ErrorCode::out_of_memory, "no memory for the attributes of a DICOM segmentation");
-    Item::require(data_set->insert(copy.get()));
-    copy.release();
+    copy(*source, tag, *data_set);
   }
   for (const DcmTagKey& tag : kAlways) {
     if (!data_set->tagExists(tag)) all.put(tag, "");
@@ -484,8 +512,40 @@ std::unique_ptr<DcmDataset> SegmentationWriter::Work::header() {
   add_dimension(DCM_ReferencedSegmentNumber, DCM_SegmentIdentificationSequence, "ReferencedSegmentNumber");
   add_dimension(DCM_ImagePositionPatient, DCM_PlanePositionSequence, "ImagePositionPatient");
   add_segments(all);
-  add_frames(all);
+  add_shared(all);
   return data_set;
+}
+
+// Writes what DCMTK makes of an object: a data set, or a file with its meta information.
+template <typename Object>
+void write_object(Object& object, AtomicFile& file) {
+  std::vector<unsigned char> buffer(1 << 16);
+  DcmOutputBufferStream stream(buffer.data(), static_cast<offile_off_t>(buffer.size()));
+  object.transferInit();
+  OFCondition result = EC_StreamNotifyClient;
+  while (result == EC_StreamNotifyClient) {
+    result = object.write(stream, EXS_LittleEndianExplicit, EET_ExplicitLength, nullptr);
+    void* bytes = nullptr;
+    offile_off_t count = 0;
+    stream.flushBuffer(bytes, count);
+    file.write(bytes, static_cast<std::size_t>(count));
+  }
+  object.transferEnd();
+  Item::require(result);
+}
+
+// The functional groups of each frame, one item after the other: DCMTK's objects of all of them together would take
+// several kilobytes a frame. The sequence is the last attribute before the pixels, and of undefined length.
+void SegmentationWriter::Work::write_groups() {
+  constexpr unsigned char kBegin[] = {0x00, 0x52, 0x30, 0x92, 'S', 'Q', 0, 0, 0xff, 0xff, 0xff, 0xff};
+  constexpr unsigned char kEnd[] = {0xfe, 0xff, 0xdd, 0xe0, 0, 0, 0, 0};
+  file.write(kBegin, sizeof kBegin);
+  for (const FrameBits& one : frames) {
+    DcmItem item;
+    add_groups(one, {item});
+    write_object(item, file);
+  }
+  file.write(kEnd, sizeof kEnd);
 }
 
 // All frames' bits one after the other: a frame begins at the bit after the last of the one before.
@@ -510,17 +570,17 @@ void SegmentationWriter::Work::write_pixels() {
                                      static_cast<unsigned char>(bytes >> 16),
                                      static_cast<unsigned char>(bytes >> 24)};
   file.write(element, sizeof element);
-  std::vector<unsigned char> one((slice_pixels + 7) / 8), out;
+  std::vector<unsigned char> one((slice_pixels + 7) / 8), packed, out;
   unsigned pending = 0;  // bits that do not fill a byte yet, lowest first
   unsigned pending_bits = 0;
   std::uint64_t written = 0;
-  for (FrameBits& frame_bits : frames) {
+  for (const FrameBits& frame_bits : frames) {
+    packed.resize(frame_bits.bytes);
+    waiting.read(frame_bits.place, packed.size(), packed.data());
     uLongf size = static_cast<uLongf>(one.size());
-    if (uncompress(one.data(), &size, frame_bits.deflated.data(), static_cast<uLong>(frame_bits.deflated.size())) !=
-        Z_OK) {
+    if (uncompress(one.data(), &size, packed.data(), static_cast<uLong>(packed.size())) != Z_OK) {
       throw Error(ErrorCode::out_of_memory, file.path() + ": no memory for its frames");
     }
-    frame_bits.deflated = {};
     out.clear();
     for (std::size_t i = 0; i < one.size(); ++i) {
       const unsigned count = static_cast<unsigned>(std::min<std::size_t>(8, slice_pixels - 8 * i));
@@ -550,6 +610,15 @@ SegmentationWriter::SegmentationWriter(const std::string& path, const Series& se
   work_->slice_pixels = checked_size(path.c_str(), shape[1], shape[2]);
 }
 
+double SegmentationWriter::memory_bytes(const Shape& shape, std::size_t segments) {
+  const double pixels = double(shape[1]) * double(shape[2]), slices = double(shape[0]);
+  // Labels of a slice and their bytes, one bit a pixel and segment; of each frame where it is (twice while the list
+  // grows, and once more while it is sorted); of each slice what it refers to.
+  constexpr double kSlice = 4096, kRest = 4 << 20;
+  return kRest + 4 * pixels + pixels / 8 * (double(segments) + 4) + slices * kSlice +
+         3 * sizeof(Work::FrameBits) * slices * double(segments);
+}
+
 SegmentationWriter::~SegmentationWriter() = default;
 SegmentationWriter::SegmentationWriter(SegmentationWriter&&) noexcept = default;
 
@@ -564,26 +633,15 @@ void SegmentationWriter::commit() {
   std::stable_sort(work.frames.begin(), work.frames.end(), [](const Work::FrameBits& a, const Work::FrameBits& b) {
     return a.segment != b.segment ? a.segment < b.segment : a.slice < b.slice;
   });
-  if (work.frames.empty()) {
-    work.frames.push_back({1, 0, deflated(std::vector<unsigned char>((work.slice_pixels + 7) / 8, 0))});
+  if (work.frames.empty()) work.add_frame(1, 0, std::vector<unsigned char>((work.slice_pixels + 7) / 8, 0));
+  {
+    std::unique_ptr<DcmDataset> data_set = work.header();
+    DcmFileFormat format(data_set.get(), OFFalse);  // takes it
+    data_set.release();
+    Item::require(format.validateMetaInfo(EXS_LittleEndianExplicit));
+    write_object(format, work.file);
   }
-  std::unique_ptr<DcmDataset> data_set = work.header();
-  DcmFileFormat format(data_set.get(), OFFalse);  // takes it
-  data_set.release();
-  Item::require(format.validateMetaInfo(EXS_LittleEndianExplicit));
-  std::vector<unsigned char> buffer(1 << 16);
-  DcmOutputBufferStream stream(buffer.data(), static_cast<offile_off_t>(buffer.size()));
-  format.transferInit();
-  OFCondition result = EC_StreamNotifyClient;
-  while (result == EC_StreamNotifyClient) {
-    result = format.write(stream, EXS_LittleEndianExplicit, EET_ExplicitLength, nullptr);
-    void* bytes = nullptr;
-    offile_off_t count = 0;
-    stream.flushBuffer(bytes, count);
-    work.file.write(bytes, static_cast<std::size_t>(count));
-  }
-  format.transferEnd();
-  Item::require(result);
+  work.write_groups();
   work.write_pixels();
   work.file.commit();
 }

@@ -33,12 +33,16 @@ std::array<std::uint16_t, 3> cielab(const std::array<std::uint8_t, 3>& srgb);
 // its name at commit(). Kind: BINARY; one segment a label, all of them listed; frames only where a label is (one empty
 // frame where there is none at all, since no file may be without). Patient, study and frame of reference are the
 // source's, and so are date and time: nothing depends on when it is written, and the same call gives the same bytes.
-// Until commit() the frames are held in memory, each compressed.
+// Until commit() the frames wait on disk, in a file without a name beside it: memory is that of a slice and of a few
+// bytes a frame.
 //
 // Throws Error: cannot_write, invalid_argument (a segment without a name, or one that a DICOM file cannot hold),
 // invalid_image (source attributes that a segmentation cannot be made of), internal (a label that is no segment).
 class SegmentationWriter {
  public:
+  // What an instance takes for slices of this size and number and so many segments, at the most.
+  static double memory_bytes(const Shape& shape, std::size_t segments);
+
   SegmentationWriter(const std::string& path, const Series& series, const Stack& stack, SegmentationDetails details);
   ~SegmentationWriter();
   SegmentationWriter(SegmentationWriter&&) noexcept;
