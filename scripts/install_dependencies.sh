@@ -14,6 +14,7 @@ Groups (without any: build):
   test       build and demo, and what the tests need: doctest, Google Benchmark, clang-format, Python with PyTorch
   cohort     what scripts/test_cohort.sh needs beside build: Slurm, munge, Snakemake, Chromium, NumPy
   benchmark  build, and what benchmarks/compare_onnxruntime needs: Python with NumPy, Node.js with npm
+  viewer     what scripts/dicom_picture.sh needs, and what tests see segmentations with: a browser, Orthanc with DICOMweb
   arm        what scripts/test_arm.sh needs: cross-compiler, emulator, CMake
   clang      what scripts/test.sh --clang, scripts/fuzz.sh and scripts/lint.sh need: clang with its OpenMP and sanitizers' run
              times, clang-tidy
@@ -37,6 +38,7 @@ DEMO=(mricron-data)
 TEST=(abigail-tools xz-utils doctest-dev libbenchmark-dev clang-format python3 python3-numpy python3-scipy python3-nibabel python3-torch
       python3-pydicom dcm2niix dicom3tools dcmtk orthanc python3-matplotlib python3-pip python3-venv slurm-wlm munge)
 COHORT=(slurm-wlm munge snakemake chromium python3 python3-numpy)
+VIEWER=(chromium orthanc orthanc-dicomweb dcmtk python3-pydicom python3-nibabel python3-numpy)
 BENCHMARK=(python3 python3-numpy ca-certificates)
 ARM=(g++-aarch64-linux-gnu qemu-user cmake ninja-build)
 CLANG=(clang clang-tidy libomp-dev libclang-rt-dev)
@@ -55,6 +57,7 @@ for argument in "$@"; do
       command -v node >/dev/null || wanted+=(nodejs)
       command -v npm >/dev/null || wanted+=(npm)
       ;;
+    viewer) wanted+=("${VIEWER[@]}") ;;
     arm) wanted+=("${ARM[@]}") ;;
     clang) wanted+=("${BUILD[@]}" "${CLANG[@]}") ;;
     --list) list_only=yes ;;

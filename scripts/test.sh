@@ -35,6 +35,7 @@ step() { printf '\n== %s (%d s)\n' "$1" "$SECONDS"; }
 
 step "Packages"
 groups=(test)
+if [ "$preset" = ci ]; then groups+=(viewer); fi
 if [ "$preset" = clang ]; then groups+=(clang); fi
 scripts/install_dependencies.sh "${groups[@]}"
 python=${PYTHON:-/usr/bin/python3}
@@ -49,10 +50,10 @@ step "Build (preset $preset)"
 cmake --preset "$preset"
 cmake --build --preset "$preset"
 
-# dcmjs reads DICOM segmentations as viewers in browsers do; without npm its test is skipped and says so.
-if [ "$preset" = ci ] && command -v npm >/dev/null && [ ! -d build/npm/node_modules/dcmjs ]; then
-  step "npm packages (dcmjs)"
-  npm install --ignore-scripts --no-audit --no-fund --prefix build/npm dcmjs@0.52.2 || echo "test: dcmjs is not to be had"
+# What segmentations are looked at with; without npm these tests are skipped and say so.
+if [ "$preset" = ci ] && command -v npm >/dev/null; then
+  step "npm packages (dcmjs, OHIF)"
+  scripts/install_viewer.sh || echo "test: dcmjs and OHIF are not to be had"
 fi
 
 # A line for each test that was skipped, written by the tests themselves.

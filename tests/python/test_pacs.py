@@ -43,7 +43,7 @@ def has_dicom():
                                                       capture_output=True).returncode == 0
 
 
-def write_series(folder, uid, study, description="T1", slices=12, modality="MR", gap=0):
+def write_series(folder, uid, study, description="T1", slices=12, modality="MR", gap=0, rows=20, columns=18):
     """A series of noise; `gap` mm more between two of its slices."""
     os.makedirs(folder)
     random = np.random.default_rng(len(uid) + slices)
@@ -60,12 +60,12 @@ def write_series(folder, uid, study, description="T1", slices=12, modality="MR",
         data.StudyInstanceUID, data.SeriesInstanceUID, data.FrameOfReferenceUID = study, uid, uid + ".0"
         data.Modality, data.SeriesDescription, data.SeriesNumber, data.InstanceNumber = modality, description, 3, k + 1
         data.ImageType = ["ORIGINAL", "PRIMARY", "M"]
-        data.Rows, data.Columns, data.PixelSpacing, data.SliceThickness = 20, 18, [1, 1.5], 2
+        data.Rows, data.Columns, data.PixelSpacing, data.SliceThickness = rows, columns, [1, 1.5], 2
         data.ImageOrientationPatient = [1, 0, 0, 0, 1, 0]
         data.ImagePositionPatient = [0, 0, 2 * k + (gap if k > slices // 2 else 0)]
         data.SamplesPerPixel, data.PhotometricInterpretation, data.PixelRepresentation = 1, "MONOCHROME2", 0
         data.BitsAllocated, data.BitsStored, data.HighBit = 16, 12, 11
-        data.PixelData = random.integers(0, 4096, (20, 18), np.uint16).tobytes()
+        data.PixelData = random.integers(0, 4096, (rows, columns), np.uint16).tobytes()
         data.save_as(os.path.join(folder, f"{k:03d}"), write_like_original=False)
 
 
@@ -144,13 +144,15 @@ class Case(unittest.TestCase):
 @unittest.skipUnless(has_dicom(), "needs the program, built with DICOM")
 @unittest.skipUnless(os.path.exists(ORTHANC), "needs orthanc")
 @unittest.skipUnless(shutil.which("storescu"), "needs dcmtk's storescu")
-class ThroughOrthanc(Case):
+class OrthancCase(Case):
+    PLUGINS = []
+
     def setUp(self):
         super().setUp()
         self.http, self.dicom = free_port(), free_port()
         config = {"Name": "test", "StorageDirectory": self.path("storage"), "IndexDirectory": self.path("storage"),
                   "HttpPort": self.http, "DicomPort": self.dicom, "DicomAet": "TEST", "RemoteAccessAllowed": False,
-                  "AuthenticationEnabled": False, "StableAge": 1, "Plugins": [], "DicomCheckCalledAet": False,
+                  "AuthenticationEnabled": False, "StableAge": 1, "Plugins": self.PLUGINS, "DicomCheckCalledAet": False,
                   "DicomAlwaysAllowStore": True}
         with open(self.path("orthanc.json"), "w", encoding="utf-8") as file:
             json.dump(config, file)
@@ -173,6 +175,11 @@ class ThroughOrthanc(Case):
     def segmentations(self):
         return [one for one in self.get("/series?expand") if one["MainDicomTags"].get("Modality") == "SEG"]
 
+    def send(self, series):
+        subprocess.run(["storescu", "-aec", "TEST", "127.0.0.1", str(self.dicom), "+sd", series], check=True)
+
+
+class ThroughOrthanc(OrthancCase):
     def start_node(self, *more, port=None, log="node.log"):
         return self.start(sys.executable, NODE, "orthanc", "--url", f"http://127.0.0.1:{port or self.http}", "--rules",
                           self.path("rules.json"), "--state", self.path("state"), "--program", PROGRAM, "--every", "0.3",
@@ -213,9 +220,6 @@ class ThroughOrthanc(Case):
         self.addCleanup(front.server_close)
         self.addCleanup(front.shutdown)
         return front.server_address[1]
-
-    def send(self, series):
-        subprocess.run(["storescu", "-aec", "TEST", "127.0.0.1", str(self.dicom), "+sd", series], check=True)
 
     def files_of(self, series):
         for instance in series["Instances"]:

@@ -5,7 +5,7 @@
 //
 // Options: modules (folder of node_modules with playwright-core), viewer (OHIF's built site), chromium (program), orthanc
 // (URL of its HTTP port), study, segmentation (series UID); and, as wanted, labels (file to write), picture (file to
-// write), slice (of the series in the viewer, from 0), zoom, hide (selectors of what is not to be in the picture), size.
+// write), slice (of the series in the viewer, from 0), size, seconds (that anything may take).
 'use strict';
 const fs = require('fs');
 const http = require('http');
@@ -121,19 +121,22 @@ function labelsOfViewer() {
     await page.waitForFunction(segmentationState, null, patience);
     if (options.labels) fs.writeFileSync(options.labels, JSON.stringify(await page.evaluate(labelsOfViewer)));
     if (options.picture) {
-      await page.waitForTimeout(3000);
-      await page.evaluate(({ slice, zoom }) => {
+      // The tour for those who are new here, then the list of segments.
+      const skip = page.getByText('Skip all');
+      await skip.click({ timeout: 15000 }).catch(() => {});
+      await page.evaluate(() => {
+        const panels = window.services.panelService;
+        const wanted = panels.getPanels('right').find((one) => /segmentation/i.test(one.id));
+        if (wanted) panels.activatePanel(wanted.id, true);
+      });
+      await page.evaluate((slice) => {
         const services = window.services;
         const id = services.viewportGridService.getState().activeViewportId;
         const viewport = services.cornerstoneViewportService.getCornerstoneViewport(id);
         if (slice !== undefined && viewport.setImageIdIndex) viewport.setImageIdIndex(slice);
-        if (zoom && viewport.setZoom) viewport.setZoom(zoom);
         viewport.render();
-      }, { slice: options.slice, zoom: options.zoom });
-      await page.waitForTimeout(3000);
-      for (const selector of options.hide || []) {
-        await page.evaluate((one) => document.querySelectorAll(one).forEach((e) => { e.style.visibility = 'hidden'; }), selector);
-      }
+      }, options.slice);
+      await page.waitForTimeout(options.settle || 5000);
       await page.screenshot({ path: options.picture });
     }
   } catch (problem) {
