@@ -156,8 +156,19 @@ def of_arrays(arrays, reverse, spacing, affine, name):
     return handle, (channels, reader)
 
 
-def open_image(x, spacing=None, affine=None, axes="kji", name=None):
+def series_texts(name, series):
+    """UIDs or numbers of DICOM series, one or several, as the library takes them."""
+    if series is None:
+        return []
+    several = series if isinstance(series, (list, tuple)) else [series]
+    if any(not isinstance(one, (str, int)) or isinstance(one, bool) or one == "" for one in several):
+        raise refuse(f"{name}: expected a UID or a number, or one a channel, found {series!r}")
+    return [str(one).encode() for one in several]
+
+
+def open_image(x, spacing=None, affine=None, axes="kji", name=None, series=None, regrid=False):
     """The library's image of whatever callers have."""
+    wanted = series_texts("series", series)
     several = isinstance(x, (list, tuple))
     items = list(x) if several else [x]
     if not items:
@@ -169,7 +180,11 @@ def open_image(x, spacing=None, affine=None, axes="kji", name=None):
         if spacing is not None or affine is not None:
             raise refuse("spacing, affine: expected neither beside files, which say where they lie")
         paths = (ctypes.c_char_p * len(items))(*(path_bytes(item) for item in items))
-        handle, keep, kind, reverse, like = Handle("image", "image_open", paths, len(items)), None, "path", _axes(axes), None
+        of_series = (ctypes.c_char_p * len(wanted))(*wanted)
+        handle = Handle("image", "image_open_dicom", paths, len(items), of_series, len(wanted), int(bool(regrid)))
+        keep, kind, reverse, like = None, "path", _axes(axes), None
+    elif wanted or regrid:
+        raise refuse("series, regrid: expected neither beside an image that is no DICOM series by path")
     elif is_nibabel(first) or is_simpleitk(first):
         nibabel = is_nibabel(first)
         kind, reverse, like = ("nibabel", True, first) if nibabel else ("SimpleITK", True, first)

@@ -8,7 +8,7 @@ from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Tu
 import numpy
 
 from ._errors import Error, refuse
-from ._images import label_type, like_the_image, open_image, three
+from ._images import label_type, like_the_image, open_image, series_texts, three
 from ._library import LABEL_CALLBACK, LIBRARY, PROGRESS, Handle, call, int64s, path_bytes, text_of
 from ._model import Model
 from ._options import is_path, options, whole
@@ -133,11 +133,13 @@ class Segmenter:
     def segment(self, x: Any, *, spacing: Optional[Sequence[float]] = None, affine: Any = None, axes: str = "kji",
                 out: Any = None, box: Optional[Sequence[Sequence[int]]] = None, mean_intensities: bool = False,
                 probabilities: Any = False, preview: Optional[PathLike] = None,
-                progress: Optional[Callable[[Progress], Optional[bool]]] = None, name: Optional[str] = None) -> Segmentation:
+                progress: Optional[Callable[[Progress], Optional[bool]]] = None, name: Optional[str] = None,
+                series: Any = None, regrid: bool = False, dicom_reference: Any = None) -> Segmentation:
         """Segments an image. No volume of the image is copied.
 
         x: the image, or a list with one a channel of
             - a path of a file (.nii, .nii.gz, .hdr, .img),
+            - a DICOM series: the path of its folder, of its multi-frame file, or a list of all of its files,
             - a NumPy array, with `spacing` or `affine` or both: any type of real numbers and any order in memory;
               (D, H, W), or with channels (C, D, H, W). With axes="ijk" the axes are the other way round, as nibabel's arrays
               have them: (W, H, D), or (W, H, D, C). A list may hold arrays of different types,
@@ -145,7 +147,7 @@ class Segmenter:
         spacing: mm between voxels, in the array's order of axes; without it, the lengths of the affine's columns.
         affine: 4x4, from voxels (i, j, k, 1) = (w, h, d, 1) to mm: to the right, to the front, upwards; without it the axes
             are taken to run exactly that way.
-        out: where labels go: a path (.nii, .nii.gz, .hdr, .img), or an array of the image's shape and of integers that hold
+        out: where labels go: a path (.nii, .nii.gz, .hdr, .img; .dcm for a DICOM segmentation), or an array of the image's shape and of integers that hold
             the model's largest label. Without it, they are made: see Segmentation.labels.
         box: ((begin, end), (begin, end), (begin, end)) in voxels, half-open, in the image's order of axes (i, j, k for images
             of nibabel and SimpleITK): only these voxels are segmented, and outside is background.
@@ -156,13 +158,19 @@ class Segmenter:
         progress: called with a Progress at least once a tile; if it returns False, Error (CANCELLED) is raised; what it
             raises ends the work and comes out.
         name: stands for an array in messages.
+        series: of DICOM where there are several: a UID or a number, or a list with one a channel.
+        regrid: of DICOM: take slices at uneven distances; the labels in a DICOM segmentation are on the real ones.
+        dicom_reference: for an image that is no DICOM itself and `out` NAME.dcm: the path of the series that it was converted
+            from, or (path, series) where there are several.
 
         Files appear when everything else is done, the labels' last, and not at all where something is raised. Ctrl-C
         ends the work within one tile. Raises Error: INVALID_ARGUMENT, INVALID_IMAGE, CANNOT_READ, CANNOT_WRITE,
         MEMORY_LIMIT, CANCELLED, OUT_OF_MEMORY.
         """
-        image = open_image(x, spacing, affine, axes, name)
+        image = open_image(x, spacing, affine, axes, name, series, regrid)
         request = _Request(self.model, image, box, mean_intensities)
+        if dicom_reference is not None:
+            request.refer_to(dicom_reference)
         give_labels = request.labels_to(out)
         give_probabilities = request.probabilities_to(probabilities)
         if preview is not None:
@@ -182,10 +190,11 @@ class Segmenter:
 
     def forecast(self, x: Any, *, spacing: Optional[Sequence[float]] = None, affine: Any = None, axes: str = "kji",
                  box: Optional[Sequence[Sequence[int]]] = None, mean_intensities: bool = False,
-                 probabilities: bool = False, name: Optional[str] = None) -> Forecast:
+                 probabilities: bool = False, name: Optional[str] = None, series: Any = None,
+                 regrid: bool = False) -> Forecast:
         """How segment() would do it: time, memory, and whether it fits. No voxel is read; the network runs twice on noise the
         first time, to know its speed. The arguments are segment()'s."""
-        image = open_image(x, spacing, affine, axes, name)
+        image = open_image(x, spacing, affine, axes, name, series, regrid)
         request = _Request(self.model, image, box, mean_intensities)
         # Arrays that nobody writes take no memory.
         request.labels_to(None)
@@ -242,6 +251,16 @@ class _Request:
             self._stream_labels(array)
         self._keep.append(array)
         return lambda: out if given else like_the_image(array, kind)
+
+    def refer_to(self, reference):
+        """The DICOM series on whose slices a segmentation is to be."""
+        path, series = reference if isinstance(reference, tuple) and len(reference) == 2 else (reference, None)
+        if not is_path(path):
+            raise refuse(f"dicom_reference: expected a path, or (path, series), found {reference!r}")
+        wanted = series_texts("dicom_reference", series)
+        if len(wanted) > 1:
+            raise refuse(f"dicom_reference: expected one series, found {len(wanted)}")
+        call("request_set_dicom_reference", self.handle, path_bytes(path), wanted[0] if wanted else None)
 
     def _stream_labels(self, array):
         def take(_, first, slices, labels):

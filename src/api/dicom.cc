@@ -5,6 +5,8 @@
 #ifdef E2ENET_HAS_DICOM
 #include "image/formats/dicom/dicom_series.h"
 #include "image/formats/dicom/dicom_stack.h"
+#else
+#include "image/formats/no_dicom.h"
 #endif
 
 namespace e2enet {
@@ -56,9 +58,13 @@ DicomFolder list_dicom(const std::vector<std::string>& paths) {
 #else
 
 bool dicom_is_available() { return false; }
-bool is_dicom(const std::string&) { return false; }
+bool is_dicom(const std::string& path) {
+  return with_errors(Error(ErrorCode::out_of_memory, "no memory to look at a file"),
+                     [&] { return imaging::looks_like_dicom(path); });
+}
 DicomFolder list_dicom(const std::vector<std::string>&) {
-  throw Error(ErrorCode::invalid_argument, "DICOM: expected a library built with it (E2ENET_WITH_DICOM), found none");
+  throw Error(ErrorCode::invalid_argument,
+              "DICOM: expected a build with it (E2ENET_WITH_DICOM, docs/dicom.md), found one without");
 }
 
 #endif

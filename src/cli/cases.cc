@@ -5,6 +5,7 @@
 #include <map>
 #include <set>
 
+#include "e2enet/dicom.h"
 #include "e2enet/error.h"
 #include "e2enet/files.h"
 
@@ -100,6 +101,21 @@ FolderCases find_cases(const std::string& folder, int channels) {
   Listing listing = list_folder(folder);
   FolderCases found;
   found.left_out = std::move(listing.left_out);
+  std::vector<std::string> left_out;
+  for (const std::string& path : found.left_out) {
+    const std::string name = fs::path(path).filename().string();
+    std::error_code error;
+    if (name[0] != '.' && fs::is_directory(path, error) && is_dicom(path)) {
+      Case one;
+      one.name = name;
+      one.channels = {path};
+      one.dicom = true;
+      found.cases.push_back(std::move(one));
+    } else {
+      left_out.push_back(path);
+    }
+  }
+  found.left_out = std::move(left_out);
   std::map<std::string, Numbered> by_name;  // without the digits
   std::map<std::string, Numbered> cases;
   for (const std::string& file : listing.images) {
@@ -131,6 +147,13 @@ FolderCases find_cases(const std::string& folder, int channels) {
   for (auto& [name, files] : cases) {
     std::sort(files.begin(), files.end());
     found.cases.push_back(case_of_channels(name, files, channels));
+  }
+  std::stable_sort(found.cases.begin(), found.cases.end(),
+                   [](const Case& a, const Case& b) { return a.name < b.name; });
+  for (std::size_t i = 1; i < found.cases.size(); ++i) {
+    if (found.cases[i].name != found.cases[i - 1].name) continue;
+    throw Error(ErrorCode::invalid_image, folder + ": expected one case '" + found.cases[i].name + "', found " +
+                                              found.cases[i - 1].channels[0] + " and " + found.cases[i].channels[0]);
   }
   return found;
 }

@@ -10,6 +10,7 @@
 #include "cli/network_run.h"
 #include "cli/npy.h"
 #include "cli/progress.h"
+#include "cli/segment_job.h"
 #include "cli/text.h"
 #include "e2enet/inspect.h"
 
@@ -21,6 +22,7 @@ constexpr char kDescription[] =
     "\n"
     "Usage: e2enet preprocess -m MODEL -i IMAGE [IMAGE2 ...] -o X.npy [OPTIONS]\n"
     "\n"
+    "IMAGE is a NIfTI file a channel, or a DICOM series as for `segment`.\n"
     "Crops, transposes, resamples and normalises the image as the model asks for, and writes it as float32\n"
     "(channels, D, H, W), without the zeros that pad a volume smaller than the patch.";
 
@@ -35,12 +37,13 @@ struct Arguments {
   std::vector<std::string> images;
   std::string output;
   bool force = false;
+  OpenOptions open;
 };
 
 int run(const Arguments& arguments) {
   CommandFiles files;
   files.reads("--model", arguments.model);
-  for (const std::string& image : arguments.images) files.reads("--image", image);
+  for (const std::string& image : arguments.images) add_read("--image", image, files);
   files.writes("--output", arguments.output);
   files.require_writable();
   Options options;
@@ -48,11 +51,11 @@ int run(const Arguments& arguments) {
   options.allow_implausible_spacing = arguments.force;
   const Model model = Model::load(arguments.model);
   const int channels = model.input_channels();
-  if (static_cast<int>(arguments.images.size()) != channels) {
+  const Image image = Image::open(arguments.images, arguments.open);
+  if (image.channels() != channels) {
     throw UsageError("--image: expected " + std::to_string(channels) + (channels == 1 ? " image" : " images") +
-                     " (the model's channels), found " + std::to_string(arguments.images.size()));
+                     " (the model's channels), found " + std::to_string(image.channels()));
   }
-  const Image image = Image::open(arguments.images);
   ProgressDisplay display(ProgressDisplay::style_for(arguments.common.quiet));
   show_remarks(display, "preprocess", image.remarks());
   const Prepared prepared = prepare(model, image, options);
@@ -74,7 +77,7 @@ void add_preprocess(CLI::App& program, Invocation& invocation) {
       ->type_name("MODEL")
       ->required()
       ->group("Options");
-  command.add_option("-i,--image", arguments->images, "Image, one file a channel")
+  command.add_option("-i,--image", arguments->images, "Image, one file a channel; a DICOM series")
       ->type_name("IMAGE...")
       ->required()
       ->group("Options");
@@ -82,6 +85,10 @@ void add_preprocess(CLI::App& program, Invocation& invocation) {
       ->type_name("X.npy")
       ->required()
       ->group("Options");
+  command.add_option("--series", arguments->open.series, "Of DICOM: which series is meant, one a channel")
+      ->type_name("UID|NUMBER...")
+      ->group("Options");
+  command.add_flag("--regrid", arguments->open.regrid, "Of DICOM: take slices at uneven distances")->group("Options");
   add_force_option(command, arguments->force, "Options");
   add_common_options(command, arguments->common, Json::no);
   command.final_callback([arguments, &invocation] { invocation.run = [arguments] { return run(*arguments); }; });

@@ -48,8 +48,9 @@ constexpr char kDescription[] =
     "geometry; those of a DICOM series also as a DICOM segmentation (LABELS.dcm). A folder of NIfTI images\n"
     "has one file a case and channel, named CASE_0000.nii.gz, CASE_0001.nii.gz, ... up to the model's\n"
     "channels, or CASE.nii.gz; its labels become CASE.nii.gz in the output folder, and summary.json tells\n"
-    "what was done and which files were left out. A case that fails is reported and does not stop the\n"
-    "others; the exit code is 1 then. A list of cases names them where they are (docs/cohorts.md).";
+    "what was done and which files were left out. Folders in it that hold DICOM are cases too, one each. A\n"
+    "case that fails is reported and does not stop the others; the exit code is 1 then. A list of cases names\n"
+    "them where they are (docs/cohorts.md).";
 
 constexpr char kFooter[] =
     "Examples:\n"
@@ -61,6 +62,8 @@ constexpr char kFooter[] =
     "        --preview labels.png --statistics volumes.json\n"
     "  Only a box of the image:\n"
     "    e2enet segment -m model.safetensors -i head.nii.gz -o labels.nii.gz --roi 95:140,80:130,40:90\n"
+    "  A folder of folders with a DICOM series each\n"
+    "    e2enet segment -m model.safetensors -i scans/ -o segmentations/ --dicom-labels\n"
     "  A folder, the second of four computers, going on where it stopped:\n"
     "    e2enet segment -m model.safetensors -i images/ -o labels/ --part 2/4 --continue\n"
     "  A list of cases, with a record of each, going on where it stopped and failing no case twice:\n"
@@ -97,7 +100,9 @@ class SegmentCommand {
       throw UsageError("--dicom-reference: expected a DICOM segmentation (.dcm) as --output, found '" +
                        arguments_.output + "'");
     }
-    return folder && !dicom_ ? run_cases() : run_image();
+    // What lies in one folder may be a series or cases with one each: the labels' name tells.
+    const bool of_cases = folder && !ends_in_dcm(arguments_.output) && image_stem(arguments_.output).empty();
+    return folder && (!dicom_ || of_cases) ? run_cases() : run_image();
   }
 
  private:
@@ -120,6 +125,7 @@ class SegmentCommand {
     }
     Job job;
     job.images = arguments_.images;
+    job.dicom = dicom_;
     job.name = image_stem(arguments_.images[0]);
     if (job.name.empty()) job.name = fs::path(arguments_.images[0]).filename().string();
     if (job.name.empty()) job.name = fs::path(arguments_.images[0]).parent_path().filename().string();  // "scan/"
@@ -199,6 +205,16 @@ class SegmentCommand {
   std::vector<Job> jobs_of_folder(std::vector<std::string>& left_out) {
     const std::string& folder = arguments_.images[0];
     FolderCases found = find_cases(folder, case_->channels());
+    // Segmentations of an earlier run are DICOM too.
+    const std::vector<std::string> output_folders = folders_of_outputs();
+    found.cases.erase(std::remove_if(found.cases.begin(), found.cases.end(),
+                                     [&](const Case& one) {
+                                       return one.dicom && std::any_of(output_folders.begin(), output_folders.end(),
+                                                                       [&](const std::string& output) {
+                                                                         return same_file(one.channels[0], output);
+                                                                       });
+                                     }),
+                      found.cases.end());
     for (const std::string& path : found.left_out) {
       const auto outputs = folders_of_outputs();
       const bool output =
@@ -206,13 +222,18 @@ class SegmentCommand {
       if (!output) left_out.push_back(path);
     }
     if (found.cases.empty()) {
-      throw Error(ErrorCode::cannot_read, folder + ": expected images (CASE_0000.nii.gz), found none");
+      throw Error(
+          ErrorCode::cannot_read,
+          folder + ": expected images (CASE_0000.nii.gz)" +
+              (dicom_ ? " or folders with a DICOM series each, found none (one series: -o NAME.dcm or NAME.nii.gz)"
+                      : ", found none"));
     }
     std::vector<Job> all;
     for (const Case& one : found.cases) {
       Job job;
       job.name = one.name;
       job.images = one.channels;
+      job.dicom = one.dicom;
       job.problem = one.problem;
       all.push_back(std::move(job));
     }
@@ -250,7 +271,7 @@ class SegmentCommand {
       return where.empty() ? std::string() : (fs::path(where) / name).string();
     };
     for (Job& job : all) {
-      job.labels = in(arguments_.output, job.name + ".nii.gz");
+      job.labels = in(arguments_.output, job.name + (job.dicom && arguments_.dicom_labels ? ".dcm" : ".nii.gz"));
       job.probabilities = in(arguments_.probabilities, job.name + "_probabilities.nii.gz");
       job.preview = in(arguments_.preview, job.name + ".png");
       job.statistics = in(arguments_.statistics, job.name + "_statistics.json");
@@ -623,6 +644,10 @@ void add_segment(CLI::App& program, Invocation& invocation) {
                   "Instead of --image: a list of cases. First line `case,image` (`image2`, ... for further channels; "
                   "`series` for DICOM), then a line a case")
       ->type_name("LIST.csv")
+      ->group(many);
+  command
+      .add_flag("--dicom-labels", arguments->dicom_labels,
+                "Labels of cases that are DICOM as DICOM segmentations on their slices, CASE.dcm, not as CASE.nii.gz")
       ->group(many);
   command
       .add_flag("--continue", arguments->keep_finished,

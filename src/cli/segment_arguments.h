@@ -28,6 +28,7 @@ struct SegmentArguments {
   std::string cases;
   int tries = 0;  // without end
   bool keep_finished = false;
+  bool dicom_labels = false;  // of folders and lists: labels of DICOM cases as DICOM segmentations
   bool dry_run = false;
   std::string part;
   OpenOptions open;

@@ -2,8 +2,11 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
+#include <filesystem>
 #include <nlohmann/json.hpp>
+#include <set>
 #include <string>
+#include <utility>
 
 #include "program_fixture.h"
 #include "support/skip.h"
@@ -205,5 +208,27 @@ TEST_CASE("standard output that cannot be written is a failure") {
   CHECK(WEXITSTATUS(status) == 1);
   CHECK(e2enet::test::read_file(shop.path("errors")).find("error:") != std::string::npos);
 }
+
+#ifndef E2ENET_HAS_DICOM
+TEST_CASE("a build without DICOM says so of a series, of a file of one, and of a segmentation") {
+  const Workshop shop;
+  shop.make_model("model.safetensors");
+  std::filesystem::create_directories(shop.path("scan/deeper"));
+  e2enet::test::write_file(shop.path("scan/deeper/one"), std::string(128, '\0') + "DICM" + std::string(60, '\0'));
+  Workshop::make_image(shop.path("image.nii"));
+  const std::string expected = "expected a build with DICOM (E2ENET_WITH_DICOM, docs/dicom.md), found one without";
+  for (const auto& [image, output] : {std::pair<std::string, std::string>{"scan", "labels.nii.gz"},
+                                      {"scan/deeper/one", "labels.nii.gz"},
+                                      {"image.nii", "labels.dcm"}}) {
+    const Result result = shop.run({"segment", "-m", "model.safetensors", "-i", image, "-o", output});
+    CHECK(result.code == 1);
+    CHECK_MESSAGE(result.errors.find(expected) != std::string::npos, result.errors);
+  }
+  const Result listed = shop.run({"dicom", "scan"});
+  CHECK(listed.code == 1);
+  CHECK_MESSAGE(listed.errors.find("DICOM: expected a build with it") != std::string::npos, listed.errors);
+  CHECK(shop.files() == std::set<std::string>{"image.nii", "model.safetensors", "scan/deeper/one"});
+}
+#endif
 
 }  // namespace

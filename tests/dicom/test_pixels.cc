@@ -9,7 +9,9 @@
 #include <cmath>
 #include <filesystem>
 #include <fstream>
+#include <iterator>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "dicom/made_series.h"
@@ -64,6 +66,71 @@ TEST_CASE("every lossless transfer syntax gives the stored numbers, signed and n
           made.stored = [&](int i, int j, int k) { return pattern(i, j, k, bits, is_signed); };
           check_values(made, [&](int i, int j, int k) { return static_cast<float>(made.stored(i, j, k)); });
         }
+      }
+    }
+  }
+}
+
+TEST_CASE("pixels of a byte in words of big endian, also where frames begin within a word") {
+  for (const bool is_signed : {false, true}) {
+    for (const bool enhanced : {false, true}) {
+      MadeSeries made;
+      made.coding = Coding::big_endian;
+      made.bits_allocated = made.bits_stored = 8;
+      made.high_bit = 7;
+      made.is_signed = is_signed;
+      made.enhanced = enhanced;  // 7 x 5 pixels a frame
+      made.stored = [&](int i, int j, int k) { return pattern(i, j, k, 8, is_signed); };
+      TemporaryFolder folder;
+      made.write(folder.path());
+      // DCMTK writes such pixels as bytes (OB): as words (OW), each two are the other way round.
+      for (const auto& entry : std::filesystem::directory_iterator(folder.path())) {
+        std::ifstream in(entry.path(), std::ios::binary);
+        std::string bytes{std::istreambuf_iterator<char>(in), std::istreambuf_iterator<char>()};
+        const std::size_t at = bytes.rfind(std::string("\x7f\xe0\x00\x10OB", 6));
+        REQUIRE(at != std::string::npos);
+        bytes[at + 5] = 'W';
+        for (std::size_t i = at + 12; i + 1 < bytes.size(); i += 2) std::swap(bytes[i], bytes[i + 1]);
+        std::ofstream(entry.path(), std::ios::binary) << bytes;
+      }
+      DicomReader reader({folder.path()});
+      check_against_truth(reader, made, [&](int i, int j, int k) { return static_cast<float>(made.stored(i, j, k)); });
+    }
+  }
+}
+
+TEST_CASE("fill bytes between the markers of a JPEG are legal; a marker without a length before its header is not") {
+  for (const Coding coding : {Coding::jpeg_lossless_first_order, Coding::jpeg_ls}) {
+    for (const bool legal : {true, false}) {
+      MadeSeries made;
+      made.coding = coding;
+      made.columns = 16;
+      made.rows = 16;
+      made.bits_stored = 12;
+      made.high_bit = 11;
+      TemporaryFolder folder;
+      made.write(folder.path());
+      for (const auto& entry : std::filesystem::directory_iterator(folder.path())) {
+        std::ifstream in(entry.path(), std::ios::binary);
+        std::string bytes{std::istreambuf_iterator<char>(in), std::istreambuf_iterator<char>()};
+        const std::size_t at = bytes.rfind(std::string("\xff\xd8\xff", 3));
+        REQUIRE(at != std::string::npos);
+        bytes.insert(at + 2, legal ? std::string("\xff\xff", 2) : std::string("\xff\x01", 2));
+        // The fragment's length stands before it.
+        const std::size_t length =
+            static_cast<unsigned char>(bytes[at - 4]) + 256U * static_cast<unsigned char>(bytes[at - 3]) + 2;
+        bytes[at - 4] = static_cast<char>(length % 256);
+        bytes[at - 3] = static_cast<char>(length / 256);
+        std::ofstream(entry.path(), std::ios::binary) << bytes;
+      }
+      INFO(std::string(name(coding)), legal ? ", legal" : ", not");
+      if (legal) {
+        DicomReader reader({folder.path()});
+        check_against_truth(reader, made,
+                            [&](int i, int j, int k) { return static_cast<float>(made.stored(i, j, k)); });
+      } else {
+        CHECK(
+            contains(failure({folder.path()}), "expected a JPEG image of 16 x 16 grey pixels of 9 to 16 bits, found"));
       }
     }
   }

@@ -266,6 +266,102 @@ TEST_CASE("tilted and uneven slices get their labels on the slices") {
   }
 }
 
+TEST_CASE("files that are not on the slices say so") {
+  const Workshop shop;
+  make_model(shop);
+  MadeSeries uneven = scan();
+  uneven.directions = {Vector{1, 0, 0}, Vector{0, 1, 0}, Vector{0, 0, 1}};
+  uneven.place = [](int k) { return Vector{3, 0, 2.0 * k + (k > 5 ? 3 : 0)}; };
+  write(shop, "uneven", uneven);
+  const std::string remark = "not on the series' 11 slices, whose distances NIfTI cannot say";
+  Result result = segment(shop, {"-i", "uneven", "-o", "uneven.nii.gz", "--regrid"});
+  REQUIRE_MESSAGE(result.code == 0, result.errors);
+  CHECK(contains(result.errors,
+                 "warning: uneven, series 7 'made': uneven.nii.gz lies on the 13 even slices, 2 mm apart"));
+  CHECK(contains(result.errors, remark));
+  result = segment(shop, {"-i", "uneven", "-o", "uneven.dcm", "--regrid", "--probabilities", "p.nii.gz"});
+  REQUIRE_MESSAGE(result.code == 0, result.errors);
+  CHECK_FALSE(contains(result.errors, remark));
+  CHECK(contains(result.errors, "p.nii.gz lies on the 13 even slices"));
+  MadeSeries tilted = uneven;
+  tilted.place = [](int k) { return Vector{3, 0.7 * k, 2.0 * k}; };
+  write(shop, "tilted", tilted);
+  result = segment(shop, {"-i", "tilted", "-o", "tilted.nii.gz", "--probabilities", "p.nii.gz"});
+  REQUIRE_MESSAGE(result.code == 0, result.errors);
+  CHECK_FALSE(contains(result.errors, "tilted.nii.gz lies on"));
+  CHECK(contains(result.errors, "p.nii.gz lies on the 11 upright slices"));
+}
+
+TEST_CASE("a folder of folders: a case each, beside NIfTI cases") {
+  const Workshop shop;
+  make_model(shop);
+  for (const char* name : {"in/one", "in/two/deeper", "in/bad"}) write(shop, name, scan());
+  MadeSeries other = scan();
+  other.uid = "1.2.3.4.5";
+  other.number = "12";
+  write(shop, "in/two/deeper", other, "b");
+  write_file(shop.path("in/notes.txt"), "nothing");
+  write_file(shop.path("in/bad/cut"),
+             read_file(shop.path("in/one/") +
+                       std::filesystem::directory_iterator(shop.path("in/one"))->path().filename().string())
+                 .substr(0, 400));
+  REQUIRE(segment(shop, {"-i", "in/one", "-o", "in/nifti.nii.gz"}).code == 0);  // any image
+  Result result = segment(shop, {"-i", "in", "-o", "in/out", "--series", "7", "--json", "--dicom-labels"});
+  CHECK(result.code == 1);
+  CHECK(contains(result.errors, "case bad: in/bad/cut"));
+  CHECK(contains(result.errors, "1 of 4 cases failed"));
+  const nlohmann::json summary = nlohmann::json::parse(result.output);
+  REQUIRE(summary["cases"].size() == 4);
+  CHECK(summary["left_out"] == nlohmann::json::array({"in/notes.txt"}));
+  for (const char* name : {"one.dcm", "two.dcm", "nifti.nii.gz", "summary.json"}) {
+    CHECK_MESSAGE(std::filesystem::exists(shop.path("in/out/") + name), name);
+  }
+  CHECK_FALSE(std::filesystem::exists(shop.path("in/out/bad.dcm")));
+  REQUIRE(segment(shop, {"-i", "in/one", "-o", "alone.dcm"}).code == 0);
+  CHECK(read_file(shop.path("alone.dcm")) == read_file(shop.path("in/out/one.dcm")));
+  // Another run passes over what is there, and its own segmentations are no case; NIfTI labels unless others are
+  // wanted.
+  std::filesystem::remove_all(shop.path("in/bad"));
+  result = segment(shop, {"-i", "in", "-o", "in/out", "--series", "7", "--continue", "--dicom-labels"});
+  CHECK_MESSAGE(result.code == 0, result.errors);
+  CHECK(contains(result.errors, "3 finished before"));
+  std::filesystem::remove_all(shop.path("in/out"));
+  result = segment(shop, {"-i", "in", "-o", "labels", "--series", "7"});
+  CHECK_MESSAGE(result.code == 0, result.errors);
+  CHECK(std::filesystem::exists(shop.path("labels/two.nii.gz")));
+  // Slices that lie in the folder itself are one series, and want a name for its labels.
+  result = segment(shop, {"-i", "in/one", "-o", "out"});
+  CHECK(result.code == 1);
+  CHECK(contains(result.errors, "(one series: -o NAME.dcm or NAME.nii.gz)"));
+}
+
+TEST_CASE("preprocess takes a series as segment does") {
+  const Workshop shop;
+  make_model(shop);
+  MadeSeries other = scan();
+  other.uid = "1.2.3.4.5";
+  other.number = "12";
+  write(shop, "scan", scan(), "a");
+  write(shop, "scan", other, "b");
+  write(shop, "alone", scan());
+  const auto preprocess = [&](std::vector<std::string> arguments) {
+    arguments.insert(arguments.begin(), {"preprocess", "-m", "model.safetensors"});
+    return shop.run(arguments);
+  };
+  Result result = preprocess({"-i", "scan", "-o", "a.npy"});
+  CHECK(result.code == 1);
+  CHECK(contains(result.errors, "or --series UID or NUMBER"));
+  result = preprocess({"-i", "scan", "--series", "7", "-o", "a.npy"});
+  CHECK_MESSAGE(result.code == 0, result.errors);
+  result = preprocess({"-i", "alone", "-o", "b.npy"});
+  CHECK_MESSAGE(result.code == 0, result.errors);
+  CHECK(read_file(shop.path("a.npy")) == read_file(shop.path("b.npy")));
+  Workshop::make_image(shop.path("image.nii"));
+  result = preprocess({"-i", "image.nii", "--series", "7", "-o", "c.npy"});
+  CHECK(result.code != 0);
+  CHECK(contains(result.errors, "series: expected a DICOM series, found image.nii"));
+}
+
 TEST_CASE("e2enet dicom lists what a folder holds, for people and as JSON") {
   const Workshop shop;
   write(shop, "scan", scan());

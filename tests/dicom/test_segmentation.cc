@@ -149,6 +149,40 @@ TEST_CASE("dciodvfy finds no error in any kind of segmentation") {
   }
 }
 
+TEST_CASE("what breaks the standard in the source does not break the segmentation") {
+  if (!has_program("dciodvfy")) E2ENET_SKIP("dciodvfy is not installed");
+  MadeSeries made;
+  made.change = [](DcmDataset& data_set, int) {
+    data_set.putAndInsertString(DCM_StudyDescription, std::string(3000, 'y').c_str());  // 64 at most
+    data_set.putAndInsertString(DCM_PatientComments, "a\\b");                           // one value
+    data_set.putAndInsertString(DCM_StudyDate, "2024-01-02");
+    data_set.putAndInsertString(DCM_StudyTime, "10:11:12.5");
+    data_set.putAndInsertString(DCM_ContentDate, "2024.01.03");
+    data_set.putAndInsertString(DCM_ContentTime, "noon");
+  };
+  TemporaryFolder folder;
+  std::filesystem::create_directory(folder.file("series"));
+  made.write(folder.file("series"));
+  const dicom::DicomReader reader({folder.file("series")});
+  write(folder.file("out.dcm"), reader, details_of(2), labels_of(reader.shape(), 2));
+  int status = 0;
+  for (const std::string& line : lines_of("dciodvfy '" + folder.file("out.dcm") + "' 2>&1", &status)) {
+    CHECK_MESSAGE(!contains(line, "Error"), line);
+  }
+  DcmFileFormat file;
+  REQUIRE(file.loadFile(folder.file("out.dcm").c_str()).good());
+  const auto text = [&](const DcmTagKey& tag) {
+    OFString value;
+    file.getDataset()->findAndGetOFString(tag, value);
+    return std::string(value.c_str());
+  };
+  CHECK(text(DCM_StudyDate) == "20240102");
+  CHECK(text(DCM_StudyTime) == "101112.5");
+  CHECK(text(DCM_ContentDate) == "20240103");
+  CHECK(text(DCM_ContentTime) == "101114");  // the acquisition's
+  CHECK(text(DCM_StudyDescription).empty());
+}
+
 TEST_CASE("dcmjs, which viewers in browsers use, finds what pydicom finds") {
   const std::string program = python(), dcmjs = PROJECT_NPM "/node_modules/dcmjs";
   if (program.empty()) E2ENET_SKIP("python3-pydicom is not installed");

@@ -270,6 +270,8 @@ TEST_CASE("a slice without what says where it lies or what its numbers mean is r
       {set(DCM_ImageOrientationPatient, "0\\0\\0\\0\\0\\0"), "(0020,0037) Image Orientation Patient: expected two"},
       {set(DCM_ImageOrientationPatient, "1\\0\\0\\1\\0\\0"), "(0020,0037) Image Orientation Patient: expected two"},
       {remove(DCM_PixelSpacing), "(0028,0030) Pixel Spacing: expected 2 numbers, found none"},
+      {set(DCM_PixelSpacing, "1,5\\2"), "(0028,0030) Pixel Spacing: expected 2 numbers, found '1,5\\2'"},
+      {set(DCM_PixelSpacing, "1.5mm\\2"), "(0028,0030) Pixel Spacing: expected 2 numbers, found '1.5mm\\2'"},
       {set(DCM_PixelSpacing, "0\\1"), "(0028,0030) Pixel Spacing: expected positive distances"},
       {set(DCM_PixelSpacing, "-1\\1"), "(0028,0030) Pixel Spacing: expected positive distances"},
       {set(DCM_RescaleSlope, "0"), "(0028,1053) Rescale Slope: expected a number that is not 0, found '0'"},
@@ -289,7 +291,7 @@ TEST_CASE("a slice without what says where it lies or what its numbers mean is r
          DcmItem* item = nullptr;
          d.findOrCreateSequenceItem(DCM_ModalityLUTSequence, item, -2);
        },
-       "(0028,3000) Modality LUTSequence: expected a rescale slope and intercept"},
+       "(0028,3000) Modality LUT Sequence: expected a rescale slope and intercept"},
   };
   for (const Case& c : cases) {
     CAPTURE(c.message);

@@ -7,6 +7,8 @@
 #include "image/formats/nifti/nifti_format.h"
 #ifdef E2ENET_HAS_DICOM
 #include "image/formats/dicom/dicom_format.h"
+#else
+#include "image/formats/no_dicom.h"
 #endif
 
 namespace e2enet::imaging {
@@ -15,6 +17,8 @@ const std::vector<Format>& formats() {
   static const std::vector<Format> list = {
 #ifdef E2ENET_HAS_DICOM
       dicom_format(),
+#else
+      no_dicom_format(),
 #endif
       nifti_format()};
   return list;
@@ -23,7 +27,12 @@ const std::vector<Format>& formats() {
 std::unique_ptr<ChannelFile> open_channel(const ChannelRequest& request) {
   if (request.paths.empty()) throw Error(ErrorCode::internal, "a channel without a path");
   for (const Format& format : formats()) {
-    if (format.recognises(request.paths[0])) return format.open(request);
+    if (!format.recognises(request.paths[0])) continue;
+    if (!format.has_series && (!request.series.empty() || request.regrid)) {
+      throw Error(ErrorCode::invalid_argument, std::string(request.series.empty() ? "regrid" : "series") +
+                                                   ": expected a DICOM series, found " + request.paths[0]);
+    }
+    return format.open(request);
   }
   throw Error(ErrorCode::internal, request.paths[0] + ": no format recognises it");
 }
@@ -71,7 +80,7 @@ std::unique_ptr<LabelFile> create_label_file(const std::string& path, const Labe
       of_slices.reference = slices;
       return image->on_label_grid(format.create_labels(path, of_slices));
     }
-    endings += (endings.empty() ? "" : ", ") + std::string(format.endings);
+    if (*format.endings) endings += (endings.empty() ? "" : ", ") + std::string(format.endings);
   }
   throw Error(ErrorCode::invalid_argument,
               "labels file: expected a name ending in " + endings + ", found '" + path + "'");

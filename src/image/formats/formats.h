@@ -28,6 +28,8 @@ struct Format {
   bool (*writes)(const std::string& path);
   // For messages: ".nii, .nii.gz, .hdr or .img".
   const char* endings;
+  // Whether ChannelRequest::series and regrid mean something.
+  bool has_series = false;
   // Whether what is written says of each slice where it lies, so that distances may be uneven.
   bool places_each_slice = false;
   // Null where the format writes none. Throws Error (cannot_write).

@@ -395,6 +395,7 @@ Structure check_structure(DicomBytes& bytes) {
       structure.pixels = e.tag == kPixelData;
       structure.encapsulated = structure.pixels && e.length == kUndefined && encoding.explicit_vr;
       structure.native = {e.value, e.length};
+      structure.words = e.vr[0] == 'O' && e.vr[1] == 'W';
       if (structure.encapsulated) {
         at = walk.encapsulated(e, bytes.size(), &structure.fragments);
         continue;

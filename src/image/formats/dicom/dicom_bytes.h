@@ -75,6 +75,7 @@ struct Structure {
   bool pixels = false;
   bool encapsulated = false;
   Fragment native;                  // pixel data that are not encapsulated
+  bool words = false;               // which are OW
   std::vector<Fragment> fragments;  // of encapsulated pixel data, without the offset table
   std::vector<std::uint32_t> offset_table;
 };

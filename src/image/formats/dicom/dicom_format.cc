@@ -226,6 +226,7 @@ Format dicom_format() {
   format.open = open;
   format.writes = writes;
   format.endings = ".dcm";
+  format.has_series = true;
   format.places_each_slice = true;
   format.create_labels = create_labels;
   format.label_file_bytes = label_file_bytes;

@@ -8,8 +8,10 @@
 #include <dcmtk/dcmjpls/djlsutil.h>
 
 #include <cctype>
+#include <charconv>
 #include <cmath>
 #include <mutex>
+#include <system_error>
 
 #include "e2enet/error.h"
 
@@ -77,8 +79,14 @@ std::unique_ptr<DcmDataset> read_header(DicomBytes& bytes, const Structure& stru
 std::string name_of(const DcmTagKey& tag) {
   std::string name;
   char before = 0;
-  for (const char c : std::string(DcmTag(tag).getTagName())) {  // "ImagePositionPatient"
-    if (std::isupper(static_cast<unsigned char>(c)) && std::islower(static_cast<unsigned char>(before))) name += ' ';
+  const std::string together = DcmTag(tag).getTagName();  // "ImagePositionPatient", "SOPInstanceUID"
+  for (std::size_t i = 0; i < together.size(); ++i) {
+    const char c = together[i], after = i + 1 < together.size() ? together[i + 1] : '\0';
+    const bool begins =
+        std::isupper(static_cast<unsigned char>(c)) &&
+        (std::islower(static_cast<unsigned char>(before)) ||
+         (std::isupper(static_cast<unsigned char>(before)) && std::islower(static_cast<unsigned char>(after))));
+    if (begins) name += ' ';
     name += c;
     before = c;
   }
@@ -114,17 +122,19 @@ std::vector<double> numbers_of(DcmItem& item, const DcmTagKey& tag, unsigned lon
   DcmElement* element = element_of(item, tag);
   std::vector<double> numbers;
   if (!element || element->getVM() < count) return numbers;
+  const bool binary = element->ident() == EVR_FD || element->ident() == EVR_FL;
   for (unsigned long i = 0; i < count; ++i) {
     Float64 value = 0;
-    OFCondition result = element->getFloat64(value, i);
-    if (result.bad()) {
-      // Whole numbers and texts give their digits.
+    if (!binary || element->getFloat64(value, i).bad()) {
+      // Whole numbers and texts give their digits. All of a text must be a number: of "1,5" DCMTK makes 1.
       OFString digits;
-      OFBool read = OFFalse;
-      result = element->getOFString(digits, i);
-      if (result.bad() || digits.empty()) return {};
-      value = OFStandard::atof(digits.c_str(), &read);
-      if (!read) return {};
+      if (element->getOFString(digits, i).bad()) return {};
+      const std::string text = trimmed(std::string(digits.c_str(), digits.length()));
+      const char* begin = text.data();
+      const char* end = begin + text.size();
+      if (begin < end && *begin == '+') ++begin;
+      const std::from_chars_result read = std::from_chars(begin, end, value);
+      if (read.ec != std::errc() || read.ptr != end) return {};
     }
     if (!std::isfinite(value)) return {};
     numbers.push_back(value);

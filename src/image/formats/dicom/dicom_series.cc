@@ -356,6 +356,7 @@ void add_file(const std::string& path, bool named, std::map<std::string, Series>
   file.deflated = structure.transfer_syntax == kDeflated;
   file.encapsulated = structure.encapsulated;
   file.native = structure.native;
+  file.words = structure.words;
   file.fragments = structure.fragments;
   const long frames = whole_number_of(*data_set, DCM_NumberOfFrames).value_or(1);
   if (frames >= 1 && frames <= kMostFrames) file.first_fragment = first_fragments(structure, frames);

@@ -31,6 +31,7 @@ struct SourceFile {
   std::string transfer_syntax, sop_class, sop_instance;
   std::int64_t data_set = 0;
   bool deflated = false, encapsulated = false;
+  bool words = false;  // native pixels are OW: of 16 bits, though each may hold two pixels
   Fragment native;
   std::vector<Fragment> fragments;
   std::vector<std::uint32_t> first_fragment;  // of each frame, and one more for the end; empty: not to be told

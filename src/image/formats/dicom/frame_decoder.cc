@@ -145,14 +145,21 @@ void FrameDecoder::decode(const Frame& frame, std::vector<unsigned char>& stored
       throw Error(ErrorCode::invalid_image, file.path + ": (0002,0010) Transfer Syntax UID: expected one that is " +
                                                 "read (docs/dicom.md), found " + file.transfer_syntax);
     }
-    stored.resize(size);
-    open_->bytes.read(file.native.offset + static_cast<std::int64_t>(size) * frame.number, size, stored.data());
-    // Numbers of 32 bits are two words in ascending order whatever the order of bytes in each. Bytes are stored as they
-    // are, or, as the words of older files, in pairs.
-    const bool swap = (file.transfer_syntax == kBigEndian) == is_little_endian();
-    if (swap && sample > 1) {
-      for (std::size_t i = 0; i + 1 < size; i += 2) std::swap(stored[i], stored[i + 1]);
+    const std::int64_t begin = static_cast<std::int64_t>(size) * frame.number;
+    // Numbers of 32 bits are two words in ascending order whatever the order of bytes in each. Pixels of a byte are
+    // stored as they are, or two in a word (OW), the first in its lower byte.
+    const bool swap = sample > 1 ? (file.transfer_syntax == kBigEndian) == is_little_endian()
+                                 : file.transfer_syntax == kBigEndian && file.words;
+    const std::int64_t before = swap && sample == 1 ? begin % 2 : 0;  // of a frame that begins within a word
+    const std::int64_t wanted = before + static_cast<std::int64_t>(size);
+    const std::int64_t words = std::min(wanted + (swap ? wanted % 2 : 0), file.native.length - begin + before);
+    stored.resize(static_cast<std::size_t>(words));
+    open_->bytes.read(file.native.offset + begin - before, stored.size(), stored.data());
+    if (swap) {
+      for (std::size_t i = 0; i + 1 < stored.size(); i += 2) std::swap(stored[i], stored[i + 1]);
     }
+    stored.erase(stored.begin(), stored.begin() + static_cast<std::ptrdiff_t>(before));
+    stored.resize(size);
     require_unchanged();
     return;
   }

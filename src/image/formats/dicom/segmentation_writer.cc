@@ -149,13 +149,53 @@ void copy(DcmItem& from, const DcmTagKey& tag, DcmItem& to) {
   copied.release();
 }
 
+// A date or time as the standard has it now, of one that may be written with separators; empty where it is none.
+std::string date_or_time(DcmItem& source, const DcmTagKey& tag, DcmEVR vr) {
+  std::string value = text_of(source, tag);
+  const std::size_t fraction = vr == EVR_TM ? value.find('.') : std::string::npos;
+  std::string rest;
+  if (fraction != std::string::npos) {
+    rest = value.substr(fraction);
+    value.resize(fraction);
+  }
+  value.erase(std::remove_if(value.begin(), value.end(), [](char c) { return c == '.' || c == ':' || c == '-'; }),
+              value.end());
+  value += rest;
+  const OFString text(value.data(), value.size());
+  const bool good =
+      vr == EVR_DA ? DcmDate::checkStringValue(text, "1").good() : DcmTime::checkStringValue(text, "1").good();
+  return good ? value : "";
+}
+
 // The first of these that the source has.
-std::string first_of(DcmItem& source, std::initializer_list<DcmTagKey> tags, const std::string& otherwise) {
+std::string first_of(DcmItem& source, std::initializer_list<DcmTagKey> tags, DcmEVR vr, const std::string& otherwise) {
   for (const DcmTagKey& tag : tags) {
-    const std::string value = text_of(source, tag);
+    const std::string value = date_or_time(source, tag, vr);
     if (!value.empty()) return value;
   }
   return otherwise;
+}
+
+// Whether the standard allows an attribute's value. DCMTK's own check lets texts pass that are too long.
+bool is_allowed(DcmItem& item, const DcmTagKey& tag, DcmElement& element) {
+  const bool many = tag == DCM_PhysiciansOfRecord || tag == DCM_AdmittingDiagnosesDescription ||
+                    tag == DCM_DeidentificationMethod || tag == DCM_LossyImageCompressionRatio ||
+                    tag == DCM_LossyImageCompressionMethod;
+  if (element.ident() == EVR_SQ) return true;
+  if (element.checkValue(many ? "1-n" : "1").bad()) return false;
+  const DcmEVR vr = element.getVR();
+  const std::size_t most = vr == EVR_LO ? 64 : vr == EVR_SH || vr == EVR_CS || vr == EVR_DS ? 16 : 10240;
+  // Characters are not counted where the character set has them in bytes of any number.
+  const std::string character_set = text_of(item, DCM_SpecificCharacterSet), value = text_of(item, tag);
+  const bool single_bytes = character_set.empty() || character_set.compare(0, 8, "ISO_IR 1") == 0;
+  const bool utf8 = character_set == "ISO_IR 192";
+  for (std::size_t begin = 0; begin <= value.size();) {
+    const std::size_t end = std::min(value.find('\\', begin), value.size());
+    const std::string one = value.substr(begin, end - begin);
+    if ((utf8 ? characters(one) : single_bytes ? one.size() : one.size() / 4) > most) return false;
+    begin = end + 1;
+  }
+  return true;
 }
 
 std::vector<unsigned char> deflated(const std::vector<unsigned char>& bytes) {
@@ -404,9 +444,11 @@ std::unique_ptr<DcmDataset> SegmentationWriter::Work::header() {
     // What identifies is copied as it is; of the rest, only what the standard allows (an age of "0Y" it does not).
     const bool identifies = std::find(std::begin(kAlways), std::end(kAlways), tag) != std::end(kAlways) ||
                             tag == DCM_StudyInstanceUID || tag == DCM_FrameOfReferenceUID;
-    if (!identifies && element->checkValue("1-n").bad()) continue;
+    if (!identifies && !is_allowed(*source, tag, *element)) continue;
     copy(*source, tag, *data_set);
   }
+  all.put(DCM_StudyDate, date_or_time(*source, DCM_StudyDate, EVR_DA));
+  all.put(DCM_StudyTime, date_or_time(*source, DCM_StudyTime, EVR_TM));
   for (const DcmTagKey& tag : kAlways) {
     if (!data_set->tagExists(tag)) all.put(tag, "");
   }
@@ -449,9 +491,9 @@ std::unique_ptr<DcmDataset> SegmentationWriter::Work::header() {
   digest.add(labels.data(), labels.size());
 
   const std::string date =
-      first_of(*source, {DCM_ContentDate, DCM_AcquisitionDate, DCM_SeriesDate, DCM_StudyDate}, "19700101");
+      first_of(*source, {DCM_ContentDate, DCM_AcquisitionDate, DCM_SeriesDate, DCM_StudyDate}, EVR_DA, "19700101");
   const std::string time =
-      first_of(*source, {DCM_ContentTime, DCM_AcquisitionTime, DCM_SeriesTime, DCM_StudyTime}, "000000");
+      first_of(*source, {DCM_ContentTime, DCM_AcquisitionTime, DCM_SeriesTime, DCM_StudyTime}, EVR_TM, "000000");
   const std::optional<long> number = whole_number_of(*source, DCM_SeriesNumber);
   all.put(DCM_SOPClassUID, UID_SegmentationStorage)
       .put(DCM_SOPInstanceUID, uid(digest, "instance"))
