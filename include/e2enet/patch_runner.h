@@ -82,6 +82,9 @@ class E2ENET_API PatchRunner {
 
   // Of the last patch, in the order of the schedule.
   std::vector<StepTime> step_times() const;
+  // How many items threads share between two meetings, a list for each of step_times(). An upward flow ("up into ...")
+  // and the block after it meet together: their lists are equally long.
+  std::vector<std::vector<std::int64_t>> step_items() const;
 
  private:
   struct Implementation;

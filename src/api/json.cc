@@ -291,7 +291,9 @@ std::string profile_json(const PatchRunner& runner) {
     json.member("peak_bytes", peak);
     json.member("planned_peak_bytes", runner.planned_process_bytes());
     json.key("layers").begin_array();
-    for (const StepTime& step : steps) {
+    const std::vector<std::vector<std::int64_t>> items = runner.step_items();
+    for (std::size_t i = 0; i < steps.size(); ++i) {
+      const StepTime& step = steps[i];
       json.begin_object();
       json.member("name", step.name);
       json.member("kernel", step.kernel);
@@ -300,6 +302,7 @@ std::string profile_json(const PatchRunner& runner) {
       json.member("flops_paper", step.flops_paper);
       json.member("flops_executed", step.flops_executed);
       json.member("seconds", step.seconds);
+      json.array("items", items[i]);
       json.member("bytes", step.bytes);
       json.end_object();
     }

@@ -184,4 +184,8 @@ std::vector<StepTime> PatchRunner::step_times() const {
   });
 }
 
+std::vector<std::vector<std::int64_t>> PatchRunner::step_items() const {
+  return with_errors(kNoMemoryToPlan, [&] { return implementation_->engine.step_items(); });
+}
+
 }  // namespace e2enet

@@ -288,6 +288,33 @@ std::vector<StepTime> Engine::step_times() const {
   return times;
 }
 
+std::vector<std::vector<std::int64_t>> Engine::step_items() const {
+  const auto rows = [](const kernels::Extent& extent) { return std::vector<std::int64_t>{extent.height}; };
+  std::vector<std::vector<std::int64_t>> items{rows(plan().input.extent)};
+  for (const plan::Step& step : plan().steps) {
+    if (step.pool) {
+      items.push_back(rows(step.pool->output.extent));
+      continue;
+    }
+    // As run_convolution() goes through the schedule.
+    const plan::ConvolutionStep& planned = *step.convolution;
+    const int upward_items_per_row = planned.upward ? planned.upward->items_per_row() : 0;
+    const auto upward_items = [&](const kernels::RowRange& made) {
+      return std::int64_t{made.end - made.begin} * upward_items_per_row;
+    };
+    std::vector<std::int64_t> upward{upward_items(planned.schedule.front().upward)};
+    std::vector<std::int64_t> convolution{0};
+    for (std::size_t g = 0; g < planned.schedule.size(); ++g) {
+      convolution.push_back(std::int64_t{planned.schedule[g].count} * planned.kernel->items_per_band());
+      upward.push_back(g + 1 < planned.schedule.size() ? upward_items(planned.schedule[g + 1].upward) : 0);
+    }
+    if (planned.upward) items.push_back(std::move(upward));
+    items.push_back(std::move(convolution));
+  }
+  items.push_back(rows(plan().head_input.feature.extent));
+  return items;
+}
+
 void StoreLogits::consume(int row, float* logits) {
   const std::ptrdiff_t depth = patch_[0];
   const std::ptrdiff_t height = patch_[1];

@@ -71,6 +71,9 @@ class Engine {
 
   // The times of the last patch, in the order of the schedule.
   std::vector<StepTime> step_times() const;
+  // How many items threads share between two meetings, a list for each of step_times(). An upward flow and the block
+  // that reads it meet together: their lists are equally long.
+  std::vector<std::vector<std::int64_t>> step_items() const;
 
  private:
   class Memory;
