@@ -88,9 +88,7 @@ std::string model_json(const Model& model, const PatchOptions& options) {
     json.member("instruction_set", instruction_set());
     // Those of previews and DICOM segmentations.
     json.key("label_colors").begin_object();
-    std::map<int, std::string> structures = model.labels();
-    structures.erase(0);  // the background has none
-    for (const auto& [label, color] : report::label_colors(structures)) {
+    for (const auto& [label, color] : report::label_colors(model.labels())) {
       json.member(std::to_string(label).c_str(), hexadecimal(color));
     }
     json.end_object();

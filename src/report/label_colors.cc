@@ -164,7 +164,9 @@ Choice take_farthest(std::vector<Choice>& choices) {
 
 double color_distance(const Color& a, const Color& b) { return Appearance(a).distance(Appearance(b)); }
 
-std::map<int, Color> label_colors(const std::map<int, std::string>& names) {
+std::map<int, Color> label_colors(const std::map<int, std::string>& all_names) {
+  std::map<int, std::string> names = all_names;
+  names.erase(0);
   // The left and right of one structure, in the order of their values; else a label alone.
   std::vector<std::vector<int>> groups;
   std::map<int, std::size_t> group_of;

@@ -10,7 +10,8 @@
 namespace e2enet::report {
 
 // A colour for each label of `names` (label value -> name). Names that differ in nothing but "left" and "right" get one
-// hue, the second of the two lighter or darker. The same names always get the same colours.
+// hue, the second of the two lighter or darker. The same names always get the same colours. Background, label 0, has
+// none, and whether it is among the names changes no colour: picture and DICOM segmentation show the same ones.
 std::map<int, Color> label_colors(const std::map<int, std::string>& names);
 
 // How different two colours look (CIE 1976, where 2.3 is just noticeable): the least of what people with normal colour
