@@ -46,7 +46,8 @@ build/release/bin/e2enet tradeoff -m "${models[@]}" -i "$2/images" -r "$2/labels
   --csv "docs/accuracy-$set.csv" --cases-csv "docs/accuracy-$set-cases.csv" --svg "docs/images/accuracy-$set.svg" \
   --structures-svg "docs/images/accuracy-$set-structures.svg" --markdown "$table" --title "$title"
 
-# Left and right: each structure of a pair, scored against the reference of the other side, must have nothing in common.
+# Left and right: each structure of a pair, scored against the reference of the other side, must have nothing in common but
+# what touches at the midline.
 exchanged() {
   build/release/bin/e2enet info "$1" --json | awk '
     /"mirrored_labels"/ { inside = 1 }
@@ -64,7 +65,7 @@ for model in "${models[@]}"; do
     $column > worst { worst = $column; line = $0 }
     END {
       printf "%s: the largest Dice of a structure with the other side'"'"'s reference, of %d: %.4f\n", model, NR - 1, worst
-      if (NR < 2 || worst > 0.05) { print "accuracy: error: left and right are exchanged: " line > "/dev/stderr"; exit 1 }
+      if (NR < 2 || worst > 0.1) { print "accuracy: error: left and right are exchanged: " line > "/dev/stderr"; exit 1 }
     }' "$predictions/$name.csv"
 done
 
