@@ -23,6 +23,7 @@ from typing import Dict, List, Tuple
 import numpy
 
 from . import mirroring
+from .files import readable
 from .volumes import LOG, some_of
 
 FILE_ENDINGS = (".nii.gz", ".nii")
@@ -155,10 +156,13 @@ def find_cases(folder: Path, channels: int) -> List[Case]:
     return cases
 
 
-def split_cases(cases: List[Case], validation: int, seed: int):
-    """(training, validation): `validation` cases drawn at random, the same for the same seed and the same names."""
+def split_cases(cases: List[Case], validation: int, seed: int, held_back=()):
+    """(training, validation): `validation` cases drawn at random, the same for the same seed and the same names. Where
+    cases are among those named in `held_back`, these are the validation cases, however many were asked for: a network
+    that has learned from all others would be scored on what it knows."""
     if not 0 <= validation < len(cases):
         raise DatasetError(f"validation cases: expected 0 to {len(cases) - 1}, found {validation}")
-    chosen = set(numpy.random.default_rng(seed).permutation(len(cases))[:validation].tolist())
+    kept = {index for index, case in enumerate(cases) if readable(case.name) in set(held_back)}
+    chosen = kept if kept and validation else set(numpy.random.default_rng(seed).permutation(len(cases))[:validation].tolist())
     return ([case for index, case in enumerate(cases) if index not in chosen],
             [case for index, case in enumerate(cases) if index in chosen])

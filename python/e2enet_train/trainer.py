@@ -13,6 +13,7 @@ Batches and growth are functions of (seed, iteration), so a checkpoint needs no 
 average, the optimiser's moments, masks and the iteration are all there is, and a killed run continues exactly.
 """
 import itertools
+import json
 import math
 import signal
 import time
@@ -27,7 +28,7 @@ from torch.utils.data import DataLoader
 from . import dataset, inference, mirroring, scores as means, training_images
 from .augment import TrainingBatches
 from .checkpoint import packed_network
-from .files import readable, write_atomically
+from .files import readable, write_atomically, write_json
 from .log import Log, duration
 from .network import E2ENet
 from .prepared import preprocess_cases
@@ -75,7 +76,7 @@ class Run:
         self.exchanging_axis = mirroring.exchanging_axis(description.mirrored_labels, settings.mirror_axes,
                                                          plan["preprocessing"])
         cases = dataset.find_cases(data, len(description.channels))
-        training, validation = dataset.split_cases(cases, settings.validation_cases, settings.seed)
+        training, validation = dataset.split_cases(cases, settings.validation_cases, settings.seed, self.held_back())
         self.training_names = [readable(case.name) for case in training]
         self.validation_names = [readable(case.name) for case in validation]
         prepared = self.folder / "preprocessed"
@@ -96,6 +97,20 @@ class Run:
             self.training.start_from(read_model(settings.initial_model))
             report(f"starting from {settings.initial_model}")
         self.log = Log(self.folder / "log.csv", self.training.iteration)
+
+    def held_back(self) -> List[str]:
+        """The cases that the training of the initial model, if there is one, did not learn from. Kept in the run's
+        folder, since it is continued where the initial model may not be."""
+        path = self.folder / "held_back.json"
+        if path.exists():
+            return json.loads(path.read_text(encoding="utf-8"))
+        if not self.settings.initial_model or self.checkpoint.exists():
+            return []
+        provenance = read_model(self.settings.initial_model).configuration.get("provenance") or {}
+        names = (provenance.get("training") or {}).get("validation_cases")
+        names = [str(name) for name in names] if isinstance(names, list) else []
+        write_json(path, names)
+        return names
 
     @property
     def checkpoint(self) -> Path:

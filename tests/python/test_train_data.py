@@ -642,6 +642,29 @@ class References(Folder):
         self.assertIn("c0.nii: voxel", score())
 
 
+class HeldBack(Folder):
+    def test_what_an_initial_model_held_back_is_held_back_again(self):
+        """Another seed must not validate on what the first training learned from, also when the run is continued."""
+        data = self.make(cases=6)
+        self.run_main("train", data, self.folder / "first", *QUICK, "--seed", "1")
+        model = self.folder / "first" / "model.safetensors"
+        first = read_model(model).configuration["provenance"]["training"]["validation_cases"]
+        self.assertEqual(len(first), 1)
+        cases = dataset.find_cases(data, 1)
+        seed = next(seed for seed in range(2, 50)
+                    if [case.name for case in dataset.split_cases(cases, 1, seed)[1]] != first)
+        again = ("train", data, self.folder / "second", *QUICK, "--seed", str(seed), "--from", model)
+        for _ in range(2):
+            self.run_main(*again)
+            second = read_model(self.folder / "second" / "model.safetensors")
+            self.assertEqual(second.configuration["provenance"]["training"]["validation_cases"], first)
+        training, validation = dataset.split_cases(cases, 1, seed, first + ["of another set"])
+        self.assertEqual([case.name for case in validation], first)
+        self.assertEqual(len(training), 5)
+        self.assertEqual(len(dataset.split_cases(cases, 2, seed, ["of another set"])[1]), 2)
+        self.assertEqual(dataset.split_cases(cases, 0, seed, first)[1], [])
+
+
 class Planned(Folder):
     def test_mixed_orientations_are_none(self):
         data = self.make()
