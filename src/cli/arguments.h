@@ -1,13 +1,16 @@
 // What the commands have in common: options, the forms in which values are written, and what happens with errors.
 #pragma once
 
-#include <CLI/CLI.hpp>
 #include <array>
 #include <cstdint>
 #include <functional>
 #include <map>
 #include <stdexcept>
 #include <string>
+
+namespace CLI {
+class App;
+}
 
 namespace e2enet::cli {
 

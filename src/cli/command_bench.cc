@@ -1,4 +1,5 @@
 // e2enet bench: how long does a patch take?
+#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <chrono>
 #include <iostream>

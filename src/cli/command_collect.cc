@@ -1,4 +1,5 @@
 // e2enet collect: the records of a cohort in one table.
+#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <filesystem>
 #include <iostream>

@@ -1,4 +1,5 @@
 // e2enet dicom: which DICOM series are in a folder?
+#include <CLI/CLI.hpp>
 #include <iostream>
 #include <memory>
 #include <nlohmann/json.hpp>

@@ -1,4 +1,5 @@
 // e2enet forward: the bare network on one patch.
+#include <CLI/CLI.hpp>
 #include <iostream>
 #include <memory>
 #include <string>

@@ -1,4 +1,5 @@
 // e2enet info: what is in a model file?
+#include <CLI/CLI.hpp>
 #include <array>
 #include <iostream>
 #include <memory>

@@ -1,4 +1,5 @@
 // e2enet preprocess: what the network would see of a volume.
+#include <CLI/CLI.hpp>
 #include <iostream>
 #include <memory>
 #include <string>

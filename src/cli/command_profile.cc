@@ -1,4 +1,5 @@
 // e2enet profile: where does the time of a patch go?
+#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <iostream>
 #include <memory>

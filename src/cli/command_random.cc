@@ -1,4 +1,5 @@
 // e2enet random: a model file with random weights, for benchmarks.
+#include <CLI/CLI.hpp>
 #include <cstdint>
 #include <iostream>
 #include <memory>

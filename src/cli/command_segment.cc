@@ -1,4 +1,5 @@
 // e2enet segment: the main job.
+#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <filesystem>
 #include <iostream>

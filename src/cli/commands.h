@@ -1,9 +1,11 @@
 // One function a command: adds it to the program. When it is the one called, `invocation.run` is set.
 #pragma once
 
-#include <CLI/CLI.hpp>
-
 #include "cli/arguments.h"
+
+namespace CLI {
+class App;
+}
 
 namespace e2enet::cli {
 

@@ -1,5 +1,6 @@
 #include "cli/network_run.h"
 
+#include <CLI/CLI.hpp>
 #include <algorithm>
 
 #include "cli/arguments.h"

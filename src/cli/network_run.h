@@ -1,11 +1,14 @@
 // What the commands that run a bare network, or plan one, share: options and the forms in which values are written.
 #pragma once
 
-#include <CLI/CLI.hpp>
 #include <array>
 #include <string>
 
 #include "e2enet/patch_runner.h"
+
+namespace CLI {
+class App;
+}
 
 namespace e2enet::cli {
 

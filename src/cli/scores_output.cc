@@ -1,5 +1,6 @@
 #include "cli/scores_output.h"
 
+#include <nlohmann/json.hpp>
 #include <optional>
 #include <utility>
 

@@ -2,9 +2,7 @@
 // ends the process where there is none. Numbers and texts are nlohmann's.
 #pragma once
 
-#include <cmath>
 #include <cstdint>
-#include <nlohmann/json.hpp>
 #include <string>
 
 namespace e2enet {
@@ -24,15 +22,13 @@ class JsonWriter {
     return *this;
   }
 
-  JsonWriter& value(const std::string& text) {
-    return raw(nlohmann::json(text).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
-  }
+  JsonWriter& value(const std::string& text);
   JsonWriter& value(const char* text) { return value(std::string(text)); }
   JsonWriter& value(bool truth) { return raw(truth ? "true" : "false"); }
   JsonWriter& value(int number) { return value(std::int64_t{number}); }
   JsonWriter& value(std::int64_t number) { return raw(std::to_string(number)); }
   JsonWriter& value(std::uint64_t number) { return raw(std::to_string(number)); }
-  JsonWriter& value(double number) { return raw(std::isfinite(number) ? nlohmann::json(number).dump() : "null"); }
+  JsonWriter& value(double number);  // null where it is not finite
   JsonWriter& null() { return raw("null"); }
   // What is JSON already.
   JsonWriter& raw(const std::string& json) {
