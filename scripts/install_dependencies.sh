@@ -16,6 +16,8 @@ Groups (without any: build):
   benchmark  build, and what benchmarks/compare_onnxruntime needs: Python with NumPy, Node.js with npm
   viewer     what scripts/dicom_picture.sh needs, and what tests see segmentations with: a browser, Orthanc with DICOMweb
   arm        what scripts/test_arm.sh needs: cross-compiler, emulator, CMake
+  web        what scripts/build_web.sh needs: emscripten, Node.js with npm, headers
+  web_test   web and build, and what scripts/test_web.sh needs: Chromium and the Colin27 head
   clang      what scripts/test.sh --clang, scripts/fuzz.sh and scripts/lint.sh need: clang with its OpenMP and sanitizers' run
              times, clang-tidy
 
@@ -41,6 +43,8 @@ COHORT=(slurm-wlm munge snakemake chromium python3 python3-numpy)
 VIEWER=(chromium orthanc orthanc-dicomweb dcmtk python3-pydicom python3-nibabel python3-numpy)
 BENCHMARK=(python3 python3-numpy ca-certificates)
 ARM=(g++-aarch64-linux-gnu qemu-user cmake ninja-build)
+WEB=(emscripten cmake ninja-build libeigen3-dev nlohmann-json3-dev ca-certificates)
+WEB_TEST=(chromium mricron-data)
 CLANG=(clang clang-tidy libomp-dev libclang-rt-dev)
 
 wanted=()
@@ -51,8 +55,12 @@ for argument in "$@"; do
     demo) wanted+=("${BUILD[@]}" "${DEMO[@]}") ;;
     test) wanted+=("${BUILD[@]}" "${DEMO[@]}" "${TEST[@]}") ;;
     cohort) wanted+=("${COHORT[@]}") ;;
-    benchmark)
-      wanted+=("${BUILD[@]}" "${BENCHMARK[@]}")
+    benchmark | web | web_test)
+      case "$argument" in
+        benchmark) wanted+=("${BUILD[@]}" "${BENCHMARK[@]}") ;;
+        web) wanted+=("${WEB[@]}") ;;
+        web_test) wanted+=("${BUILD[@]}" "${WEB[@]}" "${WEB_TEST[@]}") ;;
+      esac
       # Node.js often comes from elsewhere than Debian, with npm inside: then Debian's npm would be in its way.
       command -v node >/dev/null || wanted+=(nodejs)
       command -v npm >/dev/null || wanted+=(npm)

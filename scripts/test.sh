@@ -69,6 +69,11 @@ fi
 step "C++ tests"
 ctest --preset "$preset"
 
+if [ "$preset" = ci ]; then
+  step "Browser edition"
+  E2ENET_PROGRAM="$PWD/build/$preset/bin/e2enet" scripts/test_web.sh --quick
+fi
+
 skipped=$(wc -l <"$E2ENET_SKIPPED_FILE")
 step "Passed; skipped: $skipped"
 cat "$E2ENET_SKIPPED_FILE"

@@ -23,13 +23,16 @@ def flowing(text: str) -> str:
 
 
 def test_cases() -> dict[str, str]:
-    """Name of a test case -> file, of all C++ tests."""
+    """Name of a test case -> file, of all C++ tests and the browser edition's."""
     cases = {}
     for source in sorted((ROOT / "tests").rglob("*.cc")):
         text = source.read_text(encoding="utf-8")
         for name in re.findall(r'TEST_CASE\(\s*((?:"(?:[^"\\]|\\.)*"\s*)+)', text):
             joined = "".join(re.findall(r'"((?:[^"\\]|\\.)*)"', name))
             cases[joined] = source.relative_to(ROOT).as_posix()
+    for source in sorted((ROOT / "web" / "tests").glob("*.mjs")):
+        for name in re.findall(r"^test\('((?:[^'\\]|\\.)*)'", source.read_text(encoding="utf-8"), re.MULTILINE):
+            cases[name.replace("\\'", "'")] = source.relative_to(ROOT).as_posix()
     return cases
 
 

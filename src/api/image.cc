@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "api/errors.h"
+#include "base/platform/processor.h"
 #include "e2enet/dicom.h"
 #include "image/array_source.h"
 #include "image/formats/formats.h"
@@ -126,7 +127,7 @@ Image Image::open(const std::vector<std::string>& channels, const OpenOptions& o
       image->open_bytes += file->open_bytes();
       image->channels.push_back(std::move(file));
     }
-    image->may_read_ahead = true;
+    image->may_read_ahead = platform::kAnyThreadReadsFiles;
     return Image(std::move(image));
   });
 }

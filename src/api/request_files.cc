@@ -9,6 +9,7 @@
 #include "e2enet/error.h"
 #include "e2enet/files.h"
 #include "image/formats/nifti/nifti_format.h"
+#include "report/canvas.h"
 #include "report/label_colors.h"
 #include "report/preview.h"
 #include "tiles/volume_pipeline.h"
@@ -74,6 +75,7 @@ RequestFiles::RequestFiles(const Request& request, const Image& image, const mod
     throw Error(ErrorCode::invalid_argument,
                 "preview_file: expected a name ending in .png, found '" + request.preview_file + "'");
   }
+  if (!request.preview_file.empty()) report::require_png(request.preview_file);
   if (!request.probabilities_file.empty()) {
     if (!imaging::names_nifti_file(request.probabilities_file)) {
       throw Error(ErrorCode::invalid_argument,

@@ -7,6 +7,7 @@
 #include <string>
 #include <utility>
 
+#include "base/platform/processor.h"
 #include "e2enet/error.h"
 
 namespace e2enet {
@@ -17,7 +18,7 @@ AlignedBuffer::AlignedBuffer(std::size_t bytes, const char* what) {
   if (bytes == 0) return;
   constexpr std::size_t kHugePage = std::size_t{2} << 20;
   // A block that begins on a huge page boundary can be all huge pages; for small ones that would be waste.
-  const std::size_t alignment = bytes >= 4 * kHugePage ? kHugePage : kAlignment;
+  const std::size_t alignment = platform::kHugePages && bytes >= 4 * kHugePage ? kHugePage : kAlignment;
   const std::size_t wanted = bytes + (alignment == kHugePage ? kHugePage : 0);
   void* mapping =
       wanted < bytes ? MAP_FAILED : mmap(nullptr, wanted, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);

@@ -13,6 +13,9 @@
 #include <string>
 
 #include "base/control_groups.h"
+#ifdef __EMSCRIPTEN__
+#include "base/platform/web_memory.h"
+#endif
 
 namespace e2enet {
 namespace {
@@ -75,6 +78,14 @@ std::int64_t left_in_control_groups(const std::string& membership, const std::st
   return left;
 }
 
+#ifdef __EMSCRIPTEN__
+// The memory of WebAssembly grows and never shrinks, so what was freed is not given back, but can be had again: what
+// counts as held is what is in use.
+std::int64_t resident_bytes() { return platform::web_bytes_in_use(); }
+std::int64_t peak_resident_bytes() { return platform::web_bytes_of_memory(); }
+std::int64_t available_bytes() { return platform::web_bytes_at_most() - platform::web_bytes_in_use(); }
+void return_freed_memory() {}
+#else
 std::int64_t resident_bytes() { return std::max<std::int64_t>(0, kibibytes_field("/proc/self/status", "VmRSS:")); }
 
 std::int64_t peak_resident_bytes() {
@@ -96,5 +107,6 @@ std::int64_t available_bytes() {
   const std::int64_t available = kibibytes_field("/proc/meminfo", "MemAvailable:");
   return std::min(available >= 0 ? available : kUnknown, left_in_control_groups("/proc/self/cgroup", "/sys/fs/cgroup"));
 }
+#endif
 
 }  // namespace e2enet

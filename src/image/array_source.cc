@@ -3,6 +3,7 @@
 #include <cstring>
 #include <utility>
 
+#include "base/checked_size.h"
 #include "e2enet/error.h"
 
 namespace e2enet {
@@ -72,9 +73,15 @@ RowConverter converter(ScalarType type) {
 
 ArraySource::ArraySource(const ArrayView& array, const Shape& shape, std::string name)
     : array_(array), shape_(shape), name_(std::move(name)) {
-  const auto bytes = static_cast<std::ptrdiff_t>(bytes_of(array.type));
-  const std::array<std::ptrdiff_t, 3> without_gaps = {bytes * shape[1] * shape[2], bytes * shape[2], bytes};
-  if (array_.strides == std::array<std::ptrdiff_t, 3>{0, 0, 0}) array_.strides = without_gaps;
+  const std::size_t bytes = bytes_of(array.type);
+  const std::array<std::ptrdiff_t, 3> without_gaps = {
+      static_cast<std::ptrdiff_t>(checked_size("a slice of an array", bytes, shape[1], shape[2])),
+      static_cast<std::ptrdiff_t>(checked_size("a row of an array", bytes, shape[2])),
+      static_cast<std::ptrdiff_t>(bytes)};
+  if (array_.strides == std::array<std::ptrdiff_t, 3>{0, 0, 0}) {
+    static_cast<void>(checked_size("an array", bytes, shape[0], shape[1], shape[2]));
+    array_.strides = without_gaps;
+  }
   plain_ = array_.type == ScalarType::float32 && array_.strides == without_gaps &&
            reinterpret_cast<std::uintptr_t>(array_.data) % alignof(float) == 0;
 }

@@ -1,6 +1,8 @@
 #include "report/canvas.h"
 
+#ifdef E2ENET_HAS_PNG
 #include <png.h>
+#endif
 
 #include <algorithm>
 #include <cmath>
@@ -101,7 +103,17 @@ void Canvas::text(const std::string& text, double x, double base, double size, c
   }
 }
 
+void require_png(const std::string& path) {
+#ifdef E2ENET_HAS_PNG
+  static_cast<void>(path);
+#else
+  throw Error(ErrorCode::invalid_argument, path + ": expected no picture, since this library was built without libpng");
+#endif
+}
+
 void Canvas::write_png(AtomicFile& file) const {
+  require_png(file.path());
+#ifdef E2ENET_HAS_PNG
   png_image image{};
   image.version = PNG_IMAGE_VERSION;
   image.width = static_cast<png_uint_32>(width_);
@@ -116,6 +128,7 @@ void Canvas::write_png(AtomicFile& file) const {
   }
   if (!good) throw Error(ErrorCode::cannot_write, file.path() + ": the PNG cannot be encoded: " + image.message);
   file.write(bytes.data(), size);
+#endif
 }
 
 }  // namespace e2enet::report

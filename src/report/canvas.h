@@ -15,6 +15,10 @@ struct Color {
 
 Color mixed(const Color& below, const Color& above, double opacity);
 
+// Throws Error (invalid_argument), naming the file that was wanted, where this library was built without libpng: to be
+// asked before any work.
+void require_png(const std::string& path);
+
 class Canvas {
  public:
   Canvas(int width, int height, const Color& background);

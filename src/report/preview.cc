@@ -397,6 +397,7 @@ PreviewLayout draw_preview(AtomicFile& file, const PreviewInput& input) {
 }
 
 PreviewLayout write_preview(const std::string& path, const PreviewInput& input) {
+  require_png(path);
   AtomicFile file(path);
   PreviewLayout layout = draw_preview(file, input);
   file.commit();

@@ -28,7 +28,7 @@ class WindowInput : public InputVolume {
     const float* data = window_.slices(begin, end);
     if (sample_) sample_->take(begin, end, data, window_.channel_stride());
     seconds_ += seconds_since(start);
-    return {data, std::ptrdiff_t{window_.channel_stride()}};
+    return {data, static_cast<std::ptrdiff_t>(window_.channel_stride())};  // within one block of memory
   }
   double seconds() const { return seconds_; }
 

@@ -4,7 +4,9 @@
 #include <unistd.h>
 
 #include <csignal>
+#include <cstddef>
 #include <cstdlib>
+#include <cstring>
 #include <numeric>
 #include <random>
 #include <string>
@@ -12,7 +14,11 @@
 
 #include "base/atomic_file.h"
 #include "e2enet/error.h"
+#include "image/formats/formats.h"
 #include "image/formats/gzip_writer.h"
+#include "image/formats/nifti/nifti_layout.h"
+#include "image/formats/nifti/nifti_reader.h"
+#include "image/formats/nifti/nifti_writer.h"
 #include "image/nifti_bytes.h"
 #include "support/nifti_images.h"
 
@@ -70,6 +76,30 @@ TEST_CASE("labels come back as written, with all that says where the image lies"
         CHECK(image.header.separate_data == (name[2] != 'n'));
       }
     }
+  }
+}
+
+TEST_CASE("label files say by their intent that they are labels, and other files do not") {
+  TemporaryFolder folder;
+  const std::vector<std::uint16_t> labels(60, 1);
+  for (const int version : {1, 2}) {
+    CAPTURE(version);
+    const NiftiHeader like = header_with_everything(version);
+    LabelFileContents contents;
+    contents.like = &like;
+    contents.largest_label = 2;
+    const auto file = create_label_file(folder / "labels.nii", contents);
+    file->append(labels.data(), 60);
+    file->commit();
+    ImageWriter plain(folder / "plain.nii", like, StoredType::uint8, 1, 1);
+    plain.append(labels.data(), 60);
+    plain.commit();
+    const std::size_t at = version == 1 ? offsetof(nifti_1_header, intent_code) : offsetof(nifti_2_header, intent_code);
+    std::int16_t of_labels = 0, of_others = 1;  // the first half of NIfTI-2's number, which is below 65536
+    std::memcpy(&of_labels, read_bytes(folder / "labels.nii").data() + at, sizeof of_labels);
+    std::memcpy(&of_others, read_bytes(folder / "plain.nii").data() + at, sizeof of_others);
+    CHECK(of_labels == NIFTI_INTENT_LABEL);
+    CHECK(of_others == 0);
   }
 }
 

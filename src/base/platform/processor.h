@@ -18,6 +18,21 @@ inline void pause() {
 #endif
 }
 
+// Whether memory can lie in pages larger than others, for which it is worth to begin at a multiple of their size.
+#ifdef __EMSCRIPTEN__
+constexpr bool kHugePages = false;
+#else
+constexpr bool kHugePages = true;
+#endif
+
+// Whether a file may be read by another thread than the program's first. In a browser files are the first thread's: a
+// read by another waits for it, and so for ever where the first waits for that other.
+#ifdef __EMSCRIPTEN__
+constexpr bool kAnyThreadReadsFiles = false;
+#else
+constexpr bool kAnyThreadReadsFiles = true;
+#endif
+
 }  // namespace e2enet::platform
 
 // Asks for a line to be read into the second-level cache, and not the first, which Highway's prefetch would fill. A

@@ -8,10 +8,16 @@
 namespace e2enet::imaging {
 namespace {
 
+NiftiHeader labels_like(const NiftiHeader& image) {
+  NiftiHeader header = image;
+  header.labels = true;
+  return header;
+}
+
 class NiftiLabels : public LabelFile {
  public:
   NiftiLabels(const std::string& path, const LabelFileContents& contents)
-      : writer_(path, *contents.like, label_type(contents.largest_label), 1, contents.threads) {}
+      : writer_(path, labels_like(*contents.like), label_type(contents.largest_label), 1, contents.threads) {}
   void append(const std::uint16_t* labels, std::int64_t count) override { writer_.append(labels, count); }
   void commit() override { writer_.commit(); }
 

@@ -53,6 +53,7 @@ struct NiftiHeader {
   std::array<double, 3> q_offset{0, 0, 0};
   std::array<double, 12> s_rows{};  // x, y, z rows
   int units = 0;                    // xyzt_units
+  bool labels = false;              // written with the intent that says so, so that viewers give labels colours
 
   // How what is peculiar about the header was read.
   std::vector<Remark> remarks;

@@ -21,6 +21,7 @@ void fill(Header& raw, const NiftiHeader& header, StoredType type, std::int64_t 
   raw.dim[4] = static_cast<Dimension>(volumes);
   for (std::size_t i = 0; i < 8; ++i) raw.pixdim[i] = static_cast<Real>(header.pixdim[i]);
   raw.scl_slope = 1;
+  if (header.labels) raw.intent_code = NIFTI_INTENT_LABEL;
   raw.qform_code = static_cast<decltype(raw.qform_code)>(header.qform_code);
   raw.sform_code = static_cast<decltype(raw.sform_code)>(header.sform_code);
   raw.quatern_b = static_cast<Real>(header.quaternion[0]);

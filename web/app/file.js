@@ -1,0 +1,2 @@
+// Not a module, since from a file none is loaded: says why nothing happens.
+if (location.protocol === 'file:') document.getElementById('from-file').hidden = false;

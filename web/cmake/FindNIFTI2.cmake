@@ -1,0 +1,11 @@
+# nifti_clib for WebAssembly, of its sources below E2ENET_WEB_LIBRARIES.
+if(NOT TARGET NIFTI2::NIFTI2)
+  set(E2ENET_NIFTI ${E2ENET_WEB_LIBRARIES}/nifticlib)
+  add_library(nifti2 STATIC ${E2ENET_NIFTI}/nifti2/nifti2_io.c ${E2ENET_NIFTI}/znzlib/znzlib.c)
+  target_include_directories(nifti2 SYSTEM PUBLIC ${E2ENET_WEB_LIBRARIES}/include ${E2ENET_NIFTI}/nifti2 ${E2ENET_NIFTI}/znzlib)
+  target_compile_definitions(nifti2 PRIVATE HAVE_ZLIB)
+  target_compile_options(nifti2 PRIVATE -Oz -w)
+  target_link_libraries(nifti2 PRIVATE ZLIB::ZLIB)
+  add_library(NIFTI2::NIFTI2 ALIAS nifti2)
+endif()
+set(NIFTI2_FOUND TRUE)
