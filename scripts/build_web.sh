@@ -45,9 +45,11 @@ unpack() {  # package, file, SHA-256
   tar --extract --file "$work/apt/$2" --directory "$libraries/$1" --strip-components 1
 }
 
-if [ ! -e "$libraries/complete" ]; then
+complete=$libraries/complete-$(printf '%s ' "${HIGHWAY[2]}" "${ZLIB[2]}" "${NIFTI[2]}" | sha256sum | cut -c1-16)
+if [ ! -e "$complete" ]; then
   step "Sources of Highway, zlib and nifti_clib"
   # apt with a list and a state of its own: nothing of the system's is changed, and it need not know of sources.
+  rm -rf "$libraries"
   mkdir -p "$work/apt/lists/partial" "$work/apt/archives/partial" "$libraries/include"
   keys=/usr/share/keyrings/debian-archive-keyring.gpg
   echo "deb-src [signed-by=$keys] http://deb.debian.org/debian bookworm main" >"$work/apt/sources.list"
@@ -68,7 +70,7 @@ if [ ! -e "$libraries/complete" ]; then
   ln -sfn /usr/include/nlohmann "$libraries/include/nlohmann"
   ln -sfn /usr/include/eigen3 "$libraries/include/eigen3"
   ln -sfn ../nifticlib/nifti2 "$libraries/include/nifti"
-  touch "$libraries/complete"
+  touch "$complete"
 fi
 
 # What emscripten needs to know, here and not in a home folder: where Debian has put LLVM and its libraries, and that these
