@@ -10,7 +10,7 @@ compare with, the WebAssembly modules and the page, and runs their tests.
 
 Usage: scripts/test_web.sh [--quick]
 
-  --quick  without the whole head in the page, which takes the longest
+  --quick  without what takes the longest: the whole head and the five scans in the page, the five scans on one thread
   --help   print this
 
 Screenshots are left in build/web/screenshots. Five of the scans are real ones of the folder named by E2ENET_SHARED (by default

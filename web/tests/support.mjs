@@ -42,6 +42,10 @@ export function skipOr(condition, name, why) {
   return why;
 }
 
+// What takes longest is left out of the ordinary test command (scripts/test_web.sh --quick).
+export const quick = process.env.E2ENET_WEB_QUICK === '1';
+export const tooLong = 'left out by --quick: run scripts/test_web.sh';
+
 export function parseNifti(bytes) {
   let data = Buffer.from(bytes);
   if (data[0] === 0x1f && data[1] === 0x8b) data = zlib.gunzipSync(data);

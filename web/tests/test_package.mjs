@@ -6,7 +6,7 @@ import path from 'node:path';
 import test, { after } from 'node:test';
 import { pathToFileURL } from 'node:url';
 import zlib from 'node:zlib';
-import { colin27, differences, haveShared, makeNifti, modelBytes, needShared, packageFolder, parseNifti, segmentNatively, sharedImages, skipOr } from './support.mjs';
+import { colin27, differences, haveShared, makeNifti, modelBytes, needShared, packageFolder, parseNifti, quick, segmentNatively, sharedImages, skipOr, tooLong } from './support.mjs';
 
 const { load, start, isolated, E2enetError } = await import(pathToFileURL(path.join(packageFolder, 'index.js')).href);
 
@@ -38,7 +38,7 @@ function assertEqualsNative(found, native, what) {
 
 for (const threads of [1, 2]) {
   test(`five real scans have the native program's labels, bit for bit, with ${threads} thread(s)`,
-       { skip: skipOr(haveShared, `five real scans, ${threads} threads`, needShared) }, async () => {
+       { skip: skipOr(haveShared, `five real scans, ${threads} threads`, needShared) || skipOr(!quick || threads > 1, `five real scans, ${threads} threads`, tooLong) }, async () => {
     for (const [model, kind, count] of [['hippocampus_density20', 'hippocampus', 3], ['brain_density20', 'brain', 2]]) {
       const segmenter = await loaded(model, { threads });
       assert.equal(segmenter.threads, threads);

@@ -2,11 +2,11 @@
 // Leaves its screenshots in build/web/screenshots, to be looked at.
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
-import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { cpSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import path from 'node:path';
 import test, { after, before } from 'node:test';
-import { colin27, differences, haveShared, makeNifti, needShared, packageFolder, parseNifti, root, scratch, segmentNatively, sharedImages, skipOr } from './support.mjs';
+import { colin27, differences, haveShared, makeNifti, needShared, parseNifti, quick, root, scratch, segmentNatively, sharedImages, skipOr, tooLong } from './support.mjs';
 
 const require = createRequire(path.join(root, 'build/web/tools/node_modules/x.js'));
 const { chromium } = require('playwright-core');
@@ -210,7 +210,7 @@ test('one and two threads give the same labels in the browser', async () => {
   }
 });
 
-test('five real scans have the native program\'s labels in the browser', { skip: skipOr(haveShared, 'five real scans in the browser', needShared) }, async () => {
+test('five real scans have the native program\'s labels in the browser', { skip: skipOr(haveShared, 'five real scans in the browser', needShared) || skipOr(!quick, 'five real scans in the browser', tooLong) }, async () => {
   for (const [id, model, kind, count] of [['hippocampus', 'hippocampus_density20', 'hippocampus', 3], ['brain', 'brain_density20', 'brain', 2]]) {
     await withPage(isolatedUrl, async ({ page }) => {
       await chooseModel(page, id);
@@ -305,7 +305,7 @@ test('opened as a file, the page says what to do', async () => {
   }
 });
 
-test('a whole head: 29 structures, left and right', { skip: skipOr(process.env.E2ENET_WEB_QUICK !== '1', 'a whole head in the page', 'E2ENET_WEB_QUICK is set') }, async () => {
+test('a whole head: 29 structures, left and right', { skip: skipOr(!quick, 'a whole head in the page', tooLong) }, async () => {
   const native = segmentNatively('brain_density20', colin27());
   await withPage(isolatedUrl, async ({ page, problems }) => {
     await drop(page, file(colin27()));
