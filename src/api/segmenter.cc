@@ -13,6 +13,7 @@
 #include "api/request_files.h"
 #include "base/checked_size.h"
 #include "base/parallel.h"
+#include "base/platform/processor.h"
 #include "base/process_memory.h"
 #include "image/formats/formats.h"
 #include "labels/label_counter.h"
@@ -188,10 +189,10 @@ void Segmenter::Implementation::make_engine(kernels::Element precision) {
   const ThreadsOfCaller threads(options.parallel_for);
   engine = std::make_unique<engine::Engine>(*network, plan,
                                             engine::WorkingMemory{options.arena.memory, options.arena.bytes});
-  engine_ran = false;
+  engine_ran = platform::kMemoryIsHeldAtOnce;
   if (options.precision != Precision::automatic) network.reset();
   return_freed_memory();
-  process_before_runs = resident_bytes();
+  process_before_runs = resident_bytes() - (engine_ran ? bytes_of(engine->plan().run_bytes()) : 0);
 }
 
 std::int64_t Segmenter::Implementation::process_bytes(const plan::Plan& of) const {

@@ -177,13 +177,13 @@ test('arguments that make no sense are refused', async () => {
 test('ten images in a row take no more memory than the first two', async () => {
   const segmenter = await loaded('hippocampus_density20', { threads: 2 });
   const box = { begin: [97, 80, 40], end: [135, 132, 88] };
-  let after2 = null;
+  let after2 = null;  // what a thread or a message takes for itself may come and go; an image's or its labels' bytes may not
   for (let n = 0; n < 10; ++n) {
     await segmenter.segment(readFileSync(colin27()), { box });
     if (n === 1) after2 = await segmenter.memoryInUse();
   }
   const after10 = await segmenter.memoryInUse();
-  assert.ok(after10.inUse <= after2.inUse, `expected at most ${after2.inUse} bytes, found ${after10.inUse}`);
+  assert.ok(after10.inUse <= after2.inUse + 1024, `expected at most ${after2.inUse} bytes, found ${after10.inUse}`);
   assert.equal(after10.grown, after2.grown);
 });
 

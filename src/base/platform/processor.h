@@ -18,6 +18,13 @@ inline void pause() {
 #endif
 }
 
+// Whether memory counts as held from when it is asked for, and not from when it is first written.
+#ifdef __EMSCRIPTEN__
+constexpr bool kMemoryIsHeldAtOnce = true;
+#else
+constexpr bool kMemoryIsHeldAtOnce = false;
+#endif
+
 // Whether memory can lie in pages larger than others, for which it is worth to begin at a multiple of their size.
 #ifdef __EMSCRIPTEN__
 constexpr bool kHugePages = false;
