@@ -192,7 +192,7 @@ void Segmenter::Implementation::make_engine(kernels::Element precision) {
   engine_ran = platform::kMemoryIsHeldAtOnce;
   if (options.precision != Precision::automatic) network.reset();
   return_freed_memory();
-  process_before_runs = resident_bytes() - (engine_ran ? bytes_of(engine->plan().run_bytes()) : 0);
+  process_before_runs = resident_bytes() - (engine_ran ? static_cast<std::int64_t>(engine->plan().run_bytes()) : 0);
 }
 
 std::int64_t Segmenter::Implementation::process_bytes(const plan::Plan& of) const {
