@@ -191,9 +191,9 @@ test('memory grows to what the plan says, and to little more', async () => {
   const segmenter = await loaded('hippocampus_density20', { threads: 2 });
   const { report } = await segmenter.segment(readFileSync(colin27()), { box: { begin: [97, 80, 40], end: [135, 132, 88] } });
   const { grown } = await segmenter.memoryInUse();
-  // The plan counts bytes in use; holes between blocks come on top.
-  const most = Math.max(64 * 2 ** 20, report.planned_peak_bytes) + 16 * 2 ** 20;
-  assert.ok(grown >= report.planned_peak_bytes && grown <= most, `expected ${report.planned_peak_bytes} to ${most} bytes, found ${grown}`);
+  // The plan counts bytes in use; holes between blocks come on top. It was made a little before the report's.
+  const [least, most] = [report.planned_peak_bytes - 2 ** 20, report.planned_peak_bytes + 16 * 2 ** 20];
+  assert.ok(grown >= least && grown <= most, `expected ${least} to ${most} bytes, found ${grown}`);
 });
 
 test('a program ends by itself while a segmenter is open and idle', () => {
