@@ -13,6 +13,9 @@
 #include <hwy/highway.h>
 
 #include "base/simd/dispatch_table.h"
+#if !HWY_HAVE_FLOAT64
+#include "base/platform/double_pair.h"
+#endif
 
 HWY_BEFORE_NAMESPACE();
 namespace e2enet::imaging {
@@ -26,41 +29,11 @@ using DoubleVector = hn::Vec<Doubles>;
 // As many floats as there are doubles in a vector.
 using Floats = hn::Rebind<float, Doubles>;
 #else
-// WebAssembly has pairs of doubles, Highway 1.0.3 has not: the few operations on them that are needed here, by the
-// compiler's own vectors.
-struct Doubles {};
-struct Floats {};
-using DoubleVector = double __attribute__((vector_size(16)));
-using DoubleMask = decltype(DoubleVector() < DoubleVector());
-using FloatPair = float __attribute__((vector_size(8)));
+namespace hn = platform::double_pair;
 
-namespace hn {
-HWY_INLINE std::size_t Lanes(Doubles) { return 2; }
-HWY_INLINE DoubleVector Set(Doubles, double value) { return DoubleVector{value, value}; }
-HWY_INLINE DoubleVector Zero(Doubles d) { return Set(d, 0); }
-HWY_INLINE DoubleVector Add(DoubleVector a, DoubleVector b) { return a + b; }
-HWY_INLINE DoubleVector Mul(DoubleVector a, DoubleVector b) { return a * b; }
-HWY_INLINE DoubleMask Lt(DoubleVector a, DoubleVector b) { return a < b; }
-HWY_INLINE DoubleMask Gt(DoubleVector a, DoubleVector b) { return a > b; }
-HWY_INLINE DoubleVector IfThenElse(DoubleMask mask, DoubleVector yes, DoubleVector no) {
-  return reinterpret_cast<DoubleVector>((mask & reinterpret_cast<DoubleMask>(yes)) |
-                                        (~mask & reinterpret_cast<DoubleMask>(no)));
-}
-HWY_INLINE DoubleVector LoadU(Doubles, const double* from) { return DoubleVector{from[0], from[1]}; }
-HWY_INLINE void StoreU(DoubleVector value, Doubles, double* to) {
-  to[0] = value[0];
-  to[1] = value[1];
-}
-HWY_INLINE FloatPair LoadU(Floats, const float* from) { return FloatPair{from[0], from[1]}; }
-HWY_INLINE void StoreU(FloatPair value, Floats, float* to) {
-  to[0] = value[0];
-  to[1] = value[1];
-}
-HWY_INLINE DoubleVector PromoteTo(Doubles, FloatPair value) { return DoubleVector{value[0], value[1]}; }
-HWY_INLINE FloatPair DemoteTo(Floats, DoubleVector value) {
-  return FloatPair{static_cast<float>(value[0]), static_cast<float>(value[1])};
-}
-}  // namespace hn
+using hn::Doubles;
+using hn::DoubleVector;
+using hn::Floats;
 #endif
 
 // A product and then a sum, each rounded: a fused one would round once, and only where the processor has it.
