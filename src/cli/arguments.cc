@@ -2,7 +2,6 @@
 
 #include <fcntl.h>
 #include <unistd.h>
-#include <CLI/CLI.hpp>
 
 #include <cerrno>
 #include <cmath>
@@ -13,6 +12,7 @@
 #include <limits>
 #include <vector>
 
+#include "cli/options.h"
 #include "e2enet/error.h"
 #include "e2enet/files.h"
 #include "e2enet/machine.h"
@@ -60,24 +60,24 @@ void on_closed_output(int) {
 
 }  // namespace
 
-void add_common_options(CLI::App& command, CommonOptions& options, Json json) {
-  command.set_help_flag("-h,--help", "Show this help and exit")->group("Common options");
+void add_common_options(Command& command, CommonOptions& options, Json json) {
+  command.set_help_flag("-h,--help", "Show this help and exit").group("Common options");
   command
       .add_option("--threads", options.threads,
                   "Threads to use; 0 means all that this process may use, which is also the most that are started")
-      ->type_name("N")
-      ->capture_default_str()
-      ->check([](const std::string& text) {
+      .type_name("N")
+      .show_default()
+      .check([](const std::string& text) {
         std::int64_t value = 0;
         return read_integer(text, kMostThreads, value)
                    ? std::string()
                    : "expected a number from 0 to " + std::to_string(kMostThreads) + ", found '" + text + "'";
       })
-      ->group("Common options");
+      .group("Common options");
   command.add_flag("-q,--quiet", options.quiet, "No progress and no remarks, only results, warnings and errors")
-      ->group("Common options");
+      .group("Common options");
   if (json == Json::yes) {
-    command.add_flag("--json", options.json, "Print the result as JSON")->group("Common options");
+    command.add_flag("--json", options.json, "Print the result as JSON").group("Common options");
   }
 }
 

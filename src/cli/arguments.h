@@ -8,11 +8,9 @@
 #include <stdexcept>
 #include <string>
 
-namespace CLI {
-class App;
-}
-
 namespace e2enet::cli {
+
+class Command;
 
 // The call was wrong: exit code 2. what() is one line.
 class UsageError : public std::runtime_error {
@@ -39,7 +37,7 @@ struct CommonOptions {
 enum class Json { no, yes };
 
 // --threads, --quiet, --help and, where a program would read the output, --json.
-void add_common_options(CLI::App& command, CommonOptions& options, Json json);
+void add_common_options(Command& command, CommonOptions& options, Json json);
 
 // How many threads --threads means. Says on stderr, unless quiet, where fewer are started than were asked for.
 int use_threads(const CommonOptions& options);

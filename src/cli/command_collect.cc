@@ -1,5 +1,4 @@
 // e2enet collect: the records of a cohort in one table.
-#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <filesystem>
 #include <iostream>
@@ -16,6 +15,7 @@
 #include "cli/cohort.h"
 #include "cli/command_files.h"
 #include "cli/commands.h"
+#include "cli/options.h"
 #include "cli/segment_job.h"
 #include "cli/text.h"
 #include "e2enet/error.h"
@@ -189,26 +189,24 @@ int run(const Arguments& arguments) {
 
 void add_collect(CLI::App& program, Invocation& invocation) {
   const auto arguments = std::make_shared<Arguments>();
-  CLI::App& command = *program.add_subcommand("collect", kDescription);
-  command.group("Main commands");
-  command.footer(kFooter);
+  Command command(program, "collect", kDescription, "Main commands", kFooter);
   command.add_option("folder", arguments->folders, "Folders of records")
-      ->type_name("FOLDER")
-      ->required()
-      ->group("Options");
+      .type_name("FOLDER")
+      .required()
+      .group("Options");
   command
       .add_option("-o,--output", arguments->output,
                   "Table to write, tab-separated (.tsv); what it says and more goes beside it as .json")
-      ->type_name("COHORT.tsv")
-      ->required()
-      ->group("Options");
+      .type_name("COHORT.tsv")
+      .required()
+      .group("Options");
   command
       .add_option("--cases", arguments->cases,
                   "The cases of this list (as for `segment --cases`) and no others, also those without a record")
-      ->type_name("LIST.csv")
-      ->group("Options");
+      .type_name("LIST.csv")
+      .group("Options");
   add_common_options(command, arguments->common, Json::yes);
-  command.final_callback([arguments, &invocation] { invocation.run = [arguments] { return run(*arguments); }; });
+  command.on_parsed([arguments, &invocation] { invocation.run = [arguments] { return run(*arguments); }; });
 }
 
 }  // namespace e2enet::cli

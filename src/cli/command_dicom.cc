@@ -1,5 +1,4 @@
 // e2enet dicom: which DICOM series are in a folder?
-#include <CLI/CLI.hpp>
 #include <iostream>
 #include <memory>
 #include <nlohmann/json.hpp>
@@ -8,6 +7,7 @@
 
 #include "cli/commands.h"
 #include "cli/dicom_table.h"
+#include "cli/options.h"
 #include "cli/text.h"
 #include "e2enet/dicom.h"
 
@@ -77,15 +77,13 @@ int run(const Arguments& arguments) {
 
 void add_dicom(CLI::App& program, Invocation& invocation) {
   const auto arguments = std::make_shared<Arguments>();
-  CLI::App& command = *program.add_subcommand("dicom", kDescription);
-  command.group("Main commands");
-  command.footer(kFooter);
+  Command command(program, "dicom", kDescription, "Main commands", kFooter);
   command.add_option("folder", arguments->paths, "Folders and files to look through")
-      ->type_name("FOLDER")
-      ->required()
-      ->group("Options");
+      .type_name("FOLDER")
+      .required()
+      .group("Options");
   add_common_options(command, arguments->common, Json::yes);
-  command.final_callback([arguments, &invocation] { invocation.run = [arguments] { return run(*arguments); }; });
+  command.on_parsed([arguments, &invocation] { invocation.run = [arguments] { return run(*arguments); }; });
 }
 
 }  // namespace e2enet::cli

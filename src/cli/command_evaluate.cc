@@ -1,5 +1,4 @@
 // e2enet evaluate: how well do predicted labels agree with reference labels?
-#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cmath>
 #include <filesystem>
@@ -14,6 +13,7 @@
 #include "cli/command_files.h"
 #include "cli/commands.h"
 #include "cli/image_remarks.h"
+#include "cli/options.h"
 #include "cli/progress.h"
 #include "cli/scores_output.h"
 #include "cli/text.h"
@@ -218,46 +218,44 @@ int run(const Arguments& arguments) {
 
 void add_evaluate(CLI::App& program, Invocation& invocation) {
   const auto arguments = std::make_shared<Arguments>();
-  CLI::App& command = *program.add_subcommand("evaluate", kDescription);
-  command.group("Main commands");
-  command.footer(kFooter);
+  Command command(program, "evaluate", kDescription, "Main commands", kFooter);
   command.add_option("-p,--prediction", arguments->prediction, "Label file, or folder of them, to be judged")
-      ->type_name("PATH")
-      ->required()
-      ->group("Input");
+      .type_name("PATH")
+      .required()
+      .group("Input");
   command.add_option("-r,--reference", arguments->reference, "Label file, or folder of them, that is right")
-      ->type_name("PATH")
-      ->required()
-      ->group("Input");
+      .type_name("PATH")
+      .required()
+      .group("Input");
   command.add_option("-m,--model", arguments->model, "Take labels and their names from this model file")
-      ->type_name("MODEL")
-      ->group("Input");
+      .type_name("MODEL")
+      .group("Input");
   command.add_option("--tolerance", arguments->tolerance, "Deviation of the surface that NSD accepts, in mm")
-      ->type_name("MM")
-      ->capture_default_str()
-      ->group("Scores");
+      .type_name("MM")
+      .show_default()
+      .group("Scores");
   command
       .add_option("--labels", arguments->labels,
                   "Score these label values only, separated by commas; without it, all that occur")
-      ->type_name("N,N,...")
-      ->delimiter(',')
-      ->group("Scores");
+      .type_name("N,N,...")
+      .delimiter(',')
+      .group("Scores");
   command
       .add_option("--match", arguments->match,
                   "Where the two number structures differently: 1+2=38 scores the prediction's 1 and 2, joined, as the "
                   "reference's 38; several separated by commas, and nothing else is scored")
-      ->type_name("P+P=R,...")
-      ->group("Scores");
+      .type_name("P+P=R,...")
+      .group("Scores");
   command
       .add_flag("--ignore-geometry", arguments->ignore_geometry,
                 "Compare voxels of the same index also where the two files' axes run differently in space; without it "
                 "that is refused")
-      ->group("Scores");
+      .group("Scores");
   command.add_option("--csv", arguments->csv, "Also write the scores of every case and label to this file")
-      ->type_name("FILE")
-      ->group("Output");
+      .type_name("FILE")
+      .group("Output");
   add_common_options(command, arguments->common, Json::yes);
-  command.final_callback([arguments, &invocation] {
+  command.on_parsed([arguments, &invocation] {
     if (!(arguments->tolerance >= 0) || !std::isfinite(arguments->tolerance)) {
       throw UsageError("--tolerance: expected a number of mm >= 0, found " + std::to_string(arguments->tolerance));
     }

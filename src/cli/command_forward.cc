@@ -1,5 +1,4 @@
 // e2enet forward: the bare network on one patch.
-#include <CLI/CLI.hpp>
 #include <iostream>
 #include <memory>
 #include <string>
@@ -10,6 +9,7 @@
 #include "cli/commands.h"
 #include "cli/network_run.h"
 #include "cli/npy.h"
+#include "cli/options.h"
 #include "cli/text.h"
 #include "e2enet/error.h"
 #include "e2enet/inspect.h"
@@ -100,25 +100,20 @@ int run(const Arguments& arguments) {
 
 void add_forward(CLI::App& program, Invocation& invocation) {
   const auto arguments = std::make_shared<Arguments>();
-  CLI::App& command = *program.add_subcommand("forward", kDescription);
-  command.group("For development");
-  command.footer(kFooter);
+  Command command(program, "forward", kDescription, "For development", kFooter);
   command.add_option("-m,--model", arguments->network.model, "Model file (.safetensors)")
-      ->type_name("MODEL")
-      ->required()
-      ->group("Options");
-  command.add_option("-i,--input", arguments->input, "Patch to read")->type_name("X.npy")->required()->group("Options");
-  command.add_option("-o,--output", arguments->output, "Array to write")
-      ->type_name("Y.npy")
-      ->required()
-      ->group("Options");
+      .type_name("MODEL")
+      .required()
+      .group("Options");
+  command.add_option("-i,--input", arguments->input, "Patch to read").type_name("X.npy").required().group("Options");
+  command.add_option("-o,--output", arguments->output, "Array to write").type_name("Y.npy").required().group("Options");
   command.add_option("--node", arguments->node, "Write this node's output instead of the logits")
-      ->type_name("I,J")
-      ->group("Options");
+      .type_name("I,J")
+      .group("Options");
   add_precision_option(command, arguments->network.precision, "Options");
   add_algorithm_option(command, arguments->network.algorithm, "Options");
   add_common_options(command, arguments->common, Json::no);
-  command.final_callback([arguments, &invocation] {
+  command.on_parsed([arguments, &invocation] {
     if (!arguments->node.empty()) parse_pair(arguments->node, "--node");
     invocation.run = [arguments] { return run(*arguments); };
   });

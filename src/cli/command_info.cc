@@ -1,5 +1,4 @@
 // e2enet info: what is in a model file?
-#include <CLI/CLI.hpp>
 #include <array>
 #include <iostream>
 #include <memory>
@@ -9,6 +8,7 @@
 
 #include "cli/commands.h"
 #include "cli/network_run.h"
+#include "cli/options.h"
 #include "cli/text.h"
 #include "e2enet/inspect.h"
 #include "e2enet/json.h"
@@ -152,17 +152,15 @@ int run(const Arguments& arguments) {
 
 void add_info(CLI::App& program, Invocation& invocation) {
   const auto arguments = std::make_shared<Arguments>();
-  CLI::App& command = *program.add_subcommand("info", kDescription);
-  command.group("Models");
-  command.footer(kFooter);
+  Command command(program, "info", kDescription, "Models", kFooter);
   command.add_option("model", arguments->network.model, "Model file (.safetensors)")
-      ->type_name("MODEL")
-      ->required()
-      ->group("Options");
+      .type_name("MODEL")
+      .required()
+      .group("Options");
   add_patch_option(command, arguments->network.patch, "Options");
   add_precision_option(command, arguments->network.precision, "Options");
   add_common_options(command, arguments->common, Json::yes);
-  command.final_callback([arguments, &invocation] {
+  command.on_parsed([arguments, &invocation] {
     if (!arguments->network.patch.empty()) parse_triple(arguments->network.patch, "--patch");
     invocation.run = [arguments] { return run(*arguments); };
   });

@@ -1,5 +1,4 @@
 // e2enet preprocess: what the network would see of a volume.
-#include <CLI/CLI.hpp>
 #include <iostream>
 #include <memory>
 #include <string>
@@ -10,6 +9,7 @@
 #include "cli/image_remarks.h"
 #include "cli/network_run.h"
 #include "cli/npy.h"
+#include "cli/options.h"
 #include "cli/progress.h"
 #include "cli/segment_job.h"
 #include "cli/text.h"
@@ -71,28 +71,23 @@ int run(const Arguments& arguments) {
 
 void add_preprocess(CLI::App& program, Invocation& invocation) {
   const auto arguments = std::make_shared<Arguments>();
-  CLI::App& command = *program.add_subcommand("preprocess", kDescription);
-  command.group("For development");
-  command.footer(kFooter);
+  Command command(program, "preprocess", kDescription, "For development", kFooter);
   command.add_option("-m,--model", arguments->model, "Model file (.safetensors)")
-      ->type_name("MODEL")
-      ->required()
-      ->group("Options");
+      .type_name("MODEL")
+      .required()
+      .group("Options");
   command.add_option("-i,--image", arguments->images, "Image, one file a channel; a DICOM series")
-      ->type_name("IMAGE...")
-      ->required()
-      ->group("Options");
-  command.add_option("-o,--output", arguments->output, "Array to write")
-      ->type_name("X.npy")
-      ->required()
-      ->group("Options");
+      .type_name("IMAGE...")
+      .required()
+      .group("Options");
+  command.add_option("-o,--output", arguments->output, "Array to write").type_name("X.npy").required().group("Options");
   command.add_option("--series", arguments->open.series, "Of DICOM: which series is meant, one a channel")
-      ->type_name("UID|NUMBER...")
-      ->group("Options");
-  command.add_flag("--regrid", arguments->open.regrid, "Of DICOM: take slices at uneven distances")->group("Options");
+      .type_name("UID|NUMBER...")
+      .group("Options");
+  command.add_flag("--regrid", arguments->open.regrid, "Of DICOM: take slices at uneven distances").group("Options");
   add_force_option(command, arguments->force, "Options");
   add_common_options(command, arguments->common, Json::no);
-  command.final_callback([arguments, &invocation] { invocation.run = [arguments] { return run(*arguments); }; });
+  command.on_parsed([arguments, &invocation] { invocation.run = [arguments] { return run(*arguments); }; });
 }
 
 }  // namespace e2enet::cli

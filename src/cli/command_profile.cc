@@ -1,5 +1,4 @@
 // e2enet profile: where does the time of a patch go?
-#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <iostream>
 #include <memory>
@@ -9,6 +8,7 @@
 
 #include "cli/commands.h"
 #include "cli/network_run.h"
+#include "cli/options.h"
 #include "cli/text.h"
 #include "e2enet/inspect.h"
 #include "e2enet/json.h"
@@ -93,18 +93,16 @@ int run(const Arguments& arguments) {
 
 void add_profile(CLI::App& program, Invocation& invocation) {
   const auto arguments = std::make_shared<Arguments>();
-  CLI::App& command = *program.add_subcommand("profile", kDescription);
-  command.group("Models");
-  command.footer(kFooter);
+  Command command(program, "profile", kDescription, "Models", kFooter);
   command.add_option("-m,--model", arguments->network.model, "Model file (.safetensors)")
-      ->type_name("MODEL")
-      ->required()
-      ->group("Options");
+      .type_name("MODEL")
+      .required()
+      .group("Options");
   add_patch_option(command, arguments->network.patch, "Options");
   add_precision_option(command, arguments->network.precision, "Options");
   add_algorithm_option(command, arguments->network.algorithm, "Options");
   add_common_options(command, arguments->common, Json::yes);
-  command.final_callback([arguments, &invocation] {
+  command.on_parsed([arguments, &invocation] {
     if (!arguments->network.patch.empty()) parse_triple(arguments->network.patch, "--patch");
     invocation.run = [arguments] { return run(*arguments); };
   });

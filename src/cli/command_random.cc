@@ -1,5 +1,4 @@
 // e2enet random: a model file with random weights, for benchmarks.
-#include <CLI/CLI.hpp>
 #include <cstdint>
 #include <iostream>
 #include <memory>
@@ -7,6 +6,7 @@
 
 #include "cli/command_files.h"
 #include "cli/commands.h"
+#include "cli/options.h"
 #include "cli/progress.h"
 #include "e2enet/files.h"
 #include "e2enet/inspect.h"
@@ -55,23 +55,21 @@ int run(const Arguments& arguments) {
 
 void add_random(CLI::App& program, Invocation& invocation) {
   const auto arguments = std::make_shared<Arguments>();
-  CLI::App& command = *program.add_subcommand("random", kDescription);
-  command.group("For development");
-  command.footer(kFooter);
+  Command command(program, "random", kDescription, "For development", kFooter);
   command.add_option("-o,--output", arguments->output, "Model file to write (.safetensors)")
-      ->type_name("MODEL")
-      ->required()
-      ->group("Options");
+      .type_name("MODEL")
+      .required()
+      .group("Options");
   command.add_option("--config", arguments->configuration, "Architecture and density")
-      ->type_name("FILE.json")
-      ->required()
-      ->group("Options");
+      .type_name("FILE.json")
+      .required()
+      .group("Options");
   command.add_option("--seed", arguments->seed, "Seed of the random numbers")
-      ->type_name("N")
-      ->capture_default_str()
-      ->group("Options");
+      .type_name("N")
+      .show_default()
+      .group("Options");
   add_common_options(command, arguments->common, Json::no);
-  command.final_callback([arguments, &invocation] { invocation.run = [arguments] { return run(*arguments); }; });
+  command.on_parsed([arguments, &invocation] { invocation.run = [arguments] { return run(*arguments); }; });
 }
 
 }  // namespace e2enet::cli

@@ -1,5 +1,4 @@
 // e2enet segment: the main job.
-#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <filesystem>
 #include <iostream>
@@ -20,6 +19,7 @@
 #include "cli/commands.h"
 #include "cli/leftovers.h"
 #include "cli/network_run.h"
+#include "cli/options.h"
 #include "cli/progress.h"
 #include "cli/segment_arguments.h"
 #include "cli/segment_case.h"
@@ -538,104 +538,100 @@ class SegmentCommand {
 
 void add_segment(CLI::App& program, Invocation& invocation) {
   const auto arguments = std::make_shared<SegmentArguments>();
-  CLI::App& command = *program.add_subcommand("segment", kDescription);
-  command.group("Main commands");
-  command.footer(kFooter);
+  Command command(program, "segment", kDescription, "Main commands", kFooter);
   const char* const input = "Input and output";
   command.add_option("-m,--model", arguments->model, "Model file (.safetensors)")
-      ->type_name("MODEL")
-      ->required()
-      ->group(input);
-  command
-      .add_option("-i,--image", arguments->images, "Image, one file a channel; a DICOM series; or a folder of cases")
-      ->type_name("IMAGE...")
-      ->group(input);
+      .type_name("MODEL")
+      .required()
+      .group(input);
+  command.add_option("-i,--image", arguments->images, "Image, one file a channel; a DICOM series; or a folder of cases")
+      .type_name("IMAGE...")
+      .group(input);
   command
       .add_option("-o,--output", arguments->output,
                   "Labels to write (.nii, .nii.gz, .hdr; .dcm: a DICOM segmentation); or a folder")
-      ->type_name("LABELS")
-      ->required()
-      ->group(input);
+      .type_name("LABELS")
+      .required()
+      .group(input);
   command
       .add_option("--probabilities", arguments->probabilities,
                   "Also write the classes' probabilities, as a 4D image; for a folder of cases, a folder")
-      ->type_name("FILE")
-      ->group(input);
+      .type_name("FILE")
+      .group(input);
   command
       .add_option("--preview", arguments->preview,
                   "Also write a picture (.png): three views with the labels in colour; for a folder of cases, a "
                   "folder")
-      ->type_name("FILE.png")
-      ->group(input);
+      .type_name("FILE.png")
+      .group(input);
   command
       .add_option("--statistics", arguments->statistics,
                   "Also write voxels, mL and mean intensity of each label; for a folder of cases, a folder")
-      ->type_name("FILE.json")
-      ->group(input);
+      .type_name("FILE.json")
+      .group(input);
 
   command
       .add_option("--record", arguments->record,
                   "Also write what was done: SHA-256 of the model and the images, version, options, volumes, seconds, "
                   "memory; or why it failed. For a folder or list of cases, a folder (`e2enet collect` makes a table "
                   "of it)")
-      ->type_name("FILE.json")
-      ->group(input);
+      .type_name("FILE.json")
+      .group(input);
 
   const char* const dicom = "DICOM series";
   command
       .add_option("--series", arguments->open.series,
                   "Which series is meant where there are several; one a channel (`e2enet dicom FOLDER` lists them)")
-      ->type_name("UID|NUMBER...")
-      ->group(dicom);
+      .type_name("UID|NUMBER...")
+      .group(dicom);
   command
       .add_flag("--regrid", arguments->open.regrid,
                 "Take slices at uneven distances: the network sees interpolated ones; the labels in a DICOM "
                 "segmentation are on the real ones")
-      ->group(dicom);
+      .group(dicom);
   command
       .add_option("--dicom-reference", arguments->dicom_reference,
                   "For a NIfTI image: the series that it was converted from, on whose slices --output LABELS.dcm will "
                   "be (--series says which, where there are several)")
-      ->type_name("SERIES")
-      ->group(dicom);
+      .type_name("SERIES")
+      .group(dicom);
 
   const char* const how = "How to segment";
   command
       .add_option("--step", arguments->step,
                   "Distance of neighbouring tiles, as a fraction of the patch: at most 1, and at least one voxel")
-      ->type_name("FRACTION")
-      ->capture_default_str()
-      ->group(how);
-  command
-      .add_flag("--tta", arguments->mirror, "Average over mirrored copies of each tile: better, 2 to 8 times slower")
-      ->group(how);
+      .type_name("FRACTION")
+      .show_default()
+      .group(how);
+  command.add_flag("--tta", arguments->mirror, "Average over mirrored copies of each tile: better, 2 to 8 times slower")
+      .group(how);
   add_precision_option(command, arguments->precision, how, AutomaticPrecision::yes);
   command
       .add_option("--roi", arguments->box,
                   "Segment only this box of voxels along the file's axes i, j, k, ends not included; an empty end "
                   "means the image's own. The labels keep the image's full size")
-      ->type_name("X0:X1,Y0:Y1,Z0:Z1")
-      ->group(how);
+      .type_name("X0:X1,Y0:Y1,Z0:Z1")
+      .group(how);
   command
       .add_option(
           "--memory", arguments->memory,
           "Use no more memory than this (600M, 2G), in the fastest way that fits, and refuse at once, before any "
           "work, an image for which there is none; three quarters of what is free unless told")
-      ->type_name("SIZE")
-      ->group(how);
+      .type_name("SIZE")
+      .group(how);
   command
       .add_flag("--dry-run", arguments->dry_run,
                 "Only say how long it would take, how much memory and how it would be done; nothing is written")
-      ->group(how);
+      .group(how);
   command
       .add_flag("--largest-component{all}", arguments->largest_component,
                 "Keep only the largest piece of each label. --largest-component=model: of the labels that the model "
                 "names, as without this option; --largest-component=none: of none, whatever the model says")
-      ->check([](const std::string& text) {
+      .check([](const std::string& text) {
         return text == "model" || text == "none" || text == "all" ? std::string()
                                                                   : "expected model, none or all, found '" + text + "'";
       })
-      ->group(how);
+      .group(how);
 
   add_force_option(command, arguments->force, how);
 
@@ -644,30 +640,30 @@ void add_segment(CLI::App& program, Invocation& invocation) {
       .add_option("--cases", arguments->cases,
                   "Instead of --image: a list of cases. First line `case,image` (`image2`, ... for further channels; "
                   "`series` for DICOM), then a line a case")
-      ->type_name("LIST.csv")
-      ->group(many);
+      .type_name("LIST.csv")
+      .group(many);
   command
       .add_flag("--dicom-labels", arguments->dicom_labels,
                 "Labels of cases that are DICOM as DICOM segmentations on their slices, CASE.dcm, not as CASE.nii.gz")
-      ->group(many);
+      .group(many);
   command
       .add_flag("--continue", arguments->keep_finished,
                 "Skip cases whose labels are there already (with --record: and their record, of the same model and "
                 "options), and remove what a killed run left unfinished of the others")
-      ->group(many);
+      .group(many);
   command
       .add_option("--tries", arguments->tries,
                   "With --continue and --record: give a case up that failed, or whose process was killed, N times; "
                   "without end unless told")
-      ->type_name("N")
-      ->group(many);
+      .type_name("N")
+      .group(many);
   command
       .add_option("--part", arguments->part,
                   "Do only the I-th of N parts of the cases (I from 1), to share a folder between computers")
-      ->type_name("I/N")
-      ->group(many);
+      .type_name("I/N")
+      .group(many);
   add_common_options(command, arguments->common, Json::yes);
-  command.final_callback([arguments, &invocation] {
+  command.on_parsed([arguments, &invocation] {
     // Whatever the patch; that of the model decides how small it may be.
     if (!(arguments->step > 0 && arguments->step <= 1)) {
       throw UsageError("--step: expected a fraction of the patch above 0 and at most 1, found " +

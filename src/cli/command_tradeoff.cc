@@ -4,7 +4,6 @@
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
-#include <CLI/CLI.hpp>
 
 #include <algorithm>
 #include <cerrno>
@@ -28,6 +27,7 @@
 #include "cli/commands.h"
 #include "cli/image_remarks.h"
 #include "cli/network_run.h"
+#include "cli/options.h"
 #include "cli/progress.h"
 #include "cli/scores_output.h"
 #include "cli/structure_plot.h"
@@ -571,66 +571,64 @@ int run(const Arguments& arguments) {
 
 void add_tradeoff(CLI::App& program, Invocation& invocation) {
   const auto arguments = std::make_shared<Arguments>();
-  CLI::App& command = *program.add_subcommand("tradeoff", kDescription);
-  command.group("Models");
-  command.footer(kFooter);
+  Command command(program, "tradeoff", kDescription, "Models", kFooter);
   command.add_option("-m,--model", arguments->models, "Model files (.safetensors)")
-      ->type_name("MODEL...")
-      ->required()
-      ->group("Input");
+      .type_name("MODEL...")
+      .required()
+      .group("Input");
   command.add_option("-i,--images", arguments->images, "Folder of images")
-      ->type_name("FOLDER")
-      ->required()
-      ->group("Input");
+      .type_name("FOLDER")
+      .required()
+      .group("Input");
   command.add_option("-r,--references", arguments->references, "Folder of labels that are right")
-      ->type_name("FOLDER")
-      ->required()
-      ->group("Input");
+      .type_name("FOLDER")
+      .required()
+      .group("Input");
   command
       .add_option("--step", arguments->step,
                   "Distance of neighbouring tiles, as a fraction of the patch: at most 1, and at least one voxel")
-      ->type_name("FRACTION")
-      ->capture_default_str()
-      ->group("How to compare");
-  command.add_flag("--tta", arguments->mirror, "Average over mirrored copies of each tile")->group("How to compare");
+      .type_name("FRACTION")
+      .show_default()
+      .group("How to compare");
+  command.add_flag("--tta", arguments->mirror, "Average over mirrored copies of each tile").group("How to compare");
   command.add_option("--tolerance", arguments->tolerance, "Deviation of the surface that NSD accepts, in mm")
-      ->type_name("MM")
-      ->capture_default_str()
-      ->group("How to compare");
+      .type_name("MM")
+      .show_default()
+      .group("How to compare");
   command
       .add_flag("--ignore-geometry", arguments->ignore_geometry,
                 "Compare voxels of the same index also where the axes of image and reference run differently in space; "
                 "without it that is refused")
-      ->group("How to compare");
+      .group("How to compare");
   add_force_option(command, arguments->force, "How to compare");
   command.add_option("--weights", arguments->weights, "Weights A and B of the PT score")
-      ->type_name("A,B")
-      ->delimiter(',')
-      ->default_str("1,1")
-      ->group("How to compare");
+      .type_name("A,B")
+      .delimiter(',')
+      .default_text("1,1")
+      .group("How to compare");
   command.add_option("--csv", arguments->csv, "Also write all figures to this file")
-      ->type_name("FILE.csv")
-      ->group("Output");
+      .type_name("FILE.csv")
+      .group("Output");
   command.add_option("--cases-csv", arguments->cases_csv, "Also write the scores of each case and label to this file")
-      ->type_name("FILE.csv")
-      ->group("Output");
+      .type_name("FILE.csv")
+      .group("Output");
   command.add_option("--markdown", arguments->markdown, "Also write the table to this file, as Markdown")
-      ->type_name("FILE.md")
-      ->group("Output");
+      .type_name("FILE.md")
+      .group("Output");
   command.add_option("--svg", arguments->svg, "Also plot each measure of accuracy against each of cost")
-      ->type_name("FILE.svg")
-      ->group("Output");
+      .type_name("FILE.svg")
+      .group("Output");
   command
       .add_option("--structures-svg", arguments->structures_svg,
                   "Also plot the Dice of each structure, with its 95% interval")
-      ->type_name("FILE.svg")
-      ->group("Output");
+      .type_name("FILE.svg")
+      .group("Output");
   command.add_option("--title", arguments->title, "Title of the plots")
-      ->type_name("TEXT")
-      ->capture_default_str()
-      ->group("Output");
+      .type_name("TEXT")
+      .show_default()
+      .group("Output");
   add_common_options(command, arguments->common, Json::yes);
-  command.final_callback([arguments, &invocation] {
+  command.on_parsed([arguments, &invocation] {
     if (!(arguments->step > 0 && arguments->step <= 1)) {
       throw UsageError("--step: expected a fraction above 0 and at most 1, found " + fixed(arguments->step, 6));
     }

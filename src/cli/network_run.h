@@ -6,11 +6,9 @@
 
 #include "e2enet/patch_runner.h"
 
-namespace CLI {
-class App;
-}
-
 namespace e2enet::cli {
+
+class Command;
 
 struct NetworkOptions {
   std::string model;
@@ -21,14 +19,14 @@ struct NetworkOptions {
 
 // --precision f32|bf16, and where a memory limit can ask for it, auto.
 enum class AutomaticPrecision { no, yes };
-void add_precision_option(CLI::App& command, std::string& precision, const std::string& group,
+void add_precision_option(Command& command, std::string& precision, const std::string& group,
                           AutomaticPrecision automatic = AutomaticPrecision::no);
 // --algorithm auto|winograd|direct|onednn|reference
-void add_algorithm_option(CLI::App& command, std::string& algorithm, const std::string& group);
+void add_algorithm_option(Command& command, std::string& algorithm, const std::string& group);
 // --force
-void add_force_option(CLI::App& command, bool& force, const std::string& group);
+void add_force_option(Command& command, bool& force, const std::string& group);
 // --patch D,H,W
-void add_patch_option(CLI::App& command, std::string& patch, const std::string& group);
+void add_patch_option(Command& command, std::string& patch, const std::string& group);
 
 // Of --threads, --patch, --precision and --algorithm.
 PatchOptions patch_options(const NetworkOptions& options, int threads);

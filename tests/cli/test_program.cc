@@ -106,6 +106,13 @@ TEST_CASE("values that make no sense are refused with what was expected and foun
     CHECK(result.errors.find("expected") != std::string::npos);
     CHECK(result.errors.find("found") != std::string::npos);
   }
+  for (const char* runs : {"0", "100001", "3.5", "many"}) {
+    CAPTURE(runs);
+    const Result result = shop.run({"bench", "-m", "model.safetensors", "--runs", runs});
+    check_error(result, 2, "e2enet bench");
+    CHECK(result.errors.find(std::string("--runs: expected a number from 1 to 100000, found '") + runs + "'") !=
+          std::string::npos);
+  }
 }
 
 TEST_CASE("a model that is missing or no model is an error of one line, and nothing is written") {
@@ -166,6 +173,7 @@ TEST_CASE("info, bench and profile print JSON with the keys that programs read")
   CHECK(times.at("seconds_median").get<double>() >= times.at("seconds_min").get<double>());
   CHECK(times.at("peak_bytes").get<double>() > times.at("planned_peak_bytes").get<double>() / 2);
   CHECK(times.at("seconds").size() == 3);
+  for (const char* key : {"seconds_load", "seconds_plan", "seconds_first"}) CHECK(times.at(key).get<double>() > 0);
   CHECK(times.at("patch") == nlohmann::json({8, 32, 16}));
 
   const Result profile = shop.run({"profile", "-m", "model.safetensors", "--json"});

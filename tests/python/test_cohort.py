@@ -413,9 +413,10 @@ exec {PROGRAM} "$@"
         folder = os.path.join(self.folder, "cost")
         os.makedirs(folder)
         cases = make_cohort(folder, self.COUNT, {})
-        # Eight tiles each rather than one, so that a cohort takes minutes: what an engine costs is a few seconds a job.
+        # 48 tiles each rather than one, so that a cohort takes minutes: what an engine costs is some seconds a job, and Snakemake
+        # some 20 s a cohort, since it starts twice and looks at the queue every 10 s.
         for number in range(self.COUNT):
-            write_nifti(os.path.join(folder, "images", f"case_{number:03d}.nii.gz"), phantom(number, (60, 84, 60)))
+            write_nifti(os.path.join(folder, "images", f"case_{number:03d}.nii.gz"), phantom(number, (100, 112, 100)))
         rounds = int(os.environ.get("E2ENET_COHORT_ROUNDS", "2"))
         seconds = {"one": [], "two": [], "array": [], "snakemake": []}
         for number in range(rounds):
