@@ -9,10 +9,11 @@ const state = {
   segmenter: null,  // of the package
   models: [],       // that are offered
   model: null,      // the chosen one: {id, title}
-  image: null,      // {files: [{name, blob}], found}
+  image: null,      // {files: [{name, blob}], found, shown: a promise of its picture}
   result: null,
   running: null,    // AbortController of a segmentation
   viewer: null,
+  showing: Promise.resolve(),  // until the picture of the last scan was drawn
 };
 
 // ---- What is said.
@@ -129,7 +130,9 @@ async function chooseFiles(list) {
     const image = { files: files.map((file) => ({ name: file.name, blob: file })) };
     const segmenter = await state.starting;
     image.found = await segmenter.inspect(given(image));
-    await state.viewer.show({ files: image.files, read: () => segmenter.read(given(image)) });
+    // The picture may take longer than the segmentation, where a processor draws it: neither waits for the other.
+    image.shown = state.showing.then(() => state.viewer.show({ files: image.files, read: () => segmenter.read(given(image)) }));
+    state.showing = image.shown.catch(() => {});  // said below
     state.image = image;
     $('empty').hidden = true;
     $('toolbar').hidden = false;
@@ -142,7 +145,7 @@ async function chooseFiles(list) {
     say(state.model ? 'Ready.' : 'Choose a model.');
     suggest();
     updateButtons();
-    await segmentAtOnce();
+    await Promise.all([image.shown, segmentAtOnce()]);
   } catch (error) {
     state.image = null;
     $('image-status').textContent = '';
@@ -244,12 +247,16 @@ function busiestVoxel(labels, [ni, nj, nk]) {
   });
 }
 
+// For tests: how often it was got to.
+function count(what) {
+  const { dataset } = document.documentElement;
+  dataset[what] = String(Number(dataset[what] ?? 0) + 1);
+}
+
+// The table first, since it is there at once; then the picture.
 async function showResult(result, seconds) {
   const { segmenter, viewer } = state;
   const table = segmenter.model.labels;
-  await viewer.setLabels({ nifti: result.nifti, values: result.labels, labels: table });
-  viewer.setOpacity(Number($('opacity').value));
-  viewer.lookAt(busiestVoxel(result.labels, result.geometry.shape));
   $('tables').replaceChildren(...tablesOf(result, table));
   fillList($('remarks'), result.remarks);
   const { report } = result;
@@ -258,9 +265,16 @@ async function showResult(result, seconds) {
                              `${megabytes(report.planned_peak_bytes)} of memory at most (${report.plan}, ${report.precision}).`;
   $('canvas').setAttribute('aria-label', `The scan ${result.image.files[0].name} with ${Object.keys(result.statistics).length} structures in colour`);
   $('results').hidden = false;
+  count('tables');
+  await new Promise((resolve) => { setTimeout(resolve); });  // lets the browser show it
+  await result.image.shown;
+  if (state.result !== result) return;
+  await viewer.setLabels({ nifti: result.nifti, values: result.labels, labels: table });
+  viewer.setOpacity(Number($('opacity').value));
+  viewer.lookAt(busiestVoxel(result.labels, result.geometry.shape));
   const found = Object.values(result.statistics).filter((one) => one.voxels > 0).length;
   say(report.empty_image ? 'Done: the scan is empty.' : `Done: ${found} structures found. Their volumes are in the table.`);
-  document.documentElement.dataset.done = String(Number(document.documentElement.dataset.done ?? 0) + 1);
+  count('done');
 }
 
 // ---- Downloads: made here, of what is here.

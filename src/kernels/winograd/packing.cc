@@ -83,11 +83,18 @@ void pack_sparse(const Plan& plan, const SparseKernels& kernels, PackedKernels& 
   }
   to.row_begin.push_back(static_cast<std::uint32_t>(packed_from.size()));
 
+  // A cache line of each position at a time.
+  constexpr std::size_t kTogether = 16;
   auto* packed = reinterpret_cast<float*>(to.weights.data());
-  for (std::size_t k = 0; k < packed_from.size(); ++k) {
-    double transformed[kMostPositions];
-    transform_kernel(plan, kernels.values + std::size_t{packed_from[k]} * 9, transformed);
-    for (int p = 0; p < plan.positions; ++p) packed[p * to.position_weights + k] = static_cast<float>(transformed[p]);
+  for (std::size_t k = 0; k < packed_from.size(); k += kTogether) {
+    const std::size_t count = std::min(kTogether, packed_from.size() - k);
+    float lines[kMostPositions][kTogether];
+    for (std::size_t i = 0; i < count; ++i) {
+      double transformed[kMostPositions];
+      transform_kernel(plan, kernels.values + std::size_t{packed_from[k + i]} * 9, transformed);
+      for (int p = 0; p < plan.positions; ++p) lines[p][i] = static_cast<float>(transformed[p]);
+    }
+    for (int p = 0; p < plan.positions; ++p) std::copy_n(lines[p], count, packed + p * to.position_weights + k);
   }
 }
 
@@ -98,12 +105,20 @@ void pack_sparse(const Plan& plan, const SparseKernels& kernels, PackedKernels& 
 void pack_dense(const Plan& plan, const SparseKernels& kernels, PackedKernels& to) {
   const int block = dense_block_outputs(plan.unit.registers, plan.tiling.vectors);
   auto* packed = reinterpret_cast<float*>(to.weights.data());
-  for (int o = 0; o < plan.outputs; ++o) {
-    for (std::int32_t k = kernels.row_begin[o]; k < kernels.row_begin[o + 1]; ++k) {
-      double transformed[kMostPositions];
-      transform_kernel(plan, kernels.values + std::size_t(k) * 9, transformed);
-      float* at = packed + (std::size_t(o / block) * plan.channels + kernels.input[k]) * block + o % block;
-      for (int p = 0; p < plan.positions; ++p) at[p * to.position_weights] = static_cast<float>(transformed[p]);
+  // In the order in which they lie, all outputs of a block together, so that a cache line is written once.
+  for (int first = 0; first < plan.outputs; first += block) {
+    const int count = std::min(block, plan.outputs - first);
+    std::vector<std::int32_t> next(kernels.row_begin + first, kernels.row_begin + first + count);
+    for (int channel = 0; channel < plan.channels; ++channel) {
+      float* const at = packed + (std::size_t(first / block) * plan.channels + channel) * block;
+      for (int i = 0; i < count; ++i) {
+        const std::int32_t k = next[i];
+        if (k == kernels.row_begin[first + i + 1] || kernels.input[k] != channel) continue;  // dropped
+        double transformed[kMostPositions];
+        transform_kernel(plan, kernels.values + std::size_t(k) * 9, transformed);
+        for (int p = 0; p < plan.positions; ++p) at[p * to.position_weights + i] = static_cast<float>(transformed[p]);
+        ++next[i];
+      }
     }
   }
 }
