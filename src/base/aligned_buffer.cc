@@ -1,12 +1,11 @@
 #include "base/aligned_buffer.h"
 
-#include <sys/mman.h>
-
 #include <cstdint>
 #include <cstring>
 #include <string>
 #include <utility>
 
+#include "base/platform/mapped_memory.h"
 #include "base/platform/processor.h"
 #include "e2enet/error.h"
 
@@ -19,10 +18,9 @@ AlignedBuffer::AlignedBuffer(std::size_t bytes, const char* what) {
   constexpr std::size_t kHugePage = std::size_t{2} << 20;
   // A block that begins on a huge page boundary can be all huge pages; for small ones that would be waste.
   const std::size_t alignment = platform::kHugePages && bytes >= 4 * kHugePage ? kHugePage : kAlignment;
-  const std::size_t wanted = bytes + (alignment == kHugePage ? kHugePage : 0);
-  void* mapping =
-      wanted < bytes ? MAP_FAILED : mmap(nullptr, wanted, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-  if (mapping == MAP_FAILED) {
+  const std::size_t wanted = bytes + alignment;
+  void* const mapping = wanted < bytes ? nullptr : platform::map_zeros(wanted);
+  if (mapping == nullptr) {
     throw Error(ErrorCode::out_of_memory, "cannot get " + std::to_string(bytes >> 20) + " MiB of memory for " + what);
   }
   mapping_ = mapping;
@@ -30,9 +28,7 @@ AlignedBuffer::AlignedBuffer(std::size_t bytes, const char* what) {
   size_ = bytes;
   const auto address = reinterpret_cast<std::uintptr_t>(mapping);
   data_ = static_cast<std::byte*>(mapping) + (alignment - address % alignment) % alignment;
-#ifdef MADV_HUGEPAGE
-  if (alignment == kHugePage) madvise(data_, bytes, MADV_HUGEPAGE);
-#endif
+  if (alignment == kHugePage) platform::take_huge_pages(data_, bytes);
 }
 
 AlignedBuffer AlignedBuffer::borrowed(void* memory, std::size_t bytes) {
@@ -44,7 +40,7 @@ AlignedBuffer AlignedBuffer::borrowed(void* memory, std::size_t bytes) {
 }
 
 AlignedBuffer::~AlignedBuffer() {
-  if (mapping_) munmap(mapping_, mapping_size_);
+  if (mapping_) platform::unmap(mapping_, mapping_size_);
 }
 
 void AlignedBuffer::swap(AlignedBuffer& other) noexcept {
