@@ -96,7 +96,13 @@ struct PatchRunner::Implementation {
   Implementation(const model::Network& network, const PatchOptions& options)
       : parallel_for(options.parallel_for),
         loaded(resident_without_kernels(network)),
-        engine(network, plan_options(options), {options.arena.memory, options.arena.bytes}) {}
+        engine(made_on(parallel_for, network, options)) {}
+
+  static engine::Engine made_on(const ParallelFor& parallel_for, const model::Network& network,
+                                const PatchOptions& options) {
+    const ThreadsOfCaller threads(parallel_for);
+    return engine::Engine(network, plan_options(options), {options.arena.memory, options.arena.bytes});
+  }
 
   ParallelFor parallel_for;
   std::int64_t loaded;  // bytes, before the plan was made

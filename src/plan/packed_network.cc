@@ -1,5 +1,12 @@
 #include "plan/packed_network.h"
 
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+#include "base/parallel.h"
+
 namespace e2enet::plan {
 namespace {
 
@@ -17,24 +24,43 @@ kernels::SparseKernels view(const model::Layer& layer) {
 }  // namespace
 
 PackedNetwork::PackedNetwork(const Plan& plan, const model::Network& full) : network_(full.without_kernels()) {
-  for (const plan::Step& planned : plan.steps) {
-    Step step;
-    if (planned.convolution) {
-      const ConvolutionStep& convolution = *planned.convolution;
-      const auto layer = static_cast<std::size_t>(convolution.layer);
-      step.layer = &network_->layers()[layer];
-      step.convolution = convolution.kernel->pack(view(full.layers()[layer]));
-      if (convolution.upward) {
-        step.upward = convolution.upward->pack(view(full.layers()[static_cast<std::size_t>(convolution.upward_layer)]));
-      }
-      if (convolution.pooled.exists()) {
-        for (int output = 0; output < convolution.description.outputs; ++output) {
-          step.pool_minimum.push_back(step.layer->norm_weight[output] < 0 ? 1 : 0);
-        }
+  // Each layer is packed by itself, so they are shared among the threads.
+  struct Task {
+    std::size_t step;
+    bool upward;
+    std::int64_t kernels;
+  };
+  std::vector<Task> tasks;
+  steps_.resize(plan.steps.size());
+  for (std::size_t i = 0; i < plan.steps.size(); ++i) {
+    if (!plan.steps[i].convolution) continue;
+    const ConvolutionStep& convolution = *plan.steps[i].convolution;
+    Step& step = steps_[i];
+    step.layer = &network_->layers()[static_cast<std::size_t>(convolution.layer)];
+    tasks.push_back({i, false, view(full.layers()[static_cast<std::size_t>(convolution.layer)]).count()});
+    if (convolution.upward) {
+      tasks.push_back({i, true, view(full.layers()[static_cast<std::size_t>(convolution.upward_layer)]).count()});
+    }
+    if (convolution.pooled.exists()) {
+      for (int output = 0; output < convolution.description.outputs; ++output) {
+        step.pool_minimum.push_back(step.layer->norm_weight[output] < 0 ? 1 : 0);
       }
     }
-    steps_.push_back(std::move(step));
   }
+  // The largest first, so that no thread has a large one left at the end.
+  std::stable_sort(tasks.begin(), tasks.end(), [](const Task& a, const Task& b) { return a.kernels > b.kernels; });
+  run_team(plan.threads, [&](const Worker& worker) {
+    worker.for_each(static_cast<std::int64_t>(tasks.size()), [&](std::int64_t number) {
+      const Task& task = tasks[static_cast<std::size_t>(number)];
+      const ConvolutionStep& convolution = *plan.steps[task.step].convolution;
+      Step& step = steps_[task.step];
+      if (task.upward) {
+        step.upward = convolution.upward->pack(view(full.layers()[static_cast<std::size_t>(convolution.upward_layer)]));
+      } else {
+        step.convolution = convolution.kernel->pack(view(full.layers()[static_cast<std::size_t>(convolution.layer)]));
+      }
+    });
+  });
 }
 
 std::size_t PackedNetwork::packed_bytes() const {

@@ -21,7 +21,7 @@ class PackedNetwork {
   };
 
   // `full`: the network that was planned, with its kernels, which are not needed afterwards. The plan must outlive
-  // this. Throws Error (out_of_memory).
+  // this. Runs on the plan's threads. Throws Error (out_of_memory).
   PackedNetwork(const Plan& plan, const model::Network& full);
 
   const model::Network& network() const { return *network_; }  // without kernels
