@@ -3,6 +3,8 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -37,6 +39,18 @@ E2ENET_API std::string read_text_file(const std::string& path);
 // Throws Error (cannot_read) naming the file where it is a device, a pipe or a folder, or does not exist: opening those
 // can wait for ever.
 E2ENET_API void require_regular_file(const std::string& path);
+
+// SHA-256 (FIPS 180-4) of these bytes, 64 hexadecimal digits.
+E2ENET_API std::string sha256_of(const std::string& bytes);
+
+struct FileDigest {
+  std::string sha256;  // as sha256_of()
+  std::int64_t bytes = 0;
+};
+
+// Reads the file, a regular one. Throws Error: cannot_read, naming the file; cancelled, where `stop`, which is asked
+// now and then if it is there, says so.
+E2ENET_API FileDigest digest_of_file(const std::string& path, const std::function<bool()>& stop = {});
 
 // The file that writing to `path` makes or replaces: all links followed, in its folder's real name. Nothing but folders
 // has to exist; where even these do not, the missing part stays as it is.

@@ -11,8 +11,8 @@
 #include <fstream>
 #include <vector>
 
+#include "cli/arguments.h"
 #include "cli/command_files.h"
-#include "cli/sha256.h"
 #include "cli/text.h"
 #include "e2enet/error.h"
 #include "e2enet/files.h"
@@ -56,15 +56,14 @@ ordered_json digest_of_folder(const std::string& folder) {
   }
   if (error) throw Error(ErrorCode::cannot_read, folder + ": cannot be listed: " + error.message());
   std::sort(files.begin(), files.end());
-  Sha256 all;
+  std::string all;
   std::int64_t bytes = 0;
   for (const std::string& file : files) {
-    const FileDigest digest = digest_of_file(file);
+    const FileDigest digest = digest_of_file(file, interrupted);
     bytes += digest.bytes;
-    const std::string line = digest.sha256 + "  " + fs::path(file).lexically_relative(folder).string() + "\n";
-    all.add(line.data(), line.size());
+    all += digest.sha256 + "  " + fs::path(file).lexically_relative(folder).string() + "\n";
   }
-  return {{"path", folder}, {"files", files.size()}, {"bytes", bytes}, {"sha256", all.finish()}};
+  return {{"path", folder}, {"files", files.size()}, {"bytes", bytes}, {"sha256", sha256_of(all)}};
 }
 
 ordered_json digests_of(const std::vector<std::string>& images) {
@@ -81,7 +80,7 @@ ordered_json digests_of(const std::vector<std::string>& images) {
       break;
     }
     for (const std::string& file : files) {
-      const FileDigest digest = digest_of_file(file);
+      const FileDigest digest = digest_of_file(file, interrupted);
       digests.push_back({{"path", file}, {"bytes", digest.bytes}, {"sha256", digest.sha256}});
     }
   }
@@ -113,7 +112,7 @@ CaseRecords::CaseRecords(const SegmentArguments& arguments, int threads) {
               {"regrid", arguments.open.regrid},
               {"series", arguments.open.series}};
   provenance_["model"] = arguments.model;
-  provenance_["model_sha256"] = digest_of_file(arguments.model).sha256;
+  provenance_["model_sha256"] = digest_of_file(arguments.model, interrupted).sha256;
   provenance_["version"] = e2enet_version();
   provenance_["instruction_set"] = instruction_set();
   provenance_["options"] = options_;

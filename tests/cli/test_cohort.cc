@@ -12,8 +12,8 @@
 #include <vector>
 
 #include "cli/case_list.h"
-#include "cli/sha256.h"
 #include "e2enet/error.h"
+#include "e2enet/files.h"
 #include "program_fixture.h"
 
 namespace {
@@ -24,12 +24,6 @@ using e2enet::test::Result;
 using e2enet::test::Workshop;
 using e2enet::test::write_file;
 using nlohmann::json;
-
-std::string sha256(const std::string& text) {
-  e2enet::cli::Sha256 digest;
-  digest.add(text.data(), text.size());
-  return digest.finish();
-}
 
 json parsed(const std::string& path) { return json::parse(read_file(path)); }
 
@@ -57,27 +51,6 @@ Result segment(const Workshop& shop, const std::vector<std::string>& more = {}) 
                                    "-o",      "out", "--record",          "records"};
   call.insert(call.end(), more.begin(), more.end());
   return shop.run(call);
-}
-
-TEST_CASE("SHA-256 is that of FIPS 180-4, however the bytes are cut") {
-  CHECK(sha256("") == "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
-  CHECK(sha256("abc") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
-  CHECK(sha256("abcdbcdecdefdefgefghfghighijhijkijkljklmklmnlmnomnopnopq") ==
-        "248d6a61d20638b8e5c026930c3e6039a33ce45964ff2167f6ecedd419db06c1");
-  const std::string million(1000000, 'a');
-  CHECK(sha256(million) == "cdc76e5c9914fb9281a1c7e284d73e67f1809a48a497200e046d39ccc7112cd0");
-  for (const std::size_t piece : {1, 7, 63, 64, 65, 1000}) {
-    e2enet::cli::Sha256 digest;
-    for (std::size_t at = 0; at < million.size(); at += piece) {
-      digest.add(million.data() + at, std::min(piece, million.size() - at));
-    }
-    CAPTURE(piece);
-    CHECK(digest.finish() == sha256(million));
-  }
-  // Around the end of a block, where the length goes; by Python's hashlib.
-  CHECK(sha256(std::string(55, 'x')) == "d5e285683cd4efc02d021a5c62014694958901005d6f71e89e0989fac77e4072");
-  CHECK(sha256(std::string(56, 'x')) == "04c26261370ee7541549d16dee320c723e3fd14671e66a099afe0a377c16888e");
-  CHECK(sha256(std::string(64, 'x')) == "7ce100971f64e7001e8fe5a51973ecdfe1ced42befe7ee8d5fd6219506b5393c");
 }
 
 TEST_CASE("a list of cases has quoted fields, channels and series, and paths of its own folder") {
@@ -138,8 +111,8 @@ TEST_CASE("a list's labels are those of the images alone, with a record of each,
   CHECK(record.at("status") == "done");
   CHECK(record.at("case") == "sub-b/b");
   CHECK(record.at("tries") == 1);
-  CHECK(record.at("model_sha256") == sha256(read_file(shop.path("model.safetensors"))));
-  CHECK(record.at("inputs")[0].at("sha256") == sha256(read_file(shop.path("in/b.nii.gz"))));
+  CHECK(record.at("model_sha256") == e2enet::sha256_of(read_file(shop.path("model.safetensors"))));
+  CHECK(record.at("inputs")[0].at("sha256") == e2enet::sha256_of(read_file(shop.path("in/b.nii.gz"))));
   CHECK(record.at("inputs")[0].at("bytes") == fs::file_size(shop.path("in/b.nii.gz")));
   CHECK(record.at("options").at("step") == 0.5);
   CHECK(record.at("labels") == summary.at("cases")[1].at("labels"));
@@ -161,8 +134,8 @@ TEST_CASE("a pair of files is hashed whole") {
           0);
   const json inputs = parsed(shop.path("a.json")).at("inputs");
   REQUIRE(inputs.size() == 2);
-  CHECK(inputs[0].at("sha256") == sha256(read_file(shop.path("a.hdr"))));
-  CHECK(inputs[1].at("sha256") == sha256(read_file(shop.path("a.img"))));
+  CHECK(inputs[0].at("sha256") == e2enet::sha256_of(read_file(shop.path("a.hdr"))));
+  CHECK(inputs[1].at("sha256") == e2enet::sha256_of(read_file(shop.path("a.img"))));
 }
 
 TEST_CASE("going on does nothing twice, tries failed cases again, and gives them up after their tries") {

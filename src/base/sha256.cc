@@ -1,18 +1,9 @@
-#include "cli/sha256.h"
-
-#include <fcntl.h>
-#include <unistd.h>
+#include "base/sha256.h"
 
 #include <algorithm>
-#include <cerrno>
 #include <cstring>
-#include <vector>
 
-#include "cli/arguments.h"
-#include "e2enet/error.h"
-#include "e2enet/files.h"
-
-namespace e2enet::cli {
+namespace e2enet {
 namespace {
 
 // The first 32 bits of the fractional parts of the cube roots of the first 64 primes.
@@ -30,7 +21,7 @@ std::uint32_t rotated(std::uint32_t word, int bits) { return word >> bits | word
 
 }  // namespace
 
-void Sha256::add_block(const unsigned char* block) {
+void Sha256::add_block(const std::uint8_t* block) {
   std::uint32_t words[64];
   for (int i = 0; i < 16; ++i) {
     words[i] = std::uint32_t{block[4 * i]} << 24 | std::uint32_t{block[4 * i + 1]} << 16 |
@@ -60,7 +51,7 @@ void Sha256::add_block(const unsigned char* block) {
 }
 
 void Sha256::add(const void* bytes, std::size_t count) {
-  const auto* at = static_cast<const unsigned char*>(bytes);
+  const auto* at = static_cast<const std::uint8_t*>(bytes);
   std::size_t filled = bytes_ % block_.size();
   bytes_ += count;
   if (filled > 0) {
@@ -76,44 +67,29 @@ void Sha256::add(const void* bytes, std::size_t count) {
   if (count > 0) std::memcpy(block_.data(), at, count);
 }
 
-std::string Sha256::finish() {
+Sha256::Digest Sha256::finish() {
   const std::uint64_t bits = bytes_ * 8;
-  const unsigned char one = 0x80, zero = 0;
+  const std::uint8_t one = 0x80, zero = 0;
   add(&one, 1);
   while (bytes_ % block_.size() != block_.size() - 8) add(&zero, 1);
-  unsigned char length[8];
-  for (int i = 0; i < 8; ++i) length[i] = static_cast<unsigned char>(bits >> (56 - 8 * i));
+  std::uint8_t length[8];
+  for (int i = 0; i < 8; ++i) length[i] = static_cast<std::uint8_t>(bits >> (56 - 8 * i));
   add(length, sizeof length);
+  Digest digest{};
+  for (std::size_t i = 0; i < digest.size(); ++i) {
+    digest[i] = static_cast<std::uint8_t>(state_[i / 4] >> (24 - 8 * (i % 4)));
+  }
+  return digest;
+}
+
+std::string hexadecimal(const Sha256::Digest& digest) {
+  constexpr char kDigits[] = "0123456789abcdef";
   std::string text;
-  for (const std::uint32_t word : state_) {
-    for (int shift = 28; shift >= 0; shift -= 4) text += "0123456789abcdef"[word >> shift & 15];
+  for (const std::uint8_t byte : digest) {
+    text += kDigits[byte >> 4];
+    text += kDigits[byte & 15];
   }
   return text;
 }
 
-FileDigest digest_of_file(const std::string& path) {
-  require_regular_file(path);
-  const int file = open(path.c_str(), O_RDONLY | O_CLOEXEC);
-  const auto fail = [&] {
-    const std::string reason = std::strerror(errno);
-    if (file >= 0) close(file);
-    throw Error(ErrorCode::cannot_read, path + ": cannot be read: " + reason);
-  };
-  if (file < 0) fail();
-  Sha256 digest;
-  FileDigest result;
-  std::vector<char> buffer(std::size_t{1} << 18);
-  for (;;) {
-    const ssize_t count = read(file, buffer.data(), buffer.size());
-    if (count < 0 && errno == EINTR && !interrupted()) continue;
-    if (count < 0) fail();
-    if (count == 0) break;
-    digest.add(buffer.data(), static_cast<std::size_t>(count));
-    result.bytes += count;
-  }
-  close(file);
-  result.sha256 = digest.finish();
-  return result;
-}
-
-}  // namespace e2enet::cli
+}  // namespace e2enet
