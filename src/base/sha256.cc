@@ -23,17 +23,17 @@ std::uint32_t rotated(std::uint32_t word, int bits) { return word >> bits | word
 
 void Sha256::add_block(const std::uint8_t* block) {
   std::uint32_t words[64];
-  for (int i = 0; i < 16; ++i) {
+  for (std::size_t i = 0; i < 16; ++i) {
     words[i] = std::uint32_t{block[4 * i]} << 24 | std::uint32_t{block[4 * i + 1]} << 16 |
                std::uint32_t{block[4 * i + 2]} << 8 | std::uint32_t{block[4 * i + 3]};
   }
-  for (int i = 16; i < 64; ++i) {
+  for (std::size_t i = 16; i < 64; ++i) {
     const std::uint32_t two = words[i - 2], fifteen = words[i - 15];
     words[i] = words[i - 16] + (rotated(fifteen, 7) ^ rotated(fifteen, 18) ^ fifteen >> 3) + words[i - 7] +
                (rotated(two, 17) ^ rotated(two, 19) ^ two >> 10);
   }
   auto [a, b, c, d, e, f, g, h] = state_;
-  for (int i = 0; i < 64; ++i) {
+  for (std::size_t i = 0; i < 64; ++i) {
     const std::uint32_t first =
         h + (rotated(e, 6) ^ rotated(e, 11) ^ rotated(e, 25)) + ((e & f) ^ (~e & g)) + kRoundConstants[i] + words[i];
     const std::uint32_t second = (rotated(a, 2) ^ rotated(a, 13) ^ rotated(a, 22)) + ((a & b) ^ (a & c) ^ (b & c));
