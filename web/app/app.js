@@ -131,7 +131,10 @@ async function chooseFiles(list) {
     const segmenter = await state.starting;
     image.found = await segmenter.inspect(given(image));
     // The picture may take longer than the segmentation, where a processor draws it: neither waits for the other.
-    image.shown = state.showing.then(() => state.viewer.show({ files: image.files, read: () => segmenter.read(given(image)) }));
+    // Asked for before the segmentation, since what is asked of one segmenter is done in turn.
+    const voxels = state.viewer.needsVoxels ? segmenter.read(given(image)) : null;
+    voxels?.catch(() => {});  // comes out of show()
+    image.shown = state.showing.then(() => state.viewer.show({ files: image.files, voxels }));
     state.showing = image.shown.catch(() => {});  // said below
     state.image = image;
     $('empty').hidden = true;

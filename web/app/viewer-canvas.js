@@ -151,10 +151,11 @@ export async function openViewer(canvas, onLocation) {
 
   return {
     kind: 'canvas',
+    needsVoxels: true,  // a promise of what the segmenter's read() gives
     views: ['All', ...Object.keys(PLANES)],
 
-    async show({ read }) {
-      const { voxels, geometry } = await read();
+    async show({ voxels: reading }) {
+      const { voxels, geometry } = await reading;
       const sample = Float32Array.from({ length: 20000 }, (_, n) => voxels[Math.floor(n / 20000 * voxels.length)]).filter(Number.isFinite).sort();
       const low = sample[Math.floor(sample.length * 0.005)] ?? 0, high = sample[Math.floor(sample.length * 0.995)] ?? 1;
       labels = null;

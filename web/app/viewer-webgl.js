@@ -20,6 +20,7 @@ export async function openViewer(canvas, onLocation) {
 
   return {
     kind: 'webgl',
+    needsVoxels: false,  // NiiVue reads files itself
     views: Object.keys(TYPES),
 
     async show({ files }) {
