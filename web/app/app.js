@@ -130,12 +130,13 @@ async function chooseFiles(list) {
     const image = { files: files.map((file) => ({ name: file.name, blob: file })) };
     const segmenter = await state.starting;
     image.found = await segmenter.inspect(given(image));
-    // The picture may take longer than the segmentation, where a processor draws it: neither waits for the other.
-    // Asked for before the segmentation, since what is asked of one segmenter is done in turn.
+    // Voxels for the plain canvas come from the segmenter, before it has other work. NiiVue reads the file itself, and its picture may
+    // take longer than the segmentation, where a processor draws it: neither waits for the other.
     const voxels = state.viewer.needsVoxels ? segmenter.read(given(image)) : null;
     voxels?.catch(() => {});  // comes out of show()
     image.shown = state.showing.then(() => state.viewer.show({ files: image.files, voxels }));
     state.showing = image.shown.catch(() => {});  // said below
+    if (voxels) await image.shown;
     state.image = image;
     $('empty').hidden = true;
     $('toolbar').hidden = false;
