@@ -1,11 +1,5 @@
 #include "e2enet/files.h"
 
-#include <unistd.h>
-
-#include <cerrno>
-#include <cstring>
-#include <vector>
-
 #include "base/atomic_file.h"
 #include "base/input_file.h"
 #include "base/sha256.h"
@@ -37,27 +31,15 @@ std::string sha256_of(const std::string& bytes) {
 }
 
 FileDigest digest_of_file(const std::string& path, const std::function<bool()>& stop) {
-  const int file = open_regular_file(path);
-  try {
-    Sha256 digest;
-    FileDigest result;
-    std::vector<char> buffer(std::size_t{1} << 18);
-    for (;;) {
-      if (stop && stop()) throw Error(ErrorCode::cancelled, "interrupted");
-      const ssize_t count = read(file, buffer.data(), buffer.size());
-      if (count < 0 && errno == EINTR) continue;
-      if (count < 0) throw Error(ErrorCode::cannot_read, path + ": cannot be read: " + std::strerror(errno));
-      if (count == 0) break;
-      digest.add(buffer.data(), static_cast<std::size_t>(count));
-      result.bytes += count;
-    }
-    close(file);
-    result.sha256 = hexadecimal(digest.finish());
-    return result;
-  } catch (...) {
-    close(file);
-    throw;
-  }
+  Sha256 digest;
+  FileDigest result;
+  read_regular_file(path, [&](const char* bytes, std::size_t count) {
+    if (stop && stop()) throw Error(ErrorCode::cancelled, "interrupted");
+    digest.add(bytes, count);
+    result.bytes += static_cast<std::int64_t>(count);
+  });
+  result.sha256 = hexadecimal(digest.finish());
+  return result;
 }
 
 }  // namespace e2enet

@@ -96,13 +96,7 @@ struct PatchRunner::Implementation {
   Implementation(const model::Network& network, const PatchOptions& options)
       : parallel_for(options.parallel_for),
         loaded(resident_without_kernels(network)),
-        engine(made_on(parallel_for, network, options)) {}
-
-  static engine::Engine made_on(const ParallelFor& parallel_for, const model::Network& network,
-                                const PatchOptions& options) {
-    const ThreadsOfCaller threads(parallel_for);
-    return engine::Engine(network, plan_options(options), {options.arena.memory, options.arena.bytes});
-  }
+        engine(network, plan_options(options), {options.arena.memory, options.arena.bytes}) {}
 
   ParallelFor parallel_for;
   std::int64_t loaded;  // bytes, before the plan was made
@@ -111,6 +105,7 @@ struct PatchRunner::Implementation {
 
 PatchRunner::PatchRunner(Model model, const PatchOptions& options)
     : implementation_(with_errors(kNoMemoryToPlan, [&] {
+        const ThreadsOfCaller threads(options.parallel_for);
         auto made = std::make_unique<Implementation>(*model.network(), options);
         { const Model given_back = std::move(model); }  // packed
         return made;

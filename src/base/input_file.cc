@@ -6,6 +6,7 @@
 
 #include <cerrno>
 #include <cstring>
+#include <vector>
 
 #include "e2enet/error.h"
 
@@ -49,22 +50,27 @@ int open_regular_file(const std::string& path) {
   return descriptor;
 }
 
-std::string read_text_file(const std::string& path) {
+void read_regular_file(const std::string& path, const std::function<void(const char*, std::size_t)>& take) {
   const int descriptor = open_regular_file(path);
-  std::string text;
-  char buffer[1 << 14];
-  for (;;) {
-    const ssize_t bytes = read(descriptor, buffer, sizeof buffer);
-    if (bytes < 0 && errno == EINTR) continue;
-    if (bytes < 0) {
-      const int error = errno;
-      close(descriptor);
-      fail(path, "cannot read", error);
+  try {
+    std::vector<char> buffer(std::size_t{1} << 18);
+    for (;;) {
+      const ssize_t bytes = read(descriptor, buffer.data(), buffer.size());
+      if (bytes < 0 && errno == EINTR) continue;
+      if (bytes < 0) fail(path, "cannot read", errno);
+      if (bytes == 0) break;
+      take(buffer.data(), static_cast<std::size_t>(bytes));
     }
-    if (bytes == 0) break;
-    text.append(buffer, static_cast<std::size_t>(bytes));
+  } catch (...) {
+    close(descriptor);
+    throw;
   }
   close(descriptor);
+}
+
+std::string read_text_file(const std::string& path) {
+  std::string text;
+  read_regular_file(path, [&](const char* bytes, std::size_t count) { text.append(bytes, count); });
   return text;
 }
 

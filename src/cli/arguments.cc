@@ -36,17 +36,6 @@ std::vector<std::string> split(const std::string& text, char separator) {
   return parts;
 }
 
-// Digits only: strtoll would also take signs and leading space.
-bool read_integer(const std::string& text, std::int64_t largest, std::int64_t& value) {
-  if (text.empty() || text.size() > 18) return false;
-  value = 0;
-  for (const char c : text) {
-    if (c < '0' || c > '9') return false;
-    value = value * 10 + (c - '0');
-  }
-  return value <= largest;
-}
-
 volatile std::sig_atomic_t interrupt_seen = 0;
 
 volatile std::sig_atomic_t closed_output_seen = 0;
@@ -67,12 +56,7 @@ void add_common_options(Command& command, CommonOptions& options, Json json) {
                   "Threads to use; 0 means all that this process may use, which is also the most that are started")
       .type_name("N")
       .show_default()
-      .check([](const std::string& text) {
-        std::int64_t value = 0;
-        return read_integer(text, kMostThreads, value)
-                   ? std::string()
-                   : "expected a number from 0 to " + std::to_string(kMostThreads) + ", found '" + text + "'";
-      })
+      .range(0, kMostThreads)
       .group("Common options");
   command.add_flag("-q,--quiet", options.quiet, "No progress and no remarks, only results, warnings and errors")
       .group("Common options");
@@ -88,6 +72,17 @@ int use_threads(const CommonOptions& options) {
               << (threads == 1 ? " thread" : " threads") << "; more are not started" << std::endl;
   }
   return threads;
+}
+
+// Not by strtoll, which would also take signs and leading space.
+bool read_integer(const std::string& text, std::int64_t largest, std::int64_t& value) {
+  if (text.empty() || text.size() > 18) return false;
+  value = 0;
+  for (const char c : text) {
+    if (c < '0' || c > '9') return false;
+    value = value * 10 + (c - '0');
+  }
+  return value <= largest;
 }
 
 std::int64_t parse_size(const std::string& text, const std::string& option) {

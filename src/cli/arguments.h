@@ -42,6 +42,9 @@ void add_common_options(Command& command, CommonOptions& options, Json json);
 // How many threads --threads means. Says on stderr, unless quiet, where fewer are started than were asked for.
 int use_threads(const CommonOptions& options);
 
+// Digits alone, from 0 to `largest`.
+bool read_integer(const std::string& text, std::int64_t largest, std::int64_t& value);
+
 // A memory size: 600M, 2G, 1.5GiB, 800000000. K, M and G are powers of 1024. Throws UsageError naming `option`.
 std::int64_t parse_size(const std::string& text, const std::string& option);
 

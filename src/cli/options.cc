@@ -1,8 +1,8 @@
 #include "cli/options.h"
 
 #include <CLI/CLI.hpp>
-#include <charconv>
-#include <system_error>
+
+#include "cli/arguments.h"
 
 namespace e2enet::cli {
 
@@ -38,10 +38,8 @@ Option Option::delimiter(char character) const {
 
 Option Option::range(int least, int most) const {
   return check([least, most](const std::string& word) {
-    int value = 0;
-    const char* const end = word.data() + word.size();
-    const std::from_chars_result found = std::from_chars(word.data(), end, value);
-    if (found.ec == std::errc() && found.ptr == end && value >= least && value <= most) return std::string();
+    std::int64_t value = 0;
+    if (read_integer(word, most, value) && value >= least) return std::string();
     return "expected a number from " + std::to_string(least) + " to " + std::to_string(most) + ", found '" + word + "'";
   });
 }

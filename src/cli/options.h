@@ -29,7 +29,7 @@ class Option {
   Option default_text(const std::string& text) const;
   // One word holds several values.
   Option delimiter(char character) const;
-  // Of an integer, ends included.
+  // Of an integer without a sign, ends included.
   Option range(int least, int most) const;
   // `problem` is called with the word as it was written, and says what is wrong with it; "" where nothing is.
   Option check(const std::function<std::string(const std::string&)>& problem) const;

@@ -28,36 +28,36 @@ PackedNetwork::PackedNetwork(const Plan& plan, const model::Network& full) : net
   struct Task {
     std::size_t step;
     bool upward;
-    std::int64_t kernels;
+    kernels::SparseKernels kernels;
   };
   std::vector<Task> tasks;
   steps_.resize(plan.steps.size());
   for (std::size_t i = 0; i < plan.steps.size(); ++i) {
     if (!plan.steps[i].convolution) continue;
     const ConvolutionStep& convolution = *plan.steps[i].convolution;
-    Step& step = steps_[i];
-    step.layer = &network_->layers()[static_cast<std::size_t>(convolution.layer)];
-    tasks.push_back({i, false, view(full.layers()[static_cast<std::size_t>(convolution.layer)]).count()});
+    const auto layer = static_cast<std::size_t>(convolution.layer);
+    steps_[i].layer = &network_->layers()[layer];
+    tasks.push_back({i, false, view(full.layers()[layer])});
     if (convolution.upward) {
-      tasks.push_back({i, true, view(full.layers()[static_cast<std::size_t>(convolution.upward_layer)]).count()});
+      tasks.push_back({i, true, view(full.layers()[static_cast<std::size_t>(convolution.upward_layer)])});
     }
     if (convolution.pooled.exists()) {
       for (int output = 0; output < convolution.description.outputs; ++output) {
-        step.pool_minimum.push_back(step.layer->norm_weight[output] < 0 ? 1 : 0);
+        steps_[i].pool_minimum.push_back(steps_[i].layer->norm_weight[output] < 0 ? 1 : 0);
       }
     }
   }
   // The largest first, so that no thread has a large one left at the end.
-  std::stable_sort(tasks.begin(), tasks.end(), [](const Task& a, const Task& b) { return a.kernels > b.kernels; });
+  std::stable_sort(tasks.begin(), tasks.end(),
+                   [](const Task& a, const Task& b) { return a.kernels.count() > b.kernels.count(); });
   run_team(plan.threads, [&](const Worker& worker) {
     worker.for_each(static_cast<std::int64_t>(tasks.size()), [&](std::int64_t number) {
       const Task& task = tasks[static_cast<std::size_t>(number)];
       const ConvolutionStep& convolution = *plan.steps[task.step].convolution;
-      Step& step = steps_[task.step];
       if (task.upward) {
-        step.upward = convolution.upward->pack(view(full.layers()[static_cast<std::size_t>(convolution.upward_layer)]));
+        steps_[task.step].upward = convolution.upward->pack(task.kernels);
       } else {
-        step.convolution = convolution.kernel->pack(view(full.layers()[static_cast<std::size_t>(convolution.layer)]));
+        steps_[task.step].convolution = convolution.kernel->pack(task.kernels);
       }
     });
   });
