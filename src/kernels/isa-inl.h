@@ -23,6 +23,10 @@
 #undef E2ENET_FLOAT_MASKS
 #define E2ENET_FLOAT_MASKS (HWY_ARCH_X86 && HWY_MAX_BYTES >= 32)
 
+// Whether a store past the caches is more than a store.
+#undef E2ENET_STREAMS
+#define E2ENET_STREAMS (HWY_ARCH_X86 && !E2ENET_ONE_LANE)
+
 HWY_BEFORE_NAMESPACE();
 namespace e2enet::kernels {
 namespace HWY_NAMESPACE {

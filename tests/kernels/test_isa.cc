@@ -32,6 +32,7 @@ struct IsaProperties {
   bool masks;
   bool float_masks;
   bool one_lane;
+  bool streams;
 };
 }  // namespace e2enet::kernels
 #endif
@@ -46,7 +47,8 @@ IsaProperties isa_properties() {
           kRegisters,
           E2ENET_MASKS,
           E2ENET_FLOAT_MASKS,
-          E2ENET_ONE_LANE};
+          E2ENET_ONE_LANE,
+          E2ENET_STREAMS};
 }
 }  // namespace HWY_NAMESPACE
 }  // namespace e2enet::kernels
@@ -72,12 +74,14 @@ TEST_CASE("properties of an instruction set follow from its vectors, whatever it
     CHECK(found.one_lane == (found.lanes == 1));
     if (found.lanes == 1) {
       CHECK(found.registers == 16);
+      CHECK(!found.streams);
       continue;
     }
 #if HWY_ARCH_X86
     CHECK(found.registers == (found.lanes >= 16 ? 32 : 16));
     CHECK(found.masks == (found.lanes >= 16));
     CHECK(found.float_masks == (found.lanes >= 8));
+    CHECK(found.streams);
 #elif HWY_ARCH_ARM_A64
     CHECK(found.registers == 32);
     CHECK(!found.masks);

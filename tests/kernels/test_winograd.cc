@@ -8,6 +8,7 @@
 
 #include "base/aligned_buffer.h"
 #include "kernels/layers.h"
+#include "kernels/winograd/winograd.h"
 
 namespace {
 
@@ -252,8 +253,44 @@ TEST_CASE("Winograd: the same bits in any order of items, and from run to run") 
   });
 }
 
+// Every tiling that the plan could take, and so every number of vectors, groups of them and blocks of outputs.
+TEST_CASE("Winograd: each of its tilings computes the same convolution") {
+  std::vector<ConvolutionCase> cases = {layer({6, 5}, 7, {17, 9, 21}, 0.4, 1150), layer({5}, 13, {17, 9, 21}, 1, 1151),
+                                        layer({7}, 5, {40, 8, 9}, 0.5, 1152), layer({3}, 7, {128, 4, 9}, 1, 1153),
+                                        layer({6}, 5, {23, 13, 18}, 1, 1154)};
+  cases.back().stride = {2, 2, 2};
+  int tilings = 0;
+  for_each_instruction_set([&](const std::string& name) {
+    CAPTURE(name);
+    for (const ConvolutionCase& one : cases) {
+      int inputs = 0;
+      for (const int channels : one.source_channels) inputs += channels;
+      e2enet::kernels::ConvolutionProblem problem;
+      problem.shape = {one.input, one.stride, one.groups, one.source_channels};
+      problem.kernels = KernelMemory(one.outputs, inputs, 9, one.density, one.seed).view().counts();
+      for (const auto& tiling : e2enet::kernels::winograd::plan_of(problem).tilings()) {
+        CAPTURE(tiling.flat);
+        CAPTURE(tiling.tile_rows);
+        CAPTURE(tiling.tiles);
+        CAPTURE(tiling.vectors);
+        check_convolution(
+            one,
+            [&](const auto&, const SparseKernels& kernels, Element) {
+              return std::make_unique<PlannedConvolution>(e2enet::kernels::winograd::make_tiled(problem, tiling),
+                                                          kernels);
+            },
+            kLargest);
+        ++tilings;
+      }
+    }
+  });
+  CHECK(tilings > 200);
+}
+
 TEST_CASE("Winograd: an output too large for the caches gets the same bits, written past them") {
-  const Extent extent{64, 9, 16};  // whole and cut items, of 32 depths where vectors have 16 lanes
+  Extent extent{64, 9, 16};  // whole and cut items, of 32 depths where vectors have 16 lanes
+  SUBCASE("of pixels that are whole items' everywhere") {}
+  SUBCASE("of pixels whose depths are cut into items") { extent.depth = 160; }
   const int outputs = 4;
   const KernelMemory kernels(outputs, 3, 9, 0.8, 1200);
   FeatureMemory memory(3, extent, Element::f32);

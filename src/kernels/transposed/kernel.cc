@@ -20,6 +20,7 @@
 #include <hwy/highway.h>
 
 #include "base/simd/dispatch_table.h"
+#include "kernels/isa-inl.h"
 #include "kernels/transposed/sums-inl.h"
 #include "kernels/vector-inl.h"
 
@@ -32,7 +33,8 @@ int TransposedLanes() { return static_cast<int>(hn::Lanes(Floats())); }
 // Whether an output (or the ring that holds part of it) is best stored past the caches, and all that is written are
 // whole cache lines.
 bool streams(const transposed::Plan& plan, const Feature& output) {
-  return plan.shape.stride.depth == 2 && plan.lanes * sizeof(float) == kCacheLine && stores_past_caches(output);
+  return E2ENET_STREAMS && plan.shape.stride.depth == 2 &&
+         2 * plan.lanes * element_bytes(output.element) % kCacheLine == 0 && stores_past_caches(output);
 }
 
 template <typename T>

@@ -24,7 +24,7 @@ namespace HWY_NAMESPACE {
 // Vectors that are summed at once for a number of taps: as many accumulators as the registers hold.
 constexpr int vectors_for(int taps) {
   if (kRegisters >= 32) return taps == 8 ? 3 : taps == 4 ? 5 : 8;
-  return taps == 8 ? 1 : taps == 4 ? 2 : taps == 2 ? 4 : 8;  // of 16 registers
+  return taps == 8 ? 1 : taps == 4 ? 3 : taps == 2 ? 4 : 8;  // of 16 registers
 }
 
 // Lane l of `even` and `odd` become elements 2 * l and 2 * l + 1. kStream: past the caches, to an aligned place.
@@ -68,9 +68,9 @@ HWY_INLINE void store_interleaved(Floats, FloatVector even, FloatVector odd, std
 #endif
 
 // Sums kStep * kPlane taps of kVectors vectors of output o. Tap t of kernel k is at values[k * taps + t]; the taps of
-// depth a are t = a * kPlane + p. Vector v of plane tap p goes to to[p] + offsets[v], interleaved along depth if kStep
-// is 2; if kStream, past the caches.
-template <int kStep, int kPlane, int kVectors, bool kStream, typename T>
+// depth a are t = a * kPlanes + p, of which the kPlane from `first_tap` on are summed. Vector v of plane tap p goes to
+// to[p] + offsets[v], interleaved along depth if kStep is 2; if kStream, past the caches.
+template <int kStep, int kPlane, int kPlanes, int kVectors, bool kStream, typename T>
 HWY_NOINLINE void sum_taps(const SparseKernels& kernels, int o, int first_tap, const float* stage, std::ptrdiff_t pitch,
                            T* const* to, const std::ptrdiff_t* offsets) {
   const Floats d;
@@ -95,7 +95,7 @@ HWY_NOINLINE void sum_taps(const SparseKernels& kernels, int o, int first_tap, c
     for (int a = 0; a < kStep; ++a) {
       E2ENET_UNROLL(8)
       for (int p = 0; p < kPlane; ++p) {
-        const FloatVector weight = hn::Set(d, weights[a * kPlane + p]);
+        const FloatVector weight = hn::Set(d, weights[a * kPlanes + p]);
         E2ENET_UNROLL(8)
         for (int v = 0; v < kVectors; ++v) sums[a][p][v] = hn::MulAdd(inputs[v], weight, sums[a][p][v]);
       }
@@ -115,7 +115,7 @@ HWY_NOINLINE void sum_taps(const SparseKernels& kernels, int o, int first_tap, c
 }
 
 // All vectors of a segment, in groups as even as can be.
-template <int kStep, int kPlane, bool kStream = false, typename T>
+template <int kStep, int kPlane, bool kStream = false, int kPlanes = kPlane, typename T>
 HWY_INLINE void sum_segment(const SparseKernels& kernels, int o, int first_tap, const float* stage,
                             std::ptrdiff_t pitch, T* const* to, const std::ptrdiff_t* offsets, int count) {
   constexpr int kMost = vectors_for(kStep * kPlane);
@@ -125,11 +125,11 @@ HWY_INLINE void sum_segment(const SparseKernels& kernels, int o, int first_tap, 
     // A last group of one vector would wait for its sums' latency: two groups of two take its place.
     const int some = count <= kMost ? count : (count == kMost + 1 && kMost > 2 ? kMost - 1 : kMost);
     switch (some) {
-#define E2ENET_CASE(N)                                                                       \
-  case N:                                                                                    \
-    if constexpr (N <= kMost) {                                                              \
-      sum_taps<kStep, kPlane, N, kStream>(kernels, o, first_tap, stage, pitch, to, offsets); \
-    }                                                                                        \
+#define E2ENET_CASE(N)                                                                                \
+  case N:                                                                                             \
+    if constexpr (N <= kMost) {                                                                       \
+      sum_taps<kStep, kPlane, kPlanes, N, kStream>(kernels, o, first_tap, stage, pitch, to, offsets); \
+    }                                                                                                 \
     break;
       E2ENET_CASE(1)
       E2ENET_CASE(2)
@@ -149,6 +149,20 @@ HWY_INLINE void sum_segment(const SparseKernels& kernels, int o, int first_tap, 
   }
 }
 
+// All eight taps of stride 2x2x2. Sixteen registers hold the sums of four taps of three vectors, which need fewer loads
+// a multiply-add than eight taps of one.
+template <bool kStream, typename T>
+HWY_INLINE void sum_eight_taps(const SparseKernels& kernels, int o, const float* stage, std::ptrdiff_t pitch,
+                               T* const* to, const std::ptrdiff_t* offsets, int count) {
+  if constexpr (kRegisters >= 32) {
+    sum_segment<2, 4, kStream>(kernels, o, 0, stage, pitch, to, offsets, count);
+  } else {
+    for (int p = 0; p < 4; p += 2) {
+      sum_segment<2, 2, kStream, 4>(kernels, o, p, stage, pitch, to + p, offsets, count);
+    }
+  }
+}
+
 // Any number of taps, `interleaved` or tap by tap.
 template <typename T>
 HWY_INLINE void sum_output(const transposed::Plan& plan, const SparseKernels& kernels, int o, const float* stage,
@@ -161,8 +175,8 @@ HWY_INLINE void sum_output(const transposed::Plan& plan, const SparseKernels& ke
       case 2:
         return sum_segment<2, 2>(kernels, o, 0, stage, plan.pitch, to, offsets, count);
       default:
-        if (stream) return sum_segment<2, 4, true>(kernels, o, 0, stage, plan.pitch, to, offsets, count);
-        return sum_segment<2, 4>(kernels, o, 0, stage, plan.pitch, to, offsets, count);
+        if (stream) return sum_eight_taps<true>(kernels, o, stage, plan.pitch, to, offsets, count);
+        return sum_eight_taps<false>(kernels, o, stage, plan.pitch, to, offsets, count);
     }
   }
   int tap = 0;

@@ -84,6 +84,9 @@ HWY_INLINE FloatVector load_vector(Floats d, const T* from) {
 #endif
 }
 
+template <typename T>
+constexpr int kLineElements = static_cast<int>(kCacheLine / sizeof(T));
+
 // Prefetches what lies `next` bytes and `elements` elements after `from`. In whole numbers, since the next channel may
 // be another source's, and pointers into different blocks of memory have no difference.
 template <typename T>
@@ -96,7 +99,7 @@ HWY_INLINE void prefetch_next(const T* from, std::uintptr_t next, std::ptrdiff_t
 // A constant, so that the addresses of a column's six vectors need a single register.
 template <typename Form>
 HWY_INLINE std::size_t stage_row_stride() {
-  return winograd::kStageRowVectors<Form> * hn::Lanes(Floats());
+  return winograd::stage_row_vectors<Form>(hn::MaxLanes(Floats())) * hn::Lanes(Floats());
 }
 
 // A vector of each transformed row to one column of the stage.
@@ -161,7 +164,9 @@ void stage_part(const Plan& plan, const ItemRegion& region, int part, int shift,
   const T* row[kPatch];
   E2ENET_UNROLL(9)
   for (int i = 0; i < kPatch; ++i) row[i] = rows.row[i] + begin;
-  // A shifted segment of whole cache lines reads one line more.
+  // Vectors may be shorter than a cache line, which is asked for once. A shifted segment of whole lines reads one more.
+  constexpr int kLine = kLineElements<T>;
+  const bool fetch = kEvery * lanes >= kLine || part * kEvery * lanes % kLine == 0;
   const bool last_line = shift != 0 && (part + 1) * lanes == segment;
 
   float* to = stage + columns.first * segment + part * lanes;
@@ -171,6 +176,7 @@ void stage_part(const Plan& plan, const ItemRegion& region, int part, int shift,
     E2ENET_UNROLL(9)
     for (int i = 0; i < kPatch; ++i) {
       from[i] = row[i] + at;
+      if (!fetch) continue;
       E2ENET_UNROLL(2)
       for (int line = 0; line < kEvery; ++line) {
         prefetch_next(from[i], rows.next, line * lanes);
@@ -198,31 +204,14 @@ void stage_part(const Plan& plan, const ItemRegion& region, int part, int shift,
   }
 }
 
+// Vectors shorter than a cache line: the parts of a pixel follow each other, so that each line is read at once and the
+// processor sees streams. Longer ones take a part of every pixel in turn.
+constexpr bool kShortVectors = HWY_MAX_BYTES < kCacheLine;
+
 // Lanes that some elements are, each kEvery-th being one.
 template <int kEvery>
 HWY_INLINE int divide_up(int value) {
   return value >= 0 ? (value + kEvery - 1) / kEvery : 0;
-}
-
-template <typename Form, int kEvery, typename T, bool kActivate>
-void stage_segments(const Plan& plan, const ItemRegion& region, int shift, const InputRows<T, Form>& rows,
-                    const ActivationVectors& activate, float* stage) {
-  const int lanes = static_cast<int>(hn::Lanes(Floats()));
-  const int depth = plan.shape.input.depth;
-  for (int part = 0; part < plan.tiling.depth_segment / lanes; ++part) {
-    // Lane i reads input depth kEvery * (first_depth + i) - shift.
-    const int first_depth = region.first_depth + part * lanes;
-    const int first_lane = std::clamp(divide_up<kEvery>(shift - kEvery * first_depth), 0, lanes);
-    const int last_lane =
-        std::clamp(std::min(divide_up<kEvery>(depth + shift - kEvery * first_depth), plan.output.depth - first_depth),
-                   first_lane, lanes);
-    if (rows.all_inside && reads_whole_vector<kEvery>(depth, first_depth, shift, first_lane, last_lane)) {
-      stage_part<Form, kEvery, T, kActivate, true>(plan, region, part, shift, rows, activate, 0, lanes, stage);
-    } else {
-      stage_part<Form, kEvery, T, kActivate, false>(plan, region, part, shift, rows, activate, first_lane, last_lane,
-                                                    stage);
-    }
-  }
 }
 
 // Transforms `count` consecutive lanes, each depth of some pixels, along H. Lane 0 reads element `first` of the rows,
@@ -232,8 +221,10 @@ template <typename Form, int kEvery, typename T, bool kActivate, bool kWhole>
 void stage_run(const InputRows<T, Form>& rows, int first, int elements, int count, const std::uint64_t* depths_inside,
                const ActivationVectors& activation, float* stage) {
   constexpr int kPatch = Form::kPatch;
+  constexpr int kLine = kLineElements<T>;
   const Floats d;
   const int lanes = static_cast<int>(hn::Lanes(Floats()));
+  const std::uint64_t all_depths = (std::uint64_t{1} << lanes) - 1;
   // Copies, since the compiler must assume that storing vectors may change the originals.
   const ActivationVectors activate = activation;
   PatchVectors<Form> rows_inside;
@@ -247,10 +238,12 @@ void stage_run(const InputRows<T, Form>& rows, int first, int elements, int coun
     const int element = first + kEvery * lane;
     const bool all_lanes = element >= 0 && element + kEvery * lanes <= elements && lane + lanes <= count;
     PatchVectors<Form> x, t;
-    E2ENET_UNROLL(9)
-    for (int i = 0; i < kPatch; ++i) {
-      E2ENET_UNROLL(2)
-      for (int line = 0; line < kEvery; ++line) prefetch_next(row[i], rows.next, at + line * lanes);
+    if (kEvery * lanes >= kLine || at % kLine == 0) {  // each line once
+      E2ENET_UNROLL(9)
+      for (int i = 0; i < kPatch; ++i) {
+        E2ENET_UNROLL(2)
+        for (int line = 0; line < kEvery; ++line) prefetch_next(row[i], rows.next, at + line * lanes);
+      }
     }
     if (all_lanes) {
       E2ENET_UNROLL(9)
@@ -270,13 +263,50 @@ void stage_run(const InputRows<T, Form>& rows, int first, int elements, int coun
         x[i] = hn::IfThenElseZero(inside, x[i]);
       }
     }
-    if constexpr (!kWhole) {
+    // Without registers for masks most vectors are worth a look whether they need one.
+    if (!kWhole && !(kShortVectors && rows.all_inside && depths_inside[lane / lanes] == all_depths)) {
       const auto inside = hn::LoadMaskBits(d, reinterpret_cast<const std::uint8_t*>(depths_inside + lane / lanes));
       E2ENET_UNROLL(9)
       for (int i = 0; i < kPatch; ++i) x[i] = hn::IfThenElseZero(inside, hn::And(x[i], rows_inside[i]));
     }
     transform_input<Form>(x, t);
     store_column<Form>(t, stage + lane);
+  }
+}
+
+template <typename Form, int kEvery, typename T, bool kActivate>
+void stage_segments(const Plan& plan, const ItemRegion& region, int shift, const InputRows<T, Form>& rows,
+                    const ActivationVectors& activate, float* stage) {
+  const int lanes = static_cast<int>(hn::Lanes(Floats()));
+  const int depth = plan.shape.input.depth;
+  int whole_begin = 0, whole_end = 0;  // parts that follow each other and are left to the loop over pixels
+  for (int part = 0; part < plan.tiling.depth_segment / lanes; ++part) {
+    // Lane i reads input depth kEvery * (first_depth + i) - shift.
+    const int first_depth = region.first_depth + part * lanes;
+    const int first_lane = std::clamp(divide_up<kEvery>(shift - kEvery * first_depth), 0, lanes);
+    const int last_lane =
+        std::clamp(std::min(divide_up<kEvery>(depth + shift - kEvery * first_depth), plan.output.depth - first_depth),
+                   first_lane, lanes);
+    if (rows.all_inside && reads_whole_vector<kEvery>(depth, first_depth, shift, first_lane, last_lane)) {
+      if constexpr (kShortVectors) {
+        if (whole_begin == whole_end) whole_begin = part;
+        whole_end = part + 1;
+      } else {
+        stage_part<Form, kEvery, T, kActivate, true>(plan, region, part, shift, rows, activate, 0, lanes, stage);
+      }
+    } else {
+      stage_part<Form, kEvery, T, kActivate, false>(plan, region, part, shift, rows, activate, first_lane, last_lane,
+                                                    stage);
+    }
+  }
+  if (whole_begin == whole_end) return;
+  const Columns columns = columns_inside<Form>(plan, region);
+  for (int column = columns.first; column < columns.end; ++column) {
+    const int first = (Form::kStep * region.first_tile - 1 + column) * depth +
+                      kEvery * (region.first_depth + whole_begin * lanes) - shift;
+    stage_run<Form, kEvery, T, kActivate, true>(rows, first, plan.shape.input.width * depth,
+                                                (whole_end - whole_begin) * lanes, nullptr, activate,
+                                                stage + column * plan.tiling.depth_segment + whole_begin * lanes);
   }
 }
 

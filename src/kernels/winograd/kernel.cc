@@ -91,8 +91,8 @@ class Winograd final : public Convolution {
 
 class WinogradPlan final : public ConvolutionPlan {
  public:
-  explicit WinogradPlan(const ConvolutionProblem& problem)
-      : plan_(problem.shape, problem.kernels, E2ENET_DISPATCH(winograd_vector_unit)()),
+  explicit WinogradPlan(const ConvolutionProblem& problem, const winograd::Tiling* tiling = nullptr)
+      : plan_(problem.shape, problem.kernels, E2ENET_DISPATCH(winograd_vector_unit)(), tiling),
         run_(E2ENET_DISPATCH(run_winograd_item)),
         name_(std::string(plan_.dense ? "dense" : "sparse") + "_winograd4x4_" + (plan_.strided ? "stride2_" : "") +
               (problem.element == Element::f32 ? "f32" : "bf16") + "_" + E2ENET_DISPATCH(winograd_target)()) {}
@@ -130,6 +130,16 @@ namespace winograd {
 std::unique_ptr<ConvolutionPlan> make(const ConvolutionProblem& problem) {
   simd::prepare_dispatch();
   return std::make_unique<WinogradPlan>(problem);
+}
+
+Plan plan_of(const ConvolutionProblem& problem) {
+  simd::prepare_dispatch();
+  return Plan(problem.shape, problem.kernels, E2ENET_DISPATCH(winograd_vector_unit)());
+}
+
+std::unique_ptr<ConvolutionPlan> make_tiled(const ConvolutionProblem& problem, const Tiling& tiling) {
+  simd::prepare_dispatch();
+  return std::make_unique<WinogradPlan>(problem, &tiling);
 }
 
 }  // namespace winograd

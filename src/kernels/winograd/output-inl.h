@@ -40,9 +40,10 @@ void finish_outputs(const OutputItem& item, const ConvolutionArguments& argument
     const Stride stride = pooling_stride(plan.output, to);
     pooling = {stride.height, stride.width, stride.depth};
   }
-  const bool stream = item.whole && streams(plan, arguments.output);
+  // Pixels that are cut along depth are none of a flat item's.
+  const bool stream = (item.whole || plan.tiling.flat) && streams(plan, arguments.output);
   std::optional<FlatTileStore> flat_store;
-  if (plan.tiling.flat) flat_store.emplace(item, arguments.output, scratch + plan.tile_offset);
+  if (plan.tiling.flat) flat_store.emplace(item, arguments.output, stream, scratch + plan.tile_offset);
   for (int o = 0; o < plan.outputs; ++o) {
     const FloatVector bias = hn::Set(d, arguments.bias ? arguments.bias[o] : 0.0f);
     const bool minimum = pooling.height != 0 && arguments.pooled.take_minimum && arguments.pooled.take_minimum[o];

@@ -99,11 +99,11 @@ void pack_sparse(const Plan& plan, const SparseKernels& kernels, PackedKernels& 
 }
 
 // Packed dense kernels:
-//  1. The outputs are cut into blocks of dense_block_outputs(); the last one is filled up with zero kernels.
+//  1. The outputs are cut into blocks of `block_outputs`; the last one is filled up with zero kernels.
 //  2. weights: for each position, for each block, for each input channel, the transformed kernels of the block's
 //     outputs, one float each. A dropped kernel is zero.
 void pack_dense(const Plan& plan, const SparseKernels& kernels, PackedKernels& to) {
-  const int block = dense_block_outputs(plan.unit.registers, plan.tiling.vectors);
+  const int block = plan.block_outputs;
   auto* packed = reinterpret_cast<float*>(to.weights.data());
   // In the order in which they lie, all outputs of a block together, so that a cache line is written once.
   for (int first = 0; first < plan.outputs; first += block) {

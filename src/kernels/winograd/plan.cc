@@ -21,9 +21,15 @@ int level1_chunks(int channels, int vectors, int lanes) {
       1, static_cast<int>(std::ceil(double(channels) * vectors * lanes * sizeof(float) / machine::kLevel1Bytes)));
 }
 
+// Groups of an item's vectors, of at most so many that the registers hold their sums.
+int product_groups(bool dense, int registers, int vectors) {
+  return divide_up(vectors, dense ? dense_group_vectors(registers, vectors) : std::min(vectors, kMaxGroupVectors));
+}
+
 }  // namespace
 
-Plan::Plan(const ConvolutionShape& convolution, const KernelCounts& kernels, VectorUnit vector_unit)
+Plan::Plan(const ConvolutionShape& convolution, const KernelCounts& kernels, VectorUnit vector_unit,
+           const Tiling* given)
     : shape(convolution), unit(vector_unit), channels(kernels.inputs), outputs(kernels.outputs), kept(kernels.kept) {
   for (int channel = 0; channel < channels; ++channel) {
     shift.push_back(depth_shift(channel, channels, shape.groups));
@@ -37,7 +43,7 @@ Plan::Plan(const ConvolutionShape& convolution, const KernelCounts& kernels, Vec
   tiles_wide = divide_up(output.width, kTile);
   dense = kernels.density() >= kDenseFrom;
 
-  choose_tiling();
+  tiling = given ? *given : least_tiling();
   bands = divide_up(tiles_high, tiling.tile_rows);
   tile_segments = divide_up(tiles_wide, tiling.tiles);
   depth_segments = divide_up(output.depth, tiling.depth_segment);
@@ -46,52 +52,111 @@ Plan::Plan(const ConvolutionShape& convolution, const KernelCounts& kernels, Vec
   lay_out_kernels();
 }
 
-// Takes the tiling of least estimated time. The estimate is in cycles of a core that loads one vector and does one
-// multiply-add a cycle (Zen 4); only ratios matter.
-void Plan::choose_tiling() {
+// What an item of a tiling does.
+struct Plan::Work {
+  double vectors = 0;
+  int pixel_vectors = 0;  // of a pixel's depths
+  // Vectors of six rows that are staged, the cache lines of source pixels that they touch, and runs of vectors that
+  // follow each other. Said of the stride-1 patch of six rows, which cycles were measured for; a larger counts as more.
+  double staged = 0;
+  double lines = 0;
+  double runs = 0;
+  // Of the product.
+  int groups = 1;
+  int group_vectors = 1;
+  double blocks = 0;  // dense: of outputs
+  int block_outputs = 1;
+  double chunks = 1;  // sparse
+  double slab_bytes = 0;
+};
+
+Plan::Work Plan::work_of(const Tiling& candidate) const {
+  Work work;
+  work.vectors = candidate.vectors;
+  work.pixel_vectors = divide_up(candidate.depth_segment, unit.lanes);
+  const int pixels = step * candidate.tiles + patch - step;
+  const int runs = candidate.flat ? 1 : pixels;
+  const int run_vectors = candidate.flat ? divide_up(pixels * candidate.depth_segment, unit.lanes) : work.pixel_vectors;
+  work.runs = double(candidate.tile_rows) * runs * patch / Unstrided::kPatch;
+  work.staged = double(candidate.tile_rows) * runs * run_vectors * patch / Unstrided::kPatch;
+  // A shifted run of depths touches one more than it has vectors.
+  work.lines = work.staged * (run_vectors * shape.stride.depth + 0.8) / run_vectors;
+  work.groups = product_groups(dense, unit.registers, candidate.vectors);
+  work.group_vectors = divide_up(candidate.vectors, work.groups);
+  if (dense) {
+    work.block_outputs = dense_block_outputs(unit.registers, work.group_vectors);
+    work.blocks = divide_up(outputs, work.block_outputs);
+  } else {
+    work.chunks = level1_chunks(channels, work.group_vectors, unit.lanes);
+  }
+  work.slab_bytes = double(positions + 1) * std::max(channels, outputs) * work.vectors * unit.lanes * sizeof(float);
+  return work;
+}
+
+// Vectors of a whole cache line, on a core that loads one of them and does one multiply-add a cycle (Zen 4).
+double Plan::item_cycles_of_long_vectors(const Tiling& candidate) const {
+  const Work work = work_of(candidate);
+  const double vectors = work.vectors;
+  double cycles =
+      channels * (16 * work.staged + 18 * work.lines + 90 * vectors) + outputs * ((candidate.flat            ? 260
+                                                                                   : work.pixel_vectors == 1 ? 230
+                                                                                                             : 165) *
+                                                                                  vectors);
+  if (dense) {
+    const int block = work.block_outputs;
+    // Multiply-adds, or loads where they are more; inputs come from the second-level cache in part.
+    cycles +=
+        positions * work.blocks * channels * (std::max(block * vectors, block * work.groups + vectors) + 0.2 * vectors);
+  } else {
+    cycles += positions * (double(kept) * (1.15 * vectors + 0.5 * work.groups) +
+                           double(outputs) * work.chunks * (2 * vectors + 14 * work.groups) +
+                           double(outputs) * (work.chunks - 1) * 3 * vectors);
+  }
+  if (work.slab_bytes > 0.9 * machine::kLevel2Bytes) cycles += double(channels + outputs) * positions * vectors * 2;
+  return cycles;
+}
+
+// Vectors of a part of a cache line, on a core that loads two of them and does two multiply-adds a cycle, beside
+// another that does as much (AVX2 on Zen 3, whose second-level cache has 512 KiB): `benchmark_costs`. Whole pixels in
+// one run are what the processor fetches ahead best, and what a slab takes beyond the caches weighs more than a pixel
+// that two items stage.
+double Plan::item_cycles_of_short_vectors(const Tiling& candidate) const {
+  const Work work = work_of(candidate);
+  const double vectors = work.vectors;
+  constexpr double kSlabBytes = 1.5e6;
+  const double position_share = positions / double{Unstrided::kPatch * Unstrided::kPatch};
+  double cycles = 9000 +
+                  channels * (10 * shape.stride.depth * work.staged + 58 * work.runs + 240 * position_share * vectors) +
+                  outputs * (candidate.flat ? 250 : 450) * position_share * vectors;
+  if (dense) {
+    const int block = work.block_outputs;
+    cycles += positions * work.blocks * channels * std::max(block * vectors, block * work.groups + vectors);
+  } else {
+    cycles += positions * (double(kept) * (vectors + work.groups) +
+                           double(outputs) * work.chunks * (2 * vectors + 8 * work.groups));
+  }
+  if (work.slab_bytes > kSlabBytes) {
+    cycles += double(channels + outputs) * positions * vectors * 4 * std::log2(work.slab_bytes / kSlabBytes);
+  }
+  return cycles;
+}
+
+// Only ratios matter.
+double Plan::estimated_cycles(const Tiling& candidate) const {
+  const double cycles = unit.lanes * sizeof(float) < machine::kCacheLine ? item_cycles_of_short_vectors(candidate)
+                                                                         : item_cycles_of_long_vectors(candidate);
+  const double items = double(divide_up(tiles_high, candidate.tile_rows)) * divide_up(tiles_wide, candidate.tiles) *
+                       divide_up(output.depth, candidate.depth_segment);
+  // All threads should have work.
+  const double rounds = std::ceil(items / machine::kThreads) * machine::kThreads;
+  return cycles * rounds;
+}
+
+std::vector<Tiling> Plan::tilings() const {
   const int lanes = unit.lanes;
   const Extent& extent = output;
-  double least = std::numeric_limits<double>::infinity();
-
-  const auto consider = [&](const Tiling& candidate) {
-    const double vectors = candidate.vectors;
-    const int pixel_vectors = divide_up(candidate.depth_segment, lanes);
-    // Compared with the stride-1 patch of six rows, for which the cycles below were measured.
-    const int pixels = step * candidate.tiles + patch - step;
-    const int runs = candidate.flat ? 1 : pixels;
-    const int run_vectors = candidate.flat ? divide_up(pixels * candidate.depth_segment, lanes) : pixel_vectors;
-    const double staged = double(candidate.tile_rows) * runs * run_vectors * patch / Unstrided::kPatch;
-    // Cache lines of source pixels: a shifted run of depths touches one more than it has vectors.
-    const double lines = staged * (run_vectors * shape.stride.depth + 0.8) / run_vectors;
-    double cycles = channels * (16 * staged + 18 * lines + 90 * vectors) + outputs * ((candidate.flat       ? 260
-                                                                                       : pixel_vectors == 1 ? 230
-                                                                                                            : 165) *
-                                                                                      vectors);
-    if (dense) {
-      const int block = dense_block_outputs(unit.registers, candidate.vectors);
-      const double blocks = divide_up(outputs, block);
-      // Multiply-adds, or loads where they are more; inputs come from the second-level cache in part.
-      cycles += positions * blocks * channels * (std::max(block * vectors, block + vectors) + 0.2 * vectors);
-    } else {
-      const int candidate_chunks = level1_chunks(channels, candidate.vectors, lanes);
-      cycles +=
-          positions * (double(kept) * (1.15 * vectors + 0.5) + double(outputs) * candidate_chunks * (2 * vectors + 14) +
-                       double(outputs) * (candidate_chunks - 1) * 3 * vectors);
-    }
-    const double slab_bytes = double(positions + 1) * std::max(channels, outputs) * vectors * lanes * sizeof(float);
-    if (slab_bytes > 0.9 * machine::kLevel2Bytes) cycles += double(channels + outputs) * positions * vectors * 2;
-
-    const double items = double(divide_up(tiles_high, candidate.tile_rows)) * divide_up(tiles_wide, candidate.tiles) *
-                         divide_up(extent.depth, candidate.depth_segment);
-    // All threads should have work.
-    const double rounds = std::ceil(items / machine::kThreads) * machine::kThreads;
-    if (cycles * rounds < least) {
-      least = cycles * rounds;
-      tiling = candidate;
-    }
-  };
-
-  for (int vectors = 1; vectors <= kMaxVectors; ++vectors) {
+  std::vector<Tiling> list;
+  for (int vectors = 1; vectors <= max_vectors(lanes); ++vectors) {
     for (int tiles = 1; tiles <= std::min(vectors, tiles_wide); ++tiles) {
       if (vectors % tiles != 0) continue;
       Tiling candidate;
@@ -101,23 +166,36 @@ void Plan::choose_tiling() {
       if (candidate.depth_segment - lanes >= extent.depth) continue;
       // Pooled depths (of 2 or 4) should not cross items, whatever the vector.
       if (candidate.depth_segment % 4 != 0 && candidate.depth_segment < extent.depth) continue;
-      consider(candidate);
+      list.push_back(candidate);
     }
   }
   for (int tile_rows = 1; tile_rows <= tiles_high; ++tile_rows) {
     // Bands of more rows only where the whole width is an item already.
     for (int tiles = tile_rows > 1 ? tiles_wide : 1; tiles <= tiles_wide; ++tiles) {
       const std::int64_t used = std::int64_t{tile_rows} * tiles * extent.depth;
-      if (used > std::int64_t{kMaxVectors} * lanes) break;
+      if (used > std::int64_t{max_vectors(lanes)} * lanes) break;
       Tiling candidate;
       candidate.flat = true;
       candidate.tile_rows = tile_rows;
       candidate.tiles = tiles;
       candidate.depth_segment = extent.depth;
       candidate.vectors = divide_up(static_cast<int>(used), lanes);
-      consider(candidate);
+      list.push_back(candidate);
     }
   }
+  return list;
+}
+
+Tiling Plan::least_tiling() const {
+  Tiling least;
+  double least_cycles = std::numeric_limits<double>::infinity();
+  for (const Tiling& candidate : tilings()) {
+    const double cycles = estimated_cycles(candidate);
+    if (cycles >= least_cycles) continue;
+    least_cycles = cycles;
+    least = candidate;
+  }
+  return least;
 }
 
 void Plan::lay_out_scratch() {
@@ -139,7 +217,8 @@ void Plan::lay_out_scratch() {
     return offset;
   };
 
-  const std::size_t stage_row_floats = (strided ? kStageRowVectors<Strided> : kStageRowVectors<Unstrided>)*lanes;
+  const std::size_t stage_row_floats =
+      (strided ? stage_row_vectors<Strided>(unit.lanes) : stage_row_vectors<Unstrided>(unit.lanes)) * lanes;
   // Nothing else keeps the kernels inside a row of the stage.
   if (std::size_t(tiling.tile_rows) * columns() * tiling.depth_segment + lanes > stage_row_floats) {
     throw Error(ErrorCode::internal,
@@ -191,13 +270,16 @@ void Plan::lay_out_stage() {
 
 // How many weights packing.h's layouts have.
 void Plan::lay_out_kernels() {
+  groups = product_groups(dense, unit.registers, tiling.vectors);
+  const int group_vectors = divide_up(tiling.vectors, groups);
   if (dense) {
-    const int block = dense_block_outputs(unit.registers, tiling.vectors);
-    position_weights = round_up(
-        checked_size("packed kernels of a Winograd convolution", divide_up(outputs, block), channels, block), 16);
+    block_outputs = dense_block_outputs(unit.registers, group_vectors);
+    position_weights = round_up(checked_size("packed kernels of a Winograd convolution",
+                                             divide_up(outputs, block_outputs), channels, block_outputs),
+                                16);
     return;
   }
-  chunks = std::min(level1_chunks(channels, tiling.vectors, unit.lanes), std::max(channels, 1));
+  chunks = std::min(level1_chunks(channels, group_vectors, unit.lanes), std::max(channels, 1));
   chunk_channels = divide_up(std::max(channels, 1), chunks);
   chunks = divide_up(std::max(channels, 1), chunk_channels);
   position_weights = round_up(static_cast<std::size_t>(kept), 16);

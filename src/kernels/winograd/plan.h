@@ -21,7 +21,12 @@
 
 namespace e2enet::kernels::winograd {
 
-constexpr int kMaxVectors = 8;  // of an item
+// Lanes of an item: so many that its transforms pay, and no more, since its slab should lie in the second-level cache.
+constexpr int kMaxLanes = 128;
+constexpr int max_vectors(int lanes) { return kMaxLanes / lanes < 32 ? kMaxLanes / lanes : 32; }
+
+// Vectors of an item that a product takes at once, each with a sum in a register.
+constexpr int kMaxGroupVectors = 8;
 
 // Above this density computing the dropped kernels too costs less than skipping them: the dense product is bound by
 // multiply-adds, the sparse one by the load that each multiply-add needs.
@@ -30,7 +35,9 @@ constexpr double kDenseFrom = 0.85;
 // A row of the stage: at most a patch of pixels for each lane, and a vector to spill into. An odd number keeps rows
 // from sharing cache sets.
 template <typename Form>
-constexpr int kStageRowVectors = (Form::kPatch * kMaxVectors + 1) | 1;
+constexpr int stage_row_vectors(int lanes) {
+  return (Form::kPatch * max_vectors(lanes) + 1) | 1;
+}
 
 // What the plan must know about an instruction set.
 struct VectorUnit {
@@ -42,6 +49,13 @@ struct VectorUnit {
 constexpr int dense_block_outputs(int registers, int vectors) {
   const int outputs = (registers - 1 - vectors) / vectors;
   return outputs < 1 ? 1 : outputs > 12 ? 12 : outputs;
+}
+
+// Vectors of a dense product's group. Of sixteen registers three and four outputs take twelve, which hides the latency
+// of a multiply-add, with the fewest loads.
+constexpr int dense_group_vectors(int registers, int vectors) {
+  if (registers < 32) return vectors < 3 ? vectors : 3;
+  return vectors <= kMaxGroupVectors ? vectors : 4;
 }
 
 // Lanes of a vector, those before `end` that no piece before takes, in the stage: lane i at `offset` + i.
@@ -61,7 +75,12 @@ struct Tiling {
 };
 
 struct Plan {
-  Plan(const ConvolutionShape& convolution, const KernelCounts& kernels, VectorUnit vector_unit);
+  // `given`: a tiling of tilings() instead of the one of least estimated time, to measure it.
+  Plan(const ConvolutionShape& convolution, const KernelCounts& kernels, VectorUnit vector_unit,
+       const Tiling* given = nullptr);
+
+  std::vector<Tiling> tilings() const;                  // all that are possible
+  double estimated_cycles(const Tiling& tiling) const;  // of the whole layer
 
   ConvolutionShape shape;
   Extent output;
@@ -108,6 +127,8 @@ struct Plan {
   std::int64_t kept = 0;   // kernels
   int chunk_channels = 0;  // sparse product: input channels of a chunk, whose vectors fit the first-level cache
   int chunks = 1;
+  int groups = 1;         // of an item's vectors, as even as can be, for each of which a product runs by itself
+  int block_outputs = 0;  // dense product: outputs of a block
   std::size_t position_weights = 0;  // packed weights of one position
 
   int columns() const { return step * tiling.tiles + patch - step; }  // input pixels of an item along W
@@ -119,7 +140,11 @@ struct Plan {
   int items_per_band() const { return tile_segments * depth_segments; }
 
  private:
-  void choose_tiling();
+  struct Work;
+  Work work_of(const Tiling& tiling) const;
+  double item_cycles_of_long_vectors(const Tiling& tiling) const;
+  double item_cycles_of_short_vectors(const Tiling& tiling) const;
+  Tiling least_tiling() const;
   void lay_out_scratch();
   void lay_out_stage();
   void lay_out_kernels();

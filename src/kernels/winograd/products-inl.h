@@ -59,18 +59,19 @@ HWY_INLINE void multiply_add(const float* HWY_RESTRICT from, FourWeights four, F
   }
 }
 
-// One position: products[o] = sum over kept (o, c) of weight * inputs[c].
+// One position, kVectors of an item's vectors: products[o] = sum over kept (o, c) of weight * inputs[c].
 template <int kVectors>
 void sparse_product(const Plan& plan, const PackedKernels& kernels, const float* HWY_RESTRICT inputs,
                     const float* HWY_RESTRICT weights, float* HWY_RESTRICT products) {
   const Floats d;
   const int lanes = static_cast<int>(hn::Lanes(Floats()));
+  const std::size_t output_floats = std::size_t(plan.tiling.vectors) * lanes;
   const std::uint32_t* HWY_RESTRICT offset = kernels.input_offset.data();
   const int rows = plan.outputs * plan.chunks;
   // Two sets of sums hide the latency of a multiply-add better, where registers allow.
   constexpr bool kTwoSets = 2 * kVectors + 4 <= kRegisters;
   for (int r = 0; r < rows; ++r) {
-    float* HWY_RESTRICT to = products + std::size_t{kernels.row_output[r]} * kVectors * lanes;
+    float* HWY_RESTRICT to = products + kernels.row_output[r] * output_floats;
     FloatVector sum[kVectors];
     if (r < plan.outputs) {
       E2ENET_UNROLL(8)
@@ -109,12 +110,13 @@ void sparse_product(const Plan& plan, const PackedKernels& kernels, const float*
 }
 
 // The same where all kernels are kept: a block of outputs shares the loads of the inputs.
-template <int kVectors>
+// kOutputs: of a block of the packed kernels.
+template <int kOutputs, int kVectors>
 void dense_product(const Plan& plan, const float* HWY_RESTRICT inputs, const float* HWY_RESTRICT weights,
                    float* HWY_RESTRICT products) {
-  constexpr int kOutputs = dense_block_outputs(kRegisters, kVectors);
   const Floats d;
   const int lanes = static_cast<int>(hn::Lanes(Floats()));
+  const std::size_t channel_floats = std::size_t(plan.tiling.vectors) * lanes;  // and those of an output
   for (int first = 0; first < plan.outputs; first += kOutputs) {
     FloatVector sum[kOutputs][kVectors];
     E2ENET_UNROLL(12)
@@ -133,52 +135,62 @@ void dense_product(const Plan& plan, const float* HWY_RESTRICT inputs, const flo
         E2ENET_UNROLL(8)
         for (int v = 0; v < kVectors; ++v) sum[o][v] = hn::MulAdd(x[v], weight, sum[o][v]);
       }
-      from += kVectors * lanes;
+      from += channel_floats;
       weights += kOutputs;
     }
-    float* to = products + std::size_t(first) * kVectors * lanes;
+    float* to = products + first * channel_floats;
     const int valid = std::min(kOutputs, plan.outputs - first);
     E2ENET_UNROLL(12)
     for (int o = 0; o < kOutputs; ++o) {
       if (o < valid) {
         E2ENET_UNROLL(8)
-        for (int v = 0; v < kVectors; ++v) hn::Store(sum[o][v], d, to + (o * kVectors + v) * lanes);
+        for (int v = 0; v < kVectors; ++v) hn::Store(sum[o][v], d, to + o * channel_floats + v * lanes);
       }
     }
   }
 }
 
 template <int kVectors>
-void multiply_positions(const Plan& plan, const PackedKernels& kernels, float* slab) {
-  for (int p = 0; p < plan.positions; ++p) {
-    const float* inputs = slab + (p + 1) * plan.region_stride;
-    float* products = slab + p * plan.region_stride;
-    if (plan.dense) {
-      dense_product<kVectors>(plan, inputs, kernels.weights_of(p), products);
-    } else {
-      sparse_product<kVectors>(plan, kernels, inputs, kernels.weights_of(p), products);
-    }
+HWY_INLINE void multiply_group(const Plan& plan, const PackedKernels& kernels, int position, const float* inputs,
+                               float* products) {
+  const float* const weights = kernels.weights_of(position);
+  if (!plan.dense) return sparse_product<kVectors>(plan, kernels, inputs, weights, products);
+  // A group is as large as the one that the kernels were packed for, or one vector smaller.
+  constexpr int kOutputs = dense_block_outputs(kRegisters, kVectors);
+  constexpr int kOfLarger = dense_block_outputs(kRegisters, kVectors + 1);
+  if constexpr (kVectors < 4) {
+    if (plan.block_outputs == kOfLarger) return dense_product<kOfLarger, kVectors>(plan, inputs, weights, products);
   }
+  dense_product<kOutputs, kVectors>(plan, inputs, weights, products);
 }
 
 void multiply(const Plan& plan, const PackedKernels& kernels, float* slab) {
-  switch (plan.tiling.vectors) {
-    case 1:
-      return multiply_positions<1>(plan, kernels, slab);
-    case 2:
-      return multiply_positions<2>(plan, kernels, slab);
-    case 3:
-      return multiply_positions<3>(plan, kernels, slab);
-    case 4:
-      return multiply_positions<4>(plan, kernels, slab);
-    case 5:
-      return multiply_positions<5>(plan, kernels, slab);
-    case 6:
-      return multiply_positions<6>(plan, kernels, slab);
-    case 7:
-      return multiply_positions<7>(plan, kernels, slab);
-    default:
-      return multiply_positions<8>(plan, kernels, slab);
+  const int lanes = static_cast<int>(hn::Lanes(Floats()));
+  const int vectors = plan.tiling.vectors;
+  for (int p = 0; p < plan.positions; ++p) {
+    for (int group = 0, first = 0; group < plan.groups; ++group) {
+      const int end = (group + 1) * vectors / plan.groups;
+      const float* inputs = slab + (p + 1) * plan.region_stride + first * lanes;
+      float* products = slab + p * plan.region_stride + first * lanes;
+      switch (end - first) {
+#define E2ENET_CASE(N)                                     \
+  case N:                                                  \
+    multiply_group<N>(plan, kernels, p, inputs, products); \
+    break;
+        E2ENET_CASE(1)
+        E2ENET_CASE(2)
+        E2ENET_CASE(3)
+        E2ENET_CASE(4)
+        E2ENET_CASE(5)
+        E2ENET_CASE(6)
+        E2ENET_CASE(7)
+        E2ENET_CASE(8)
+#undef E2ENET_CASE
+        default:
+          break;
+      }
+      first = end;
+    }
   }
 }
 

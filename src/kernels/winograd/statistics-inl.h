@@ -96,8 +96,8 @@ class ItemStatistics {
     hn::Store(squares, d, squares_ + vector * hn::Lanes(d));
   }
 
-  HWY_ALIGN float means_[winograd::kMaxVectors * HWY_MAX_BYTES / sizeof(float)];
-  HWY_ALIGN float squares_[winograd::kMaxVectors * HWY_MAX_BYTES / sizeof(float)];
+  HWY_ALIGN float means_[winograd::kMaxLanes];
+  HWY_ALIGN float squares_[winograd::kMaxLanes];
 };
 
 }  // namespace winograd_kernels

@@ -40,7 +40,7 @@ struct LaneRun {
 // Stores a flat item's finished tiles: straight from the registers.
 class FlatTileStore {
  public:
-  FlatTileStore(const OutputItem& item, const Feature& output, float*) : depth_(item.plan->tiling.depth_segment) {
+  FlatTileStore(const OutputItem& item, const Feature& output, bool, float*) : depth_(item.plan->tiling.depth_segment) {
     const winograd::Tiling& tiling = item.plan->tiling;
     const int lanes = static_cast<int>(hn::Lanes(Floats()));
     const int depth = tiling.depth_segment;
@@ -101,8 +101,8 @@ class FlatTileStore {
  private:
   std::ptrdiff_t depth_;
   int count_ = 0;
-  int begin_[winograd::kMaxVectors + 1] = {};
-  LaneRun runs_[winograd::kMaxVectors * HWY_MAX_BYTES / sizeof(float)];
+  int begin_[winograd::max_vectors(HWY_MAX_BYTES / sizeof(float)) + 1] = {};
+  LaneRun runs_[winograd::kMaxLanes];
 };
 
 #else
@@ -122,11 +122,30 @@ HWY_INLINE void store_depths(const float* from, T* to, int count) {
   }
 }
 
+// The same past the caches: whole cache lines, at the beginning of one.
+HWY_INLINE void stream_depths(const float* from, float* to, int count) {
+  const Floats d;
+  for (int i = 0; i < count; i += static_cast<int>(hn::Lanes(d))) hn::Stream(hn::LoadU(d, from + i), d, to + i);
+}
+
+HWY_INLINE void stream_depths(const float* from, std::uint16_t* to, int count) {
+  const Floats d;
+  const hn::ScalableTag<std::uint16_t> du16;
+  const int lanes = static_cast<int>(hn::Lanes(d));
+  HWY_ALIGN std::uint16_t rounded[HWY_MAX_BYTES / sizeof(std::uint16_t)];
+  for (int i = 0; i < count; i += 2 * lanes) {
+    store_elements(d, hn::LoadU(d, from + i), rounded);
+    store_elements(d, hn::LoadU(d, from + i + lanes), rounded + lanes);
+    hn::Stream(hn::Load(du16, rounded), du16, to + i);
+  }
+}
+
 // Stores a flat item's finished tiles: collected as [pixel of the tile][lane], then cut into output rows.
 class FlatTileStore {
  public:
-  FlatTileStore(const OutputItem& item, const Feature& output, float* tiles)
-      : item_(item), output_(output), tiles_(tiles) {}
+  // stream: past the caches.
+  FlatTileStore(const OutputItem& item, const Feature& output, bool stream, float* tiles)
+      : item_(item), output_(output), stream_(stream), tiles_(tiles) {}
 
   // The tiles of one vector of lanes, of the output channel that begins at `channel`.
   template <typename T>
@@ -149,8 +168,12 @@ class FlatTileStore {
       const float* from =
           tiles_ + (r % kTile) * kTile * item_.item_lanes + std::size_t(r / kTile) * tiling.tiles * depth;
       for (int pixel = 0; pixel < item_.region.pixels; ++pixel) {
-        store_depths(from + (pixel % kTile) * item_.item_lanes + std::size_t(pixel / kTile) * depth, to + pixel * depth,
-                     depth);
+        const float* const lanes = from + (pixel % kTile) * item_.item_lanes + std::size_t(pixel / kTile) * depth;
+        if (stream_) {
+          stream_depths(lanes, to + pixel * depth, depth);
+        } else {
+          store_depths(lanes, to + pixel * depth, depth);
+        }
       }
     }
   }
@@ -158,32 +181,42 @@ class FlatTileStore {
  private:
   const OutputItem& item_;
   const Feature& output_;
+  bool stream_;
   float* tiles_;
 };
 
 #endif  // E2ENET_MASKS
 
-// Stores a whole vector of tiles past the caches, in whole cache lines. `at` is where pixel 0 of the tile goes in its
-// row; `second` says that the vector before went to the first half of the same lines, if elements are halves of floats.
-HWY_INLINE void stream_tile(float* const* rows, std::ptrdiff_t at, std::ptrdiff_t depth, const TileVectors& y, bool,
-                            float*) {
-  const Floats d;
-  E2ENET_UNROLL(16)
-  for (int i = 0; i < kTile * kTile; ++i) hn::Stream(y[i], d, rows[i / kTile] + at + i % kTile * depth);
-}
+// Vectors of lanes that fill a cache line, as elements.
+template <typename T>
+constexpr int kLineVectors = static_cast<int>(kCacheLine * sizeof(float) / (HWY_MAX_BYTES * sizeof(T)));
 
-HWY_INLINE void stream_tile(std::uint16_t* const* rows, std::ptrdiff_t at, std::ptrdiff_t depth, const TileVectors& y,
-                            bool second, float* buffer) {
+// Stores tiles past the caches, in whole cache lines: a line that is written in parts, with others' parts between them,
+// may be sent to memory part by part. `rows` is where the vector's lane 0 goes in pixel 0 of the tile's rows; `part`
+// is the vector's number among those of its lines. All parts but the last wait in `lines`, [pixel of the tile][part].
+template <typename T>
+HWY_INLINE void stream_tile(T* const* rows, std::ptrdiff_t at, std::ptrdiff_t depth, const TileVectors& y, int part,
+                            T* lines) {
   const Floats d;
-  const hn::ScalableTag<std::uint16_t> du16;
-  const int lanes = static_cast<int>(hn::Lanes(d));
-  auto* held = reinterpret_cast<std::uint16_t*>(buffer);
+  const hn::ScalableTag<T> elements;
+  constexpr int kParts = kLineVectors<T>;
+  const std::ptrdiff_t lanes = static_cast<std::ptrdiff_t>(hn::Lanes(d));
+  if constexpr (kParts == 1 && sizeof(T) == sizeof(float)) {
+    E2ENET_UNROLL(16)
+    for (int i = 0; i < kTile * kTile; ++i) hn::Stream(y[i], d, rows[i / kTile] + at + i % kTile * depth);
+    return;
+  }
   E2ENET_UNROLL(16)
-  for (int i = 0; i < kTile * kTile; ++i) store_elements(d, y[i], held + (2 * i + (second ? 1 : 0)) * lanes);
-  if (!second) return;
+  for (int i = 0; i < kTile * kTile; ++i) store_elements(d, y[i], lines + (i * kParts + part) * lanes);
+  if (part + 1 < kParts) return;
   E2ENET_UNROLL(16)
   for (int i = 0; i < kTile * kTile; ++i) {
-    hn::Stream(hn::Load(du16, held + 2 * i * lanes), du16, rows[i / kTile] + at - lanes + i % kTile * depth);
+    T* const to = rows[i / kTile] + at - part * lanes + i % kTile * depth;
+    const T* const from = lines + i * kParts * lanes;
+    const int count = static_cast<int>(kCacheLine / sizeof(T));
+    for (int e = 0; e < count; e += static_cast<int>(hn::Lanes(elements))) {
+      hn::Stream(hn::Load(elements, from + e), elements, to + e);
+    }
   }
 }
 
@@ -200,7 +233,7 @@ HWY_INLINE void store_tile_vector(const OutputItem& item, T* const* rows, int ve
   const std::ptrdiff_t at = std::ptrdiff_t{kTile} * (item.region.first_tile + tile) * depth + item.region.first_depth +
                             vector % parts * lanes;
   if constexpr (kStream) {
-    stream_tile(rows, at, depth, y, vector % 2 == 1, buffer);
+    stream_tile(rows, at, depth, y, vector % kLineVectors<T>, reinterpret_cast<T*>(buffer));
     return;
   }
   if (item.whole) {
@@ -225,9 +258,10 @@ HWY_INLINE void store_tile_vector(const OutputItem& item, T* const* rows, int ve
   }
 }
 
-// Whether an output is best stored past the caches, and all that items write are whole cache lines.
+// Whether an output is best stored past the caches, and all that items write are whole cache lines. Tiles that are
+// stored straight from the registers have parts of lines.
 bool streams(const Plan& plan, const Feature& output) {
-  return sizeof(float) * plan.unit.lanes == kCacheLine && !plan.tiling.flat &&
+  return E2ENET_STREAMS && !(E2ENET_MASKS && plan.tiling.flat) &&
          plan.tiling.depth_segment * element_bytes(output.element) % kCacheLine == 0 && stores_past_caches(output);
 }
 

@@ -5,9 +5,14 @@
 #include <memory>
 
 #include "kernels/convolution.h"
+#include "kernels/winograd/plan.h"
 
 namespace e2enet::kernels::winograd {
 
 std::unique_ptr<ConvolutionPlan> make(const ConvolutionProblem& problem);
+
+// For measurements: the plan that make() bases its kernel on, and a kernel of another of its tilings.
+Plan plan_of(const ConvolutionProblem& problem);
+std::unique_ptr<ConvolutionPlan> make_tiled(const ConvolutionProblem& problem, const Tiling& tiling);
 
 }  // namespace e2enet::kernels::winograd
