@@ -13,7 +13,7 @@ Groups (without any: build):
   demo       build, and the Colin27 head with its atlas (mricron-data)
   test       build and demo, and what the tests need: doctest, Google Benchmark, clang-format, Python with PyTorch
   cohort     what scripts/test_cohort.sh needs beside build: Slurm, munge, Snakemake, Chromium, NumPy
-  benchmark  build, and what benchmarks/compare_onnxruntime needs: Python with NumPy, Node.js with npm
+  benchmark  build, and what benchmarks/compare_onnxruntime and plot_density need: Python with NumPy and matplotlib, Node.js with npm
   viewer     what scripts/dicom_picture.sh needs, and what tests see segmentations with: a browser, Orthanc with DICOMweb
   arm        what scripts/test_arm.sh needs: cross-compiler, emulator, CMake
   web        what scripts/build_web.sh needs: emscripten, Node.js with npm, headers
@@ -41,7 +41,7 @@ TEST=(abigail-tools xz-utils doctest-dev libbenchmark-dev clang-format python3 p
       python3-pydicom dcm2niix dicom3tools dcmtk orthanc python3-matplotlib python3-pip python3-venv slurm-wlm munge)
 COHORT=(slurm-wlm munge snakemake chromium python3 python3-numpy)
 VIEWER=(chromium orthanc orthanc-dicomweb dcmtk python3-pydicom python3-nibabel python3-numpy)
-BENCHMARK=(python3 python3-numpy ca-certificates)
+BENCHMARK=(python3 python3-numpy python3-matplotlib ca-certificates)
 ARM=(g++-aarch64-linux-gnu qemu-user cmake ninja-build)
 WEB=(emscripten cmake ninja-build libeigen3-dev nlohmann-json3-dev ca-certificates)
 WEB_TEST=(chromium mricron-data)
