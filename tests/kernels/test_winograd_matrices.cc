@@ -62,6 +62,12 @@ void check_tile() {
   }
 }
 
+}  // namespace
+
+// Vectors need the instruction set that Highway compiles this for, which the compiler's default may lack (ARM's does).
+HWY_BEFORE_NAMESPACE();
+namespace {
+
 // The transforms are linear: what they make of a single 1 is a column of the matrix. All its numbers are whole.
 template <typename Form>
 void check_code() {
@@ -96,6 +102,7 @@ void check_code() {
 }
 
 }  // namespace
+HWY_AFTER_NAMESPACE();
 
 TEST_CASE("Winograd: the three matrices of each form give the sums of the definition") {
   check_matrices<Unstrided>();
