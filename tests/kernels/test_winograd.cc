@@ -259,7 +259,6 @@ TEST_CASE("Winograd: each of its tilings computes the same convolution") {
                                         layer({7}, 5, {40, 8, 9}, 0.5, 1152), layer({3}, 7, {128, 4, 9}, 1, 1153),
                                         layer({6}, 5, {23, 13, 18}, 1, 1154)};
   cases.back().stride = {2, 2, 2};
-  int tilings = 0;
   for_each_instruction_set([&](const std::string& name) {
     CAPTURE(name);
     for (const ConvolutionCase& one : cases) {
@@ -268,7 +267,9 @@ TEST_CASE("Winograd: each of its tilings computes the same convolution") {
       e2enet::kernels::ConvolutionProblem problem;
       problem.shape = {one.input, one.stride, one.groups, one.source_channels};
       problem.kernels = KernelMemory(one.outputs, inputs, 9, one.density, one.seed).view().counts();
-      for (const auto& tiling : e2enet::kernels::winograd::plan_of(problem).tilings()) {
+      const auto tilings = e2enet::kernels::winograd::plan_of(problem).tilings();
+      CHECK(tilings.size() > 1);
+      for (const auto& tiling : tilings) {
         CAPTURE(tiling.flat);
         CAPTURE(tiling.tile_rows);
         CAPTURE(tiling.tiles);
@@ -280,11 +281,9 @@ TEST_CASE("Winograd: each of its tilings computes the same convolution") {
                                                           kernels);
             },
             kLargest);
-        ++tilings;
       }
     }
   });
-  CHECK(tilings > 200);
 }
 
 TEST_CASE("Winograd: an output too large for the caches gets the same bits, written past them") {
