@@ -16,10 +16,10 @@
 #include <limits>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "base/simd/dispatch.h"
-#include "kernels/direct/direct.h"
 #include "kernels/kernel_list.h"
 #include "kernels/winograd/winograd.h"
 #include "layer.h"
@@ -67,72 +67,27 @@ const Layer kLayers[] = {
 struct Candidate {
   std::string name;
   double estimate = 0;
-  std::unique_ptr<kernels::ConvolutionPlan> plan;
+  std::unique_ptr<test::PlannedConvolution> convolution;
   double seconds = std::numeric_limits<double>::infinity();
 };
 
-class LayerRun {
- public:
-  explicit LayerRun(const Layer& layer)
-      : kernels_(layer.outputs, inputs_of(layer), 9, layer.density),
-        shape_{layer.input, layer.stride, 5, layer.sources},
-        output_(layer.outputs, shape_.output(), kernels::Element::f32),
-        bias_(static_cast<std::size_t>(layer.outputs), 0.1f) {
-    for (const int channels : layer.sources) {
-      features_.emplace_back(channels, layer.input, kernels::Element::f32);
-      features_.back().fill();
-      sources_.push_back(features_.back().source());
-    }
-    output_.fill();
-    problem_.shape = shape_;
-    problem_.kernels = kernels_.view().counts();
-  }
-
-  const kernels::ConvolutionProblem& problem() const { return problem_; }
-
-  // Each candidate in turn, `rounds` times.
-  void measure(std::vector<Candidate>& candidates, int rounds) {
-    for (int round = 0; round < rounds; ++round) {
-      for (Candidate& candidate : candidates) candidate.seconds = std::min(candidate.seconds, seconds(*candidate.plan));
-    }
-  }
-
- private:
-  static int inputs_of(const Layer& layer) {
-    int inputs = 0;
-    for (const int channels : layer.sources) inputs += channels;
-    return inputs;
-  }
-
-  double seconds(const kernels::ConvolutionPlan& plan) {
-    const auto packed = plan.pack(kernels_.view());
-    AlignedBuffer scratch(plan.scratch_bytes(), "scratch");
-    std::vector<kernels::PartialStatistics> statistics(
-        static_cast<std::size_t>(plan.bands() * plan.slots_per_band() * output_.feature.channels));
-    kernels::ConvolutionArguments arguments;
-    arguments.sources = sources_.data();
-    arguments.bias = bias_.data();
-    arguments.output = output_.feature;
-    arguments.statistics = statistics.data();
-    double least = std::numeric_limits<double>::infinity();
-    for (int run = 0; run < 3; ++run) {  // the first finds pages and caches cold
-      const auto begin = std::chrono::steady_clock::now();
-      for (int band = 0; band < plan.bands(); ++band) {
-        for (int item = 0; item < plan.items_per_band(); ++item) packed->run(arguments, band, item, scratch.data());
+// The least of three runs, of which the first finds pages and caches cold.
+double seconds_of(const LayerMemory& layer, const test::PlannedConvolution& convolution) {
+  AlignedBuffer scratch(convolution.scratch_bytes(), "scratch");
+  std::vector<kernels::PartialStatistics> statistics;
+  const kernels::ConvolutionArguments arguments = layer.arguments(statistics, convolution);
+  double least = std::numeric_limits<double>::infinity();
+  for (int run = 0; run < 3; ++run) {
+    const auto begin = std::chrono::steady_clock::now();
+    for (int band = 0; band < convolution.bands(); ++band) {
+      for (int item = 0; item < convolution.items_per_band(); ++item) {
+        convolution.run(arguments, band, item, scratch.data());
       }
-      least = std::min(least, std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count());
     }
-    return least;
+    least = std::min(least, std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count());
   }
-
-  LayerKernels kernels_;
-  kernels::ConvolutionShape shape_;
-  LayerFeature output_;
-  std::vector<float> bias_;
-  std::vector<LayerFeature> features_;
-  std::vector<kernels::Source> sources_;
-  kernels::ConvolutionProblem problem_;
-};
+  return least;
+}
 
 std::string name_of(const Tiling& tiling) {
   std::string name = tiling.flat ? "flat " : "";
@@ -141,37 +96,41 @@ std::string name_of(const Tiling& tiling) {
          std::to_string(tiling.depth_segment) + " depths, " + std::to_string(tiling.vectors) + " vectors";
 }
 
-// The tilings of least estimates, up to twice the least.
-std::vector<Candidate> tilings(const kernels::ConvolutionProblem& problem) {
+// In the order of the plan, which takes the least estimate, and of equal ones the first.
+
+// The sixteen tilings of least estimates, up to twice the least.
+std::vector<Candidate> tilings(const kernels::ConvolutionProblem& problem, const SparseKernels& kernels) {
   const kernels::winograd::Plan plan = kernels::winograd::plan_of(problem);
-  std::vector<Tiling> list = plan.tilings();
-  std::sort(list.begin(), list.end(),
-            [&](const Tiling& a, const Tiling& b) { return plan.estimated_cycles(a) < plan.estimated_cycles(b); });
+  std::vector<std::pair<double, Tiling>> list;
+  for (const Tiling& tiling : plan.tilings()) list.emplace_back(plan.estimated_cycles(tiling), tiling);
+  std::stable_sort(list.begin(), list.end(), [](const auto& a, const auto& b) { return a.first < b.first; });
   std::vector<Candidate> candidates;
-  for (const Tiling& tiling : list) {
-    const double estimate = plan.estimated_cycles(tiling);
-    if (estimate > 2 * plan.estimated_cycles(list.front()) || candidates.size() == 16) break;
-    candidates.push_back({name_of(tiling), estimate, kernels::winograd::make_tiled(problem, tiling)});
+  for (const auto& [estimate, tiling] : list) {
+    if (estimate > 2 * list.front().first || candidates.size() == 16) break;
+    candidates.push_back(
+        {name_of(tiling), estimate,
+         std::make_unique<test::PlannedConvolution>(kernels::winograd::make_tiled(problem, tiling), kernels)});
   }
   return candidates;
 }
 
-std::vector<Candidate> algorithms(const kernels::ConvolutionProblem& problem) {
+std::vector<Candidate> algorithms(const kernels::ConvolutionProblem& problem, const SparseKernels& kernels) {
   std::vector<Candidate> candidates;
   for (const kernels::ConvolutionEntry* entry : kernels::convolution_kernels()) {
     if (entry->accepts(problem).degree != kernels::Acceptance::Degree::yes) continue;
-    candidates.push_back({entry->name, entry->cost(problem), entry->make(problem)});
+    candidates.push_back(
+        {entry->name, entry->cost(problem), std::make_unique<test::PlannedConvolution>(entry->make(problem), kernels)});
   }
-  std::sort(candidates.begin(), candidates.end(),
-            [](const Candidate& a, const Candidate& b) { return a.estimate < b.estimate; });
+  std::stable_sort(candidates.begin(), candidates.end(),
+                   [](const Candidate& a, const Candidate& b) { return a.estimate < b.estimate; });
   return candidates;
 }
 
 // What the first, which the plan takes, costs above the fastest.
 double regret(const std::vector<Candidate>& candidates) {
-  double least = std::numeric_limits<double>::infinity();
-  for (const Candidate& candidate : candidates) least = std::min(least, candidate.seconds);
-  return candidates.front().seconds / least - 1;
+  const auto fastest = std::min_element(candidates.begin(), candidates.end(),
+                                        [](const Candidate& a, const Candidate& b) { return a.seconds < b.seconds; });
+  return candidates.front().seconds / fastest->seconds - 1;
 }
 
 void print(const char* what, const std::vector<Candidate>& candidates) {
@@ -201,10 +160,16 @@ int main(int argc, char** argv) {
                                           layer.outputs, layer.input, layer.density, 1, kernels::Element::f32);
       if (name.find(wanted) == std::string::npos) continue;
       std::printf("%s\n", name.c_str());
-      LayerRun run(layer);
+      const LayerMemory memory({layer.input, layer.stride, 5, layer.sources}, layer.outputs, layer.density,
+                               kernels::Element::f32);
+      kernels::ConvolutionProblem problem;
+      problem.shape = memory.shape;
+      problem.kernels = memory.kernels.view().counts();
       for (const auto& [what, make] : {std::pair{"tiling", tilings}, std::pair{"algorithm", algorithms}}) {
-        std::vector<Candidate> candidates = make(run.problem());
-        run.measure(candidates, rounds);
+        std::vector<Candidate> candidates = make(problem, memory.kernels.view());
+        for (int round = 0; round < rounds; ++round) {
+          for (Candidate& one : candidates) one.seconds = std::min(one.seconds, seconds_of(memory, *one.convolution));
+        }
         print(what, candidates);
       }
       std::fflush(stdout);

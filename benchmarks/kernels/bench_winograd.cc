@@ -45,8 +45,7 @@ const Layer kPrototype[] = {
 void run(benchmark::State& state, const Layer& layer, double density, int threads, Element element, Stride pooling) {
   run_convolution(state, test::make_sparse_winograd, layer.sources, layer.outputs, layer.input, {1, 1, 1}, density,
                   threads, element, pooling);
-  int inputs = 0;
-  for (int channels : layer.sources) inputs += channels;
+  const int inputs = sum_of(layer.sources);
   const double kept = static_cast<double>(LayerKernels(layer.outputs, inputs, 9, density).view().count());
   const double tiles = double((layer.input.height + 3) / 4) * ((layer.input.width + 3) / 4) * layer.input.depth;
   state.counters["executed"] =

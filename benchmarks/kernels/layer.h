@@ -8,6 +8,7 @@
 #include <cstring>
 #include <functional>
 #include <memory>
+#include <numeric>
 #include <random>
 #include <string>
 #include <vector>
@@ -93,6 +94,43 @@ struct LayerKernels {
   std::vector<float> values;
 };
 
+inline int sum_of(const std::vector<int>& channels) { return std::accumulate(channels.begin(), channels.end(), 0); }
+
+// What a convolution layer reads and writes, but for its statistics, whose number is the convolution's.
+struct LayerMemory {
+  LayerMemory(const kernels::ConvolutionShape& layer_shape, int outputs, double density, Element element)
+      : shape(layer_shape),
+        kernels(outputs, sum_of(shape.source_channels), 9, density),
+        output(outputs, shape.output(), element),
+        bias(static_cast<std::size_t>(outputs), 0.1f) {
+    for (const int channels : shape.source_channels) {
+      features.emplace_back(channels, shape.input, element);
+      features.back().fill();
+      sources.push_back(features.back().source());
+    }
+    output.fill();
+  }
+
+  kernels::ConvolutionArguments arguments(std::vector<kernels::PartialStatistics>& statistics,
+                                          const test::PlannedConvolution& convolution) const {
+    statistics.resize(
+        static_cast<std::size_t>(convolution.bands() * convolution.slots_per_band() * output.feature.channels));
+    kernels::ConvolutionArguments all;
+    all.sources = sources.data();
+    all.bias = bias.data();
+    all.output = output.feature;
+    all.statistics = statistics.data();
+    return all;
+  }
+
+  kernels::ConvolutionShape shape;
+  LayerKernels kernels;
+  LayerFeature output;
+  std::vector<float> bias;
+  std::vector<LayerFeature> features;
+  std::vector<kernels::Source> sources;
+};
+
 using ConvolutionFactory = std::function<std::unique_ptr<test::PlannedConvolution>(const kernels::ConvolutionShape&,
                                                                                    const SparseKernels&, Element)>;
 
@@ -101,35 +139,17 @@ using ConvolutionFactory = std::function<std::unique_ptr<test::PlannedConvolutio
 inline void run_convolution(benchmark::State& state, ConvolutionFactory make, std::vector<int> source_channels,
                             int outputs, Extent input, Stride stride, double density, int threads, Element element,
                             Stride pooling = {0, 0, 0}) {
-  int inputs = 0;
-  std::vector<LayerFeature> features;
-  std::vector<kernels::Source> sources;
-  for (int channels : source_channels) {
-    features.emplace_back(channels, input, element);
-    features.back().fill();
-    sources.push_back(features.back().source());
-    inputs += channels;
-  }
-  const LayerKernels kernel_memory(outputs, inputs, 9, density);
-  const kernels::ConvolutionShape shape{input, stride, 5, source_channels};
-  const auto convolution = make(shape, kernel_memory.view(), element);
+  const LayerMemory layer({input, stride, 5, source_channels}, outputs, density, element);
+  const auto convolution = make(layer.shape, layer.kernels.view(), element);
   if (convolution == nullptr) {
     state.SkipWithError("not available");
     return;
   }
-  LayerFeature output(outputs, shape.output(), element);
-  output.fill();
-  const std::vector<float> bias(static_cast<std::size_t>(outputs), 0.1f);
-  std::vector<kernels::PartialStatistics> statistics(
-      static_cast<std::size_t>(convolution->bands() * convolution->slots_per_band() * outputs));
-  kernels::ConvolutionArguments arguments;
-  arguments.sources = sources.data();
-  arguments.bias = bias.data();
-  arguments.output = output.feature;
-  arguments.statistics = statistics.data();
+  std::vector<kernels::PartialStatistics> statistics;
+  kernels::ConvolutionArguments arguments = layer.arguments(statistics, *convolution);
   std::unique_ptr<LayerFeature> pooled;
   if (pooling.depth > 0 && convolution->can_pool(pooling)) {
-    const Extent& extent = output.feature.extent;
+    const Extent extent = layer.shape.output();
     pooled = std::make_unique<LayerFeature>(
         outputs, Extent{extent.depth / pooling.depth, extent.height / pooling.height, extent.width / pooling.width},
         element);
@@ -150,11 +170,11 @@ inline void run_convolution(benchmark::State& state, ConvolutionFactory make, st
       });
     });
   }
-  const double flops =
-      2.0 * 9 * static_cast<double>(kernel_memory.view().count()) * static_cast<double>(shape.output().voxels());
+  const double output_voxels = static_cast<double>(layer.shape.output().voxels());
+  const double flops = 2.0 * 9 * static_cast<double>(layer.kernels.view().count()) * output_voxels;
   state.counters["GFLOP/s"] = benchmark::Counter(flops * 1e-9, benchmark::Counter::kIsIterationInvariantRate);
   const double bytes = static_cast<double>(element_bytes(element)) *
-                       (double(inputs) * double(input.voxels()) + double(outputs) * double(shape.output().voxels()));
+                       (sum_of(source_channels) * double(input.voxels()) + double(outputs) * output_voxels);
   state.counters["GB/s"] = benchmark::Counter(bytes * 1e-9, benchmark::Counter::kIsIterationInvariantRate);
   state.SetLabel(convolution->name() + ", " + std::to_string(total) + " items, scratch " +
                  std::to_string(convolution->scratch_bytes() >> 10) + " KiB");

@@ -20,6 +20,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <type_traits>
 
 #include "kernels/feature.h"
 #include "kernels/isa-inl.h"
@@ -32,6 +33,16 @@ namespace hn = hwy::HWY_NAMESPACE;
 
 using Floats = hn::ScalableTag<float>;
 using FloatVector = hn::Vec<Floats>;
+
+// Calls `body` with `count` as a constant, which an array of so many vectors needs. Counts outside [kCount, kMost]: no
+// call.
+template <int kMost, int kCount = 1, typename Body>
+HWY_INLINE void with_constant(int count, const Body& body) {
+  if constexpr (kCount <= kMost) {
+    if (count == kCount) return body(std::integral_constant<int, kCount>());
+    with_constant<kMost, kCount + 1>(count, body);
+  }
+}
 
 // An element in memory is a float, or a std::uint16_t that holds a bfloat16.
 HWY_INLINE FloatVector load_elements(Floats d, const float* from) { return hn::LoadU(d, from); }

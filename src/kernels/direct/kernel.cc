@@ -87,16 +87,8 @@ HWY_INLINE void dense_outputs(const direct::Plan& plan, const std::vector<float>
     count -= kBlockVectors;
     tile += kBlockVectors * plan.lanes;
   }
-  switch (count) {
-    case 3:
-      return dense_block<kOutputs, 3>(plan, bias, packed, first, vectors, stage, tile);
-    case 2:
-      return dense_block<kOutputs, 2>(plan, bias, packed, first, vectors, stage, tile);
-    case 1:
-      return dense_block<kOutputs, 1>(plan, bias, packed, first, vectors, stage, tile);
-    default:
-      return;
-  }
+  with_constant<kBlockVectors - 1>(
+      count, [&](auto rest) HWY_ATTR { dense_block<kOutputs, rest>(plan, bias, packed, first, vectors, stage, tile); });
 }
 
 // One sparse output, for kVectors vectors: each kept kernel is 9 weights, broadcast, times kVectors loads.
@@ -134,24 +126,8 @@ HWY_INLINE void sparse_output(const direct::Plan& plan, const SparseKernels& ker
     count -= kRowVectors;
     tile += kRowVectors * plan.lanes;
   }
-  switch (count) {
-    case 7:
-      return sparse_block<7>(plan, kernels, bias, o, vectors, stage, tile);
-    case 6:
-      return sparse_block<6>(plan, kernels, bias, o, vectors, stage, tile);
-    case 5:
-      return sparse_block<5>(plan, kernels, bias, o, vectors, stage, tile);
-    case 4:
-      return sparse_block<4>(plan, kernels, bias, o, vectors, stage, tile);
-    case 3:
-      return sparse_block<3>(plan, kernels, bias, o, vectors, stage, tile);
-    case 2:
-      return sparse_block<2>(plan, kernels, bias, o, vectors, stage, tile);
-    case 1:
-      return sparse_block<1>(plan, kernels, bias, o, vectors, stage, tile);
-    default:
-      return;
-  }
+  with_constant<kRowVectors - 1>(
+      count, [&](auto rest) HWY_ATTR { sparse_block<rest>(plan, kernels, bias, o, vectors, stage, tile); });
 }
 
 // The part of the output that an item covers.
@@ -242,26 +218,9 @@ void RunDirectItem(const direct::Plan& plan, const direct::PackedKernels& kernel
     }
     const int first = plan.block_begin[static_cast<std::size_t>(unit)];
     const int last = plan.block_begin[static_cast<std::size_t>(unit) + 1];
-    switch (last - first) {
-      case 6:
-        dense_outputs<6>(plan, kernels.dense, arguments.bias, first, vectors, count, stage, tile);
-        break;
-      case 5:
-        dense_outputs<5>(plan, kernels.dense, arguments.bias, first, vectors, count, stage, tile);
-        break;
-      case 4:
-        dense_outputs<4>(plan, kernels.dense, arguments.bias, first, vectors, count, stage, tile);
-        break;
-      case 3:
-        dense_outputs<3>(plan, kernels.dense, arguments.bias, first, vectors, count, stage, tile);
-        break;
-      case 2:
-        dense_outputs<2>(plan, kernels.dense, arguments.bias, first, vectors, count, stage, tile);
-        break;
-      default:
-        dense_outputs<1>(plan, kernels.dense, arguments.bias, first, vectors, count, stage, tile);
-        break;
-    }
+    with_constant<direct::Plan::kBlockOutputs>(last - first, [&](auto outputs) HWY_ATTR {
+      dense_outputs<outputs>(plan, kernels.dense, arguments.bias, first, vectors, count, stage, tile);
+    });
     for (int o = first; o < last; ++o) finish(o, tile + (o - first) * plan.tile_floats());
   }
   if (plan.stream_output) hwy::FlushStream();  // other threads see the item's output as after any store

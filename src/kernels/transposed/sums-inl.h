@@ -124,25 +124,9 @@ HWY_INLINE void sum_segment(const SparseKernels& kernels, int o, int first_tap, 
   while (count > 0) {
     // A last group of one vector would wait for its sums' latency: two groups of two take its place.
     const int some = count <= kMost ? count : (count == kMost + 1 && kMost > 2 ? kMost - 1 : kMost);
-    switch (some) {
-#define E2ENET_CASE(N)                                                                                \
-  case N:                                                                                             \
-    if constexpr (N <= kMost) {                                                                       \
-      sum_taps<kStep, kPlane, kPlanes, N, kStream>(kernels, o, first_tap, stage, pitch, to, offsets); \
-    }                                                                                                 \
-    break;
-      E2ENET_CASE(1)
-      E2ENET_CASE(2)
-      E2ENET_CASE(3)
-      E2ENET_CASE(4)
-      E2ENET_CASE(5)
-      E2ENET_CASE(6)
-      E2ENET_CASE(7)
-      E2ENET_CASE(8)
-#undef E2ENET_CASE
-      default:
-        break;
-    }
+    with_constant<kMost>(some, [&](auto group) HWY_ATTR {
+      sum_taps<kStep, kPlane, kPlanes, group, kStream>(kernels, o, first_tap, stage, pitch, to, offsets);
+    });
     stage += some * lanes;
     offsets += some;
     count -= some;

@@ -84,8 +84,13 @@ HWY_INLINE FloatVector load_vector(Floats d, const T* from) {
 #endif
 }
 
-template <typename T>
-constexpr int kLineElements = static_cast<int>(kCacheLine / sizeof(T));
+// Whether a vector of every kEvery-th element, `element` elements after the first one, begins a cache line of its own:
+// vectors may be shorter, and a line is asked for once.
+template <int kEvery, typename T>
+HWY_INLINE bool begins_line(std::ptrdiff_t element) {
+  constexpr std::ptrdiff_t kLine = kCacheLine / sizeof(T);
+  return kEvery * static_cast<std::ptrdiff_t>(hn::Lanes(Floats())) >= kLine || element % kLine == 0;
+}
 
 // Prefetches what lies `next` bytes and `elements` elements after `from`. In whole numbers, since the next channel may
 // be another source's, and pointers into different blocks of memory have no difference.
@@ -164,9 +169,8 @@ void stage_part(const Plan& plan, const ItemRegion& region, int part, int shift,
   const T* row[kPatch];
   E2ENET_UNROLL(9)
   for (int i = 0; i < kPatch; ++i) row[i] = rows.row[i] + begin;
-  // Vectors may be shorter than a cache line, which is asked for once. A shifted segment of whole lines reads one more.
-  constexpr int kLine = kLineElements<T>;
-  const bool fetch = kEvery * lanes >= kLine || part * kEvery * lanes % kLine == 0;
+  // A shifted segment of whole cache lines reads one line more.
+  const bool fetch = begins_line<kEvery, T>(std::ptrdiff_t{kEvery} * part * lanes);
   const bool last_line = shift != 0 && (part + 1) * lanes == segment;
 
   float* to = stage + columns.first * segment + part * lanes;
@@ -221,7 +225,6 @@ template <typename Form, int kEvery, typename T, bool kActivate, bool kWhole>
 void stage_run(const InputRows<T, Form>& rows, int first, int elements, int count, const std::uint64_t* depths_inside,
                const ActivationVectors& activation, float* stage) {
   constexpr int kPatch = Form::kPatch;
-  constexpr int kLine = kLineElements<T>;
   const Floats d;
   const int lanes = static_cast<int>(hn::Lanes(Floats()));
   const std::uint64_t all_depths = (std::uint64_t{1} << lanes) - 1;
@@ -238,7 +241,7 @@ void stage_run(const InputRows<T, Form>& rows, int first, int elements, int coun
     const int element = first + kEvery * lane;
     const bool all_lanes = element >= 0 && element + kEvery * lanes <= elements && lane + lanes <= count;
     PatchVectors<Form> x, t;
-    if (kEvery * lanes >= kLine || at % kLine == 0) {  // each line once
+    if (begins_line<kEvery, T>(at)) {
       E2ENET_UNROLL(9)
       for (int i = 0; i < kPatch; ++i) {
         E2ENET_UNROLL(2)

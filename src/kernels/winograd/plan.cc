@@ -63,10 +63,9 @@ struct Plan::Work {
   double runs = 0;
   // Of the product.
   int groups = 1;
-  int group_vectors = 1;
-  double blocks = 0;  // dense: of outputs
-  int block_outputs = 1;
-  double chunks = 1;  // sparse
+  int blocks = 0;  // dense: of outputs
+  int block_outputs = 0;
+  int chunks = 1;  // sparse: of channels
   double slab_bytes = 0;
 };
 
@@ -82,12 +81,12 @@ Plan::Work Plan::work_of(const Tiling& candidate) const {
   // A shifted run of depths touches one more than it has vectors.
   work.lines = work.staged * (run_vectors * shape.stride.depth + 0.8) / run_vectors;
   work.groups = product_groups(dense, unit.registers, candidate.vectors);
-  work.group_vectors = divide_up(candidate.vectors, work.groups);
+  const int group_vectors = divide_up(candidate.vectors, work.groups);
   if (dense) {
-    work.block_outputs = dense_block_outputs(unit.registers, work.group_vectors);
+    work.block_outputs = dense_block_outputs(unit.registers, group_vectors);
     work.blocks = divide_up(outputs, work.block_outputs);
   } else {
-    work.chunks = level1_chunks(channels, work.group_vectors, unit.lanes);
+    work.chunks = level1_chunks(channels, group_vectors, unit.lanes);
   }
   work.slab_bytes = double(positions + 1) * std::max(channels, outputs) * work.vectors * unit.lanes * sizeof(float);
   return work;
@@ -105,8 +104,8 @@ double Plan::item_cycles_of_long_vectors(const Tiling& candidate) const {
   if (dense) {
     const int block = work.block_outputs;
     // Multiply-adds, or loads where they are more; inputs come from the second-level cache in part.
-    cycles +=
-        positions * work.blocks * channels * (std::max(block * vectors, block * work.groups + vectors) + 0.2 * vectors);
+    cycles += positions * double(work.blocks) * channels *
+              (std::max(block * vectors, block * work.groups + vectors) + 0.2 * vectors);
   } else {
     cycles += positions * (double(kept) * (1.15 * vectors + 0.5 * work.groups) +
                            double(outputs) * work.chunks * (2 * vectors + 14 * work.groups) +
@@ -130,7 +129,7 @@ double Plan::item_cycles_of_short_vectors(const Tiling& candidate) const {
                   outputs * (candidate.flat ? 250 : 450) * position_share * vectors;
   if (dense) {
     const int block = work.block_outputs;
-    cycles += positions * work.blocks * channels * std::max(block * vectors, block * work.groups + vectors);
+    cycles += positions * double(work.blocks) * channels * std::max(block * vectors, block * work.groups + vectors);
   } else {
     cycles += positions * (double(kept) * (vectors + work.groups) +
                            double(outputs) * work.chunks * (2 * vectors + 8 * work.groups));
@@ -270,16 +269,15 @@ void Plan::lay_out_stage() {
 
 // How many weights packing.h's layouts have.
 void Plan::lay_out_kernels() {
-  groups = product_groups(dense, unit.registers, tiling.vectors);
-  const int group_vectors = divide_up(tiling.vectors, groups);
+  const Work work = work_of(tiling);
+  groups = work.groups;
   if (dense) {
-    block_outputs = dense_block_outputs(unit.registers, group_vectors);
-    position_weights = round_up(checked_size("packed kernels of a Winograd convolution",
-                                             divide_up(outputs, block_outputs), channels, block_outputs),
-                                16);
+    block_outputs = work.block_outputs;
+    position_weights =
+        round_up(checked_size("packed kernels of a Winograd convolution", work.blocks, channels, block_outputs), 16);
     return;
   }
-  chunks = std::min(level1_chunks(channels, group_vectors, unit.lanes), std::max(channels, 1));
+  chunks = std::min(work.chunks, std::max(channels, 1));
   chunk_channels = divide_up(std::max(channels, 1), chunks);
   chunks = divide_up(std::max(channels, 1), chunk_channels);
   position_weights = round_up(static_cast<std::size_t>(kept), 16);

@@ -52,7 +52,8 @@ constexpr int dense_block_outputs(int registers, int vectors) {
 }
 
 // Vectors of a dense product's group. Of sixteen registers three and four outputs take twelve, which hides the latency
-// of a multiply-add, with the fewest loads.
+// of a multiply-add, with the fewest loads; of 32 an item of at most eight vectors is one group, and longer ones are
+// cut into four, with six outputs.
 constexpr int dense_group_vectors(int registers, int vectors) {
   if (registers < 32) return vectors < 3 ? vectors : 3;
   return vectors <= kMaxGroupVectors ? vectors : 4;

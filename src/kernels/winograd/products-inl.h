@@ -23,6 +23,7 @@ namespace HWY_NAMESPACE {
 namespace winograd_kernels {
 
 using winograd::dense_block_outputs;
+using winograd::kMaxGroupVectors;
 using winograd::PackedKernels;
 using winograd::Plan;
 
@@ -172,23 +173,8 @@ void multiply(const Plan& plan, const PackedKernels& kernels, float* slab) {
       const int end = (group + 1) * vectors / plan.groups;
       const float* inputs = slab + (p + 1) * plan.region_stride + first * lanes;
       float* products = slab + p * plan.region_stride + first * lanes;
-      switch (end - first) {
-#define E2ENET_CASE(N)                                     \
-  case N:                                                  \
-    multiply_group<N>(plan, kernels, p, inputs, products); \
-    break;
-        E2ENET_CASE(1)
-        E2ENET_CASE(2)
-        E2ENET_CASE(3)
-        E2ENET_CASE(4)
-        E2ENET_CASE(5)
-        E2ENET_CASE(6)
-        E2ENET_CASE(7)
-        E2ENET_CASE(8)
-#undef E2ENET_CASE
-        default:
-          break;
-      }
+      with_constant<kMaxGroupVectors>(
+          end - first, [&](auto count) HWY_ATTR { multiply_group<count>(plan, kernels, p, inputs, products); });
       first = end;
     }
   }
