@@ -34,7 +34,7 @@ int TransposedLanes() { return static_cast<int>(hn::Lanes(Floats())); }
 // whole cache lines.
 bool streams(const transposed::Plan& plan, const Feature& output) {
   return E2ENET_STREAMS && plan.shape.stride.depth == 2 &&
-         2 * plan.lanes * element_bytes(output.element) % kCacheLine == 0 && stores_past_caches(output);
+         2 * std::size_t(plan.lanes) * element_bytes(output.element) % kCacheLine == 0 && stores_past_caches(output);
 }
 
 template <typename T>
