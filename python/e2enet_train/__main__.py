@@ -13,7 +13,7 @@ os.environ.setdefault("GOMP_SPINCOUNT", "20000")
 import torch  # noqa: E402
 
 from . import dataset, evaluate, files, machine, mirroring, planning, results, threads, trainer, volumes  # noqa: E402
-from .settings import ITERATIONS_FOR_SGD, OPTIMIZER_DEFAULTS, Settings  # noqa: E402
+from .settings import DEFAULT_DENSITY, ITERATIONS_FOR_SGD, OPTIMIZER_DEFAULTS, Settings  # noqa: E402
 
 
 def add_data(parser):
@@ -47,14 +47,16 @@ def parse(arguments):
     train = commands.add_parser("train", help="plan, train (or continue) and write OUTPUT/model.safetensors")
     add_data(train)
     train.add_argument("--from", dest="initial_model", type=Path, metavar="MODEL",
-                       help="start from this model file's weights and masks (its densities count, not --density)")
+                       help="start from this model file's weights and masks; a layer of which --density or "
+                            "--layer-density asks more gets kernels that begin at zero, of which less, loses its smallest")
     length = train.add_mutually_exclusive_group(required=True)
     length.add_argument("--iterations", type=int, help="250000 in the paper's schedule")
     length.add_argument("--hours", type=float, help="schedules follow the time spent training, whatever the speed")
     defaults = Settings(iterations=1)
     train.add_argument("--seed", type=int, default=defaults.seed)
     train.add_argument("--batch", type=int, default=defaults.batch)
-    train.add_argument("--density", type=float, default=defaults.density, help="of every sparse layer; 1 is dense")
+    train.add_argument("--density", type=float, help="of every sparse layer; 1 is dense; default: as in the model "
+                                                     f"given by --from, else {DEFAULT_DENSITY}")
     train.add_argument("--layer-density", action="append", default=[], metavar="LAYER=DENSITY",
                        help="instead for a layer (fusion.0.1.0, up.0.1) or a family (fusion.0); may be repeated")
     train.add_argument("--optimizer", choices=["adamw", "sgd"],
@@ -151,6 +153,8 @@ def train(options) -> int:
     cores = threads.FreeCores(options.threads)
     machine.keep_freed_memory()
     device = torch.device(options.device)
+    if device.type == "cpu":
+        machine.remark_on_slow_products(lambda text: print(text, file=sys.stderr, flush=True))
     description = dataset.read_description(options.dataset_json or options.data / "dataset.json")
     options.output.mkdir(parents=True, exist_ok=True)
     network_plan = plan_of(options, description)

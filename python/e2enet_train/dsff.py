@@ -56,13 +56,9 @@ def drop_and_grow(weight: torch.Tensor, mask: torch.Tensor, fraction: float, see
     moved = min(int(fraction * kept), absent)
     if moved == 0:
         return 0
+    dropped = _smallest(weight, mask, moved)
+    grown = _random_absent(mask, moved, seed)
     flat = mask.view(-1)
-    norms = weight.detach().abs().flatten(2).sum(2).view(-1)
-    norms = torch.where(flat, norms, torch.full_like(norms, math.inf))
-    dropped = torch.topk(norms, moved, largest=False).indices
-    candidates = torch.nonzero(~flat).view(-1)
-    generator = torch.Generator().manual_seed(seed)
-    grown = candidates[torch.randperm(absent, generator=generator)[:moved].to(candidates.device)]
     flat[dropped] = False
     flat[grown] = True
     with torch.no_grad():
@@ -70,3 +66,29 @@ def drop_and_grow(weight: torch.Tensor, mask: torch.Tensor, fraction: float, see
         kernels[dropped] = 0
         kernels[grown] = 0
     return moved
+
+
+def resize(weight: torch.Tensor, mask: torch.Tensor, kept: int, seed: int) -> None:
+    """Drops or grows, by the rules of drop_and_grow, until `kept` kernels are there; both change in place. What grows
+    is zero, so that a network that grows computes what it did."""
+    before = int(mask.sum())
+    flat = mask.view(-1)
+    if kept < before:
+        flat[_smallest(weight, mask, before - kept)] = False
+    elif kept > before:
+        flat[_random_absent(mask, kept - before, seed)] = True
+    with torch.no_grad():
+        apply_mask(weight, mask)
+
+
+def _smallest(weight: torch.Tensor, mask: torch.Tensor, count: int) -> torch.Tensor:
+    """The kept kernels with the smallest L1 norm."""
+    norms = weight.detach().abs().flatten(2).sum(2).view(-1)
+    norms = torch.where(mask.view(-1), norms, torch.full_like(norms, math.inf))
+    return torch.topk(norms, count, largest=False).indices
+
+
+def _random_absent(mask: torch.Tensor, count: int, seed: int) -> torch.Tensor:
+    candidates = torch.nonzero(~mask.view(-1)).view(-1)
+    generator = torch.Generator().manual_seed(seed)
+    return candidates[torch.randperm(len(candidates), generator=generator)[:count].to(candidates.device)]

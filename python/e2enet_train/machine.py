@@ -3,6 +3,7 @@ import ctypes
 import ctypes.util
 import os
 from pathlib import Path
+from typing import Optional
 
 import torch
 
@@ -16,6 +17,25 @@ def keep_freed_memory() -> None:
     trim_threshold, mmap_max = -1, -4
     library.mallopt(mmap_max, 0)
     library.mallopt(trim_threshold, 2**31 - 1)
+
+
+def reference_blas(maps: str) -> Optional[str]:
+    """The library of slow matrix products that a process uses, by its list of mapped files (/proc/self/maps): Debian's
+    `libblas3`, the standard's own loops, takes part wherever no faster library is installed."""
+    files = {line.split()[-1] for line in maps.splitlines() if ".so" in line}
+    if any(fast in Path(file).name for file in files for fast in ("openblas", "mkl", "blis", "atlas", "flexiblas")):
+        return None
+    return min((file for file in files if Path(file).name.startswith("libblas.so")), default=None)
+
+
+def remark_on_slow_products(report) -> None:
+    try:
+        slow = reference_blas(Path("/proc/self/maps").read_text(encoding="utf-8", errors="replace"))
+    except OSError:
+        return
+    if slow:
+        report(f"remark: {slow} multiplies PyTorch's matrices, one number at a time: an iteration takes twice as long as with "
+               "OpenBLAS (Debian: libopenblas0-openmp)")
 
 
 def has_fast_bfloat16(device: torch.device) -> bool:

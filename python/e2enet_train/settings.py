@@ -10,6 +10,7 @@ OPTIMIZER_DEFAULTS = {
             "average": 0.0},
     "adamw": {"learning_rate": 0.003, "momentum": 0.9, "weight_decay": 1e-4, "update_interval": 200, "drop_first": 0.3,
               "average": 0.99}}
+DEFAULT_DENSITY = 0.2
 # From so many iterations on the paper's optimiser is the default.
 ITERATIONS_FOR_SGD = 100000
 
@@ -18,13 +19,14 @@ ITERATIONS_FOR_SGD = 100000
 class Settings:
     """What decides the result of a run, besides the data and the plan. Exactly one of `iterations` and `hours` is set:
     with `hours` the schedules follow the time spent training, so that they always end where they should. What is None
-    in `OPTIMIZER_DEFAULTS`' keys takes the value that suits the optimiser."""
+    in `OPTIMIZER_DEFAULTS`' keys takes the value that suits the optimiser. A density of None is that of the initial model,
+    layer by layer, and DEFAULT_DENSITY without one."""
 
     seed: int = 1
     iterations: Optional[int] = None
     hours: Optional[float] = None
     batch: int = 2
-    density: float = 0.2
+    density: Optional[float] = None
     layer_density: Dict[str, float] = field(default_factory=dict)
     optimizer: Optional[str] = None
     update_interval: Optional[int] = None
@@ -47,6 +49,8 @@ class Settings:
                              + ("neither" if self.iterations is None else "both"))
         if self.optimizer is None:
             self.optimizer = "sgd" if (self.iterations or 0) >= ITERATIONS_FOR_SGD else "adamw"
+        if self.density is None and self.initial_model is None:
+            self.density = DEFAULT_DENSITY
         if self.optimizer not in OPTIMIZER_DEFAULTS:
             raise ValueError(f"optimizer: expected adamw or sgd, found {self.optimizer!r}")
         for key, value in OPTIMIZER_DEFAULTS[self.optimizer].items():

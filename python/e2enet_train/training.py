@@ -1,19 +1,19 @@
 """The state of a training run and one step of it: schedules, sparse updates, the running average."""
 import math
 from dataclasses import fields
-from typing import Dict
+from typing import Dict, Optional
 
 import torch
 
 from . import checkpoint, dsff, export, loss as losses
 from .network import Architecture, E2ENet, sparse_parameter_names
-from .settings import Settings
+from .settings import DEFAULT_DENSITY, Settings
 
 SQUARES_DECAY = 0.99  # of AdamW's second moment
 
 
-def layer_densities(network: E2ENet, settings: Settings) -> Dict[str, float]:
-    """Density of every sparse weight; `layer_density` names a layer as the model file does (fusion.0.1.0, up.0.1) or a
+def layer_densities(network: E2ENet, settings: Settings) -> Dict[str, Optional[float]]:
+    """Density of every sparse weight, None for the initial model's; `layer_density` names a layer as the model file does (fusion.0.1.0, up.0.1) or a
     family of them (fusion, fusion.0)."""
     densities = {}
     used = set()
@@ -45,7 +45,9 @@ class Training:
         self.network.precision = getattr(torch, settings.precision)
         self.weights = {name: dict(self.network.named_parameters())[name]
                         for name in sparse_parameter_names(self.network)}
-        self.masks = dsff.random_masks(self.weights, layer_densities(self.network, settings), settings.seed)
+        self.densities = layer_densities(self.network, settings)
+        self.masks = dsff.random_masks(
+            self.weights, {name: DEFAULT_DENSITY if density is None else density for name, density in self.densities.items()}, settings.seed)
         with torch.no_grad():
             for name, weight in self.weights.items():
                 dsff.apply_mask(weight, self.masks[name])
@@ -69,15 +71,19 @@ class Training:
                                  betas=(settings.momentum, SQUARES_DECAY), weight_decay=settings.weight_decay)
 
     def start_from(self, model) -> None:
-        """Weights and masks of a model file of the same architecture instead of random ones."""
+        """Weights and masks of a model file of the same architecture instead of random ones. Where the settings ask for
+        another density than the file has, its smallest kernels are dropped, or random ones grown, which begin at zero."""
         own, given = self.network.architecture, export.network_of(model).architecture
         for key in ("input_channels", "classes", "base_features", "max_features", "pool_strides", "groups"):
             if getattr(own, key) != getattr(given, key):
                 raise ValueError(f"initial model: {key}: expected {getattr(own, key)}, found {getattr(given, key)}")
         self.network.load_state_dict(export.network_of(model).state_dict())
         masks = export.masks_of(model)
-        for name, mask in self.masks.items():
+        for index, (name, mask) in enumerate(self.masks.items()):
+            asked_for = int(mask.sum())
             mask.copy_(masks[name])
+            if self.densities[name] is not None:
+                dsff.resize(self.weights[name], mask, asked_for, self.settings.seed * 1000003 + index)
         self.averaged.load_state_dict(self.network.state_dict())
 
     @property

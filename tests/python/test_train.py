@@ -23,7 +23,7 @@ import torch  # noqa: E402
 from scipy import ndimage  # noqa: E402
 
 from e2enet_model_file import read_model, write_model  # noqa: E402
-from e2enet_train import augment, dataset, dsff, export, inference, loss, network  # noqa: E402
+from e2enet_train import augment, dataset, dsff, export, inference, loss, machine, network  # noqa: E402
 from e2enet_train import planning, preprocess, sampling, threads, trainer  # noqa: E402
 from e2enet_train.settings import OPTIMIZER_DEFAULTS  # noqa: E402
 
@@ -167,6 +167,22 @@ class SparseFusion(unittest.TestCase):
         self.assertEqual(float(self.weight.detach()[dropped].abs().max()), 0.0)
         self.assertTrue(torch.equal(self.weight.detach()[old_mask & self.mask], old_weight[old_mask & self.mask]))
 
+    def test_another_density_keeps_the_largest_or_grows_zeros(self):
+        old_mask, old_weight = self.mask.clone(), self.weight.detach().clone()
+        dsff.resize(self.weight, self.mask, 30, seed=1)
+        dropped = old_mask & ~self.mask
+        self.assertEqual(int(self.mask.sum()), 30)
+        self.assertTrue(bool((self.mask <= old_mask).all()))
+        norms = old_weight.abs().sum((2, 3))
+        self.assertLessEqual(float(norms[dropped].max()), float(norms[self.mask].min()))
+        dsff.check_masks({"w": self.weight}, {"w": self.mask})
+        kept = self.weight.detach().clone()
+        dsff.resize(self.weight, self.mask, 12 * 20, seed=1)
+        self.assertTrue(bool(self.mask.all()))
+        self.assertTrue(torch.equal(self.weight.detach(), kept))
+        dsff.resize(self.weight, self.mask, 12 * 20, seed=1)
+        self.assertTrue(bool(self.mask.all()))
+
     def test_a_dense_layer_has_nothing_to_move(self):
         mask = torch.ones(12, 20, dtype=torch.bool)
         before = self.weight.detach().clone()
@@ -233,6 +249,19 @@ class Threads(unittest.TestCase):
         cores = threads.FreeCores(1)
         cores.follow()
         self.assertEqual((torch.get_num_threads(), cores.adaptive), (1, False))
+
+
+class MatrixProducts(unittest.TestCase):
+    REFERENCE = "7f00-7f01 r-xp 00000000 fe:00 1   /usr/lib/x86_64-linux-gnu/blas/libblas.so.3.11.0\n"
+    OTHERS = "7f00-7f01 rw-p 00000000 00:00 0\n7f02-7f03 r-xp 00000000 fe:00 2   /usr/lib/python3/torch/lib/libtorch_cpu.so\n"
+
+    def test_the_reference_library_is_told_from_fast_ones(self):
+        self.assertEqual(machine.reference_blas(self.OTHERS + self.REFERENCE),
+                         "/usr/lib/x86_64-linux-gnu/blas/libblas.so.3.11.0")
+        fast = "7f04-7f05 r-xp 0 fe:00 3   /usr/lib/x86_64-linux-gnu/openblas-openmp/libopenblasp-r0.3.21.so\n"
+        self.assertIsNone(machine.reference_blas(self.OTHERS + fast))
+        self.assertIsNone(machine.reference_blas(self.REFERENCE + fast))
+        self.assertIsNone(machine.reference_blas(self.OTHERS))
 
 
 class Loss(unittest.TestCase):
@@ -515,7 +544,20 @@ class WholeRuns(unittest.TestCase):
         masks = export.masks_of(again)
         for key, mask in training.masks.items():
             self.assertTrue(torch.equal(mask, masks[key]), key)
-        other = trainer.Training(small_architecture(), trainer.Settings(iterations=5, density=0.9, seed=8))
+        denser = trainer.Training(small_architecture(), trainer.Settings(iterations=5, density=1.0, initial_model="m"))
+        denser.start_from(again)
+        self.assertTrue(all(bool(mask.all()) for mask in denser.masks.values()))
+        for (key, a), b in zip(training.network.named_parameters(), denser.network.parameters()):
+            self.assertTrue(torch.equal(a, b), key)
+        sparser = trainer.Training(small_architecture(), trainer.Settings(
+            iterations=5, initial_model="m", layer_density={"fusion": 0.1}))
+        sparser.start_from(again)
+        sparser.check_masks()
+        for key, mask in training.masks.items():
+            kept = round(0.1 * mask.numel()) if key.startswith("fusion") else int(mask.sum())
+            self.assertEqual(int(sparser.masks[key].sum()), kept, key)
+            self.assertTrue(bool((sparser.masks[key] <= mask).all()), key)
+        other = trainer.Training(small_architecture(), trainer.Settings(iterations=5, initial_model="m", seed=8))
         other.start_from(again)
         for key, mask in training.masks.items():
             self.assertTrue(torch.equal(mask, other.masks[key]), key)
