@@ -19,7 +19,8 @@ struct ArenaLayout {
 };
 
 // Largest first, each at the lowest offset where no buffer that is alive at the same time lies (Pisarchyk and Lee,
-// "Efficient Memory Management for Deep Neural Net Inference", 2020, "greedy by size").
+// "Efficient Memory Management for Deep Neural Net Inference", 2020, "greedy by size"); then in other orders, until the
+// block is no larger than what is alive at once or no better order was found. The same requests get the same layout.
 ArenaLayout place_buffers(const std::vector<BufferRequest>& requests);
 
 }  // namespace e2enet::plan

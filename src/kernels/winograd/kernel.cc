@@ -92,7 +92,7 @@ class Winograd final : public Convolution {
 class WinogradPlan final : public ConvolutionPlan {
  public:
   explicit WinogradPlan(const ConvolutionProblem& problem, const winograd::Tiling* tiling = nullptr)
-      : plan_(problem.shape, problem.kernels, E2ENET_DISPATCH(winograd_vector_unit)(), tiling),
+      : plan_(problem, E2ENET_DISPATCH(winograd_vector_unit)(), tiling),
         run_(E2ENET_DISPATCH(run_winograd_item)),
         name_(std::string(plan_.dense ? "dense" : "sparse") + "_winograd4x4_" + (plan_.strided ? "stride2_" : "") +
               (problem.element == Element::f32 ? "f32" : "bf16") + "_" + E2ENET_DISPATCH(winograd_target)()) {}
@@ -134,7 +134,7 @@ std::unique_ptr<ConvolutionPlan> make(const ConvolutionProblem& problem) {
 
 Plan plan_of(const ConvolutionProblem& problem) {
   simd::prepare_dispatch();
-  return Plan(problem.shape, problem.kernels, E2ENET_DISPATCH(winograd_vector_unit)());
+  return Plan(problem, E2ENET_DISPATCH(winograd_vector_unit)());
 }
 
 std::unique_ptr<ConvolutionPlan> make_tiled(const ConvolutionProblem& problem, const Tiling& tiling) {

@@ -2,6 +2,7 @@
 
 #include <Eigen/Core>
 #include <algorithm>
+#include <cmath>
 #include <numeric>
 
 #include "base/checked_size.h"
@@ -38,9 +39,66 @@ void transform_kernel(const Plan& plan, const float* kernel, double* transformed
   }
 }
 
+// How large transforms of random kernels are at each position.
+template <typename Form>
+std::vector<float> position_scales() {
+  double along_axis[Form::kPatch];
+  for (int i = 0; i < Form::kPatch; ++i) {
+    double squares = 0;
+    for (const double factor : Form::kKernel[i]) squares += factor * factor;
+    along_axis[i] = std::sqrt(squares);
+  }
+  std::vector<float> scales;
+  for (const double row : along_axis) {
+    for (const double column : along_axis) scales.push_back(static_cast<float>(row * column));
+  }
+  return scales;
+}
+
+std::vector<float> position_scales(const Plan& plan) {
+  if (!plan.integers) return std::vector<float>(plan.positions, 1.0f);
+  return plan.strided ? position_scales<Strided>() : position_scales<Unstrided>();
+}
+
+// By which `largest` is the largest integer of 16 bits. What is not finite becomes the scale itself, and so the layer's
+// output. Numbers that vanish beside a norm's epsilon are zero, and no scale is so small that its reciprocal is
+// infinite.
+float integer_scale(double largest) {
+  if (!std::isfinite(largest)) return static_cast<float>(largest);
+  return static_cast<float>(std::max(largest / 32767, 1e-30));
+}
+
+// Writes the transforms of a row's `count` kernels as integers, the one of kernel i and position p to
+// to[p * position_weights + i * stride], and returns the row's scale. `kernel_of(i)`: its nine values.
+template <typename KernelOf>
+float pack_integers(const Plan& plan, const std::vector<float>& position_scale, std::size_t count, KernelOf&& kernel_of,
+                    std::vector<double>& transformed, std::int16_t* to, std::size_t stride) {
+  transformed.resize(count * plan.positions);
+  double largest = 0;
+  for (std::size_t i = 0; i < count; ++i) {
+    double* const at = transformed.data() + i * plan.positions;
+    transform_kernel(plan, kernel_of(i), at);
+    for (int p = 0; p < plan.positions; ++p) {
+      at[p] /= position_scale[p];
+      // What is not a number is larger than all others.
+      if (!std::isnan(largest) && !(std::abs(at[p]) <= largest)) largest = std::abs(at[p]);
+    }
+  }
+  const float scale = integer_scale(largest);
+  if (!std::isfinite(scale)) return scale;  // with weights of zero, as the memory came
+  const double reciprocal = 1.0 / double{scale};
+  for (int p = 0; p < plan.positions; ++p) {
+    std::int16_t* const at = to + p * plan.position_weights;
+    for (std::size_t i = 0; i < count; ++i) {
+      at[i * stride] = static_cast<std::int16_t>(std::lrint(transformed[i * plan.positions + p] * reciprocal));
+    }
+  }
+  return scale;
+}
+
 std::size_t weights_bytes(const Plan& plan) {
-  // Never empty: a product may fetch the weights of a kernel ahead of knowing that there is none.
-  return std::max(checked_size(kWhat, plan.positions, plan.position_weights, sizeof(float)), 16 * sizeof(float));
+  const std::size_t weight = plan.integers ? sizeof(std::int16_t) : sizeof(float);
+  return checked_size(kWhat, plan.positions, plan.position_weights, weight) + kSpareWeights * weight;
 }
 
 // Packed sparse kernels:
@@ -49,8 +107,8 @@ std::size_t weights_bytes(const Plan& plan) {
 //     (equal lengths in the order of outputs), so that consecutive rows run the same number of loop iterations.
 //  2. row_output[r] is the output of row r, row_begin[r] the number of its first kept kernel, row_begin[r + 1] the end.
 //  3. input_offset[k] is where kept kernel k finds its channel's vectors in a region of the slab, in floats.
-//  4. weights: for each position, the transformed kernels as one float per kept kernel, in the same order, padded to
-//     whole cache lines (position_weights floats).
+//  4. weights: for each position, the transformed kernels as one number per kept kernel, in the same order, padded to
+//     whole cache lines of floats (position_weights numbers).
 void pack_sparse(const Plan& plan, const SparseKernels& kernels, PackedKernels& to) {
   const int vector_floats = plan.tiling.vectors * plan.unit.lanes;
   const auto kept = static_cast<std::size_t>(kernels.count());
@@ -83,6 +141,19 @@ void pack_sparse(const Plan& plan, const SparseKernels& kernels, PackedKernels& 
   }
   to.row_begin.push_back(static_cast<std::uint32_t>(packed_from.size()));
 
+  if (plan.integers) {
+    std::vector<double> transformed;
+    auto* const packed = reinterpret_cast<std::int16_t*>(to.weights.data());
+    for (std::size_t r = 0; r < to.row_output.size(); ++r) {
+      const std::uint32_t first = to.row_begin[r];
+      const auto kernel_of = [&](std::size_t i) { return kernels.values + std::size_t{packed_from[first + i]} * 9; };
+      to.row_scale.push_back(pack_integers(plan, to.position_scale, to.row_begin[r + 1] - first, kernel_of, transformed,
+                                           packed + first, 1));
+    }
+    return;
+  }
+  to.row_scale.assign(to.row_output.size(), 1.0f);
+
   // A cache line of each position at a time.
   constexpr std::size_t kTogether = 16;
   auto* packed = reinterpret_cast<float*>(to.weights.data());
@@ -98,12 +169,32 @@ void pack_sparse(const Plan& plan, const SparseKernels& kernels, PackedKernels& 
   }
 }
 
+void pack_dense_integers(const Plan& plan, const SparseKernels& kernels, PackedKernels& to) {
+  const int block = plan.block_outputs;
+  auto* const packed = reinterpret_cast<std::int16_t*>(to.weights.data());
+  const float dropped[9] = {};
+  std::vector<double> transformed;
+  std::vector<const float*> row(plan.channels);
+  for (int o = 0; o < plan.outputs; ++o) {
+    std::fill(row.begin(), row.end(), dropped);
+    for (std::int32_t k = kernels.row_begin[o]; k < kernels.row_begin[o + 1]; ++k) {
+      row[kernels.input[k]] = kernels.values + std::size_t(k) * 9;
+    }
+    std::int16_t* const at = packed + std::size_t(o / block) * plan.channels * block + o % block;
+    const auto kernel_of = [&](std::size_t channel) { return row[channel]; };
+    to.row_scale.push_back(
+        pack_integers(plan, to.position_scale, row.size(), kernel_of, transformed, at, std::size_t(block)));
+  }
+}
+
 // Packed dense kernels:
 //  1. The outputs are cut into blocks of `block_outputs`; the last one is filled up with zero kernels.
 //  2. weights: for each position, for each block, for each input channel, the transformed kernels of the block's
-//     outputs, one float each. A dropped kernel is zero.
+//     outputs, one number each. A dropped kernel is zero.
 void pack_dense(const Plan& plan, const SparseKernels& kernels, PackedKernels& to) {
   const int block = plan.block_outputs;
+  if (plan.integers) return pack_dense_integers(plan, kernels, to);
+  to.row_scale.assign(plan.outputs, 1.0f);
   auto* packed = reinterpret_cast<float*>(to.weights.data());
   // In the order in which they lie, all outputs of a block together, so that a cache line is written once.
   for (int first = 0; first < plan.outputs; first += block) {
@@ -128,6 +219,7 @@ void pack_dense(const Plan& plan, const SparseKernels& kernels, PackedKernels& t
 PackedKernels pack(const Plan& plan, const SparseKernels& kernels) {
   PackedKernels packed;
   packed.position_weights = plan.position_weights;
+  packed.position_scale = position_scales(plan);
   packed.weights = AlignedBuffer(weights_bytes(plan), kWhat);
   if (plan.dense) {
     pack_dense(plan, kernels, packed);
@@ -138,9 +230,11 @@ PackedKernels pack(const Plan& plan, const SparseKernels& kernels) {
 }
 
 std::size_t packed_bytes(const Plan& plan) {
-  if (plan.dense) return weights_bytes(plan);
+  const std::size_t positions = weights_bytes(plan) + plan.positions * sizeof(float);
+  if (plan.dense) return positions + plan.outputs * sizeof(float);
   const std::size_t rows = std::size_t(plan.outputs) * std::size_t(plan.chunks);
-  return weights_bytes(plan) + (2 * rows + 1 + static_cast<std::size_t>(plan.kept)) * sizeof(std::uint32_t);
+  return positions + rows * sizeof(float) +
+         (2 * rows + 1 + static_cast<std::size_t>(plan.kept)) * sizeof(std::uint32_t);
 }
 
 }  // namespace e2enet::kernels::winograd

@@ -28,9 +28,13 @@ int product_groups(bool dense, int registers, int vectors) {
 
 }  // namespace
 
-Plan::Plan(const ConvolutionShape& convolution, const KernelCounts& kernels, VectorUnit vector_unit,
-           const Tiling* given)
-    : shape(convolution), unit(vector_unit), channels(kernels.inputs), outputs(kernels.outputs), kept(kernels.kept) {
+Plan::Plan(const ConvolutionProblem& problem, VectorUnit vector_unit, const Tiling* given)
+    : shape(problem.shape),
+      unit(vector_unit),
+      channels(problem.kernels.inputs),
+      outputs(problem.kernels.outputs),
+      integers(problem.element == Element::bf16),
+      kept(problem.kernels.kept) {
   for (int channel = 0; channel < channels; ++channel) {
     shift.push_back(depth_shift(channel, channels, shape.groups));
   }
@@ -41,15 +45,15 @@ Plan::Plan(const ConvolutionShape& convolution, const KernelCounts& kernels, Vec
   positions = patch * patch;
   tiles_high = divide_up(output.height, kTile);
   tiles_wide = divide_up(output.width, kTile);
-  dense = kernels.density() >= kDenseFrom;
+  dense = problem.kernels.density() >= kDenseFrom;
 
   tiling = given ? *given : least_tiling();
   bands = divide_up(tiles_high, tiling.tile_rows);
   tile_segments = divide_up(tiles_wide, tiling.tiles);
   depth_segments = divide_up(output.depth, tiling.depth_segment);
+  lay_out_kernels();
   lay_out_scratch();
   lay_out_stage();
-  lay_out_kernels();
 }
 
 // What an item of a tiling does.
@@ -225,12 +229,14 @@ void Plan::lay_out_scratch() {
                     " floats of a row of its stage, found " +
                     std::to_string(std::size_t(tiling.tile_rows) * columns() * tiling.depth_segment));
   }
+  constexpr std::size_t tile_pixels = std::size_t{kTile} * kTile;
   stage_offset = place(patch * stage_row_floats);
-  rows_offset = place(2 * rows_read() * sizeof(std::ptrdiff_t) / sizeof(float));
-  tile_offset = place(kTile * kTile * item_lanes + lanes);
-  pooled_offset = place(kTile * kTile * item_lanes + lanes);
-  validity_offset = place(kTile * kTile * item_lanes);
+  rows_offset = place(2 * std::size_t(rows_read()) * sizeof(std::ptrdiff_t) / sizeof(float));
+  tile_offset = place(tile_pixels * item_lanes + lanes);
+  pooled_offset = place(tile_pixels * item_lanes + lanes);
+  validity_offset = place(tile_pixels * item_lanes);
   counts_offset = place(2 * item_lanes);
+  if (integers) weights_offset = place(position_weights + kSpareWeights);
   scratch_floats = end;
 }
 

@@ -28,6 +28,9 @@ constexpr int max_vectors(int lanes) { return kMaxLanes / lanes < 32 ? kMaxLanes
 // Vectors of an item that a product takes at once, each with a sum in a register.
 constexpr int kMaxGroupVectors = 8;
 
+// Packed weights that a product may fetch beyond the last of a position, and never uses.
+constexpr std::size_t kSpareWeights = 16;
+
 // Above this density computing the dropped kernels too costs less than skipping them: the dense product is bound by
 // multiply-adds, the sparse one by the load that each multiply-add needs.
 constexpr double kDenseFrom = 0.85;
@@ -77,8 +80,7 @@ struct Tiling {
 
 struct Plan {
   // `given`: a tiling of tilings() instead of the one of least estimated time, to measure it.
-  Plan(const ConvolutionShape& convolution, const KernelCounts& kernels, VectorUnit vector_unit,
-       const Tiling* given = nullptr);
+  Plan(const ConvolutionProblem& problem, VectorUnit vector_unit, const Tiling* given = nullptr);
 
   std::vector<Tiling> tilings() const;                  // all that are possible
   double estimated_cycles(const Tiling& tiling) const;  // of the whole layer
@@ -121,10 +123,12 @@ struct Plan {
   std::size_t pooled_offset = 0;    // the same for pooled pixels
   std::size_t validity_offset = 0;  // 1 where a lane's pixel is inside the output, as [pixel of the tile][lane]
   std::size_t counts_offset = 0;    // valid pixels per lane, then the reciprocals
+  std::size_t weights_offset = 0;   // of integers: those of one position as floats
   std::size_t scratch_floats = 0;
 
   // Of the packed kernels (packing.h).
   bool dense = false;      // all (or nearly all) kernels are kept: a dense product wins
+  bool integers = false;   // of 16 bits, with a scale for each row; else floats
   std::int64_t kept = 0;   // kernels
   int chunk_channels = 0;  // sparse product: input channels of a chunk, whose vectors fit the first-level cache
   int chunks = 1;

@@ -60,10 +60,18 @@ HWY_INLINE void multiply_add(const float* HWY_RESTRICT from, FourWeights four, F
   }
 }
 
-// One position, kVectors of an item's vectors: products[o] = sum over kept (o, c) of weight * inputs[c].
 template <int kVectors>
-void sparse_product(const Plan& plan, const PackedKernels& kernels, const float* HWY_RESTRICT inputs,
-                    const float* HWY_RESTRICT weights, float* HWY_RESTRICT products) {
+HWY_INLINE void multiply_all(float factor, FloatVector (&sum)[kVectors]) {
+  const Floats d;
+  E2ENET_UNROLL(8)
+  for (int v = 0; v < kVectors; ++v) sum[v] = hn::Mul(sum[v], hn::Set(d, factor));
+}
+
+// One position, kVectors of an item's vectors: products[o] = scales of o's row and of the position * sum over kept (o,
+// c) of weight * inputs[c]; where weights are floats there are no scales.
+template <int kVectors>
+void sparse_product(const Plan& plan, const PackedKernels& kernels, float position_scale,
+                    const float* HWY_RESTRICT inputs, const float* HWY_RESTRICT weights, float* HWY_RESTRICT products) {
   const Floats d;
   const int lanes = static_cast<int>(hn::Lanes(Floats()));
   const std::size_t output_floats = std::size_t(plan.tiling.vectors) * lanes;
@@ -73,6 +81,7 @@ void sparse_product(const Plan& plan, const PackedKernels& kernels, const float*
   constexpr bool kTwoSets = 2 * kVectors + 4 <= kRegisters;
   for (int r = 0; r < rows; ++r) {
     float* HWY_RESTRICT to = products + kernels.row_output[r] * output_floats;
+    const float scale = kernels.row_scale[r] * position_scale;
     FloatVector sum[kVectors];
     if (r < plan.outputs) {
       E2ENET_UNROLL(8)
@@ -80,6 +89,7 @@ void sparse_product(const Plan& plan, const PackedKernels& kernels, const float*
     } else {  // a further chunk of channels
       E2ENET_UNROLL(8)
       for (int v = 0; v < kVectors; ++v) sum[v] = hn::Load(d, to + v * lanes);
+      if (plan.integers) multiply_all(1.0f / scale, sum);
     }
     FloatVector second[kVectors];
     if constexpr (kTwoSets) {
@@ -105,6 +115,7 @@ void sparse_product(const Plan& plan, const PackedKernels& kernels, const float*
       E2ENET_UNROLL(8)
       for (int v = 0; v < kVectors; ++v) sum[v] = hn::Add(sum[v], second[v]);
     }
+    if (plan.integers) multiply_all(scale, sum);
     E2ENET_UNROLL(8)
     for (int v = 0; v < kVectors; ++v) hn::Store(sum[v], d, to + v * lanes);
   }
@@ -113,8 +124,8 @@ void sparse_product(const Plan& plan, const PackedKernels& kernels, const float*
 // The same where all kernels are kept: a block of outputs shares the loads of the inputs.
 // kOutputs: of a block of the packed kernels.
 template <int kOutputs, int kVectors>
-void dense_product(const Plan& plan, const float* HWY_RESTRICT inputs, const float* HWY_RESTRICT weights,
-                   float* HWY_RESTRICT products) {
+void dense_product(const Plan& plan, const PackedKernels& kernels, float position_scale,
+                   const float* HWY_RESTRICT inputs, const float* HWY_RESTRICT weights, float* HWY_RESTRICT products) {
   const Floats d;
   const int lanes = static_cast<int>(hn::Lanes(Floats()));
   const std::size_t channel_floats = std::size_t(plan.tiling.vectors) * lanes;  // and those of an output
@@ -144,6 +155,7 @@ void dense_product(const Plan& plan, const float* HWY_RESTRICT inputs, const flo
     E2ENET_UNROLL(12)
     for (int o = 0; o < kOutputs; ++o) {
       if (o < valid) {
+        if (plan.integers) multiply_all(kernels.row_scale[first + o] * position_scale, sum[o]);
         E2ENET_UNROLL(8)
         for (int v = 0; v < kVectors; ++v) hn::Store(sum[o][v], d, to + o * channel_floats + v * lanes);
       }
@@ -152,29 +164,48 @@ void dense_product(const Plan& plan, const float* HWY_RESTRICT inputs, const flo
 }
 
 template <int kVectors>
-HWY_INLINE void multiply_group(const Plan& plan, const PackedKernels& kernels, int position, const float* inputs,
-                               float* products) {
-  const float* const weights = kernels.weights_of(position);
-  if (!plan.dense) return sparse_product<kVectors>(plan, kernels, inputs, weights, products);
+HWY_INLINE void multiply_group(const Plan& plan, const PackedKernels& kernels, float scale, const float* inputs,
+                               const float* weights, float* products) {
+  if (!plan.dense) return sparse_product<kVectors>(plan, kernels, scale, inputs, weights, products);
   // A group is as large as the one that the kernels were packed for, or one vector smaller.
   constexpr int kOutputs = dense_block_outputs(kRegisters, kVectors);
   constexpr int kOfLarger = dense_block_outputs(kRegisters, kVectors + 1);
   if constexpr (kVectors < 4) {
-    if (plan.block_outputs == kOfLarger) return dense_product<kOfLarger, kVectors>(plan, inputs, weights, products);
+    if (plan.block_outputs == kOfLarger) {
+      return dense_product<kOfLarger, kVectors>(plan, kernels, scale, inputs, weights, products);
+    }
   }
-  dense_product<kOutputs, kVectors>(plan, inputs, weights, products);
+  dense_product<kOutputs, kVectors>(plan, kernels, scale, inputs, weights, products);
 }
 
-void multiply(const Plan& plan, const PackedKernels& kernels, float* slab) {
+// The weights of a position as floats. `to` has room for whole vectors beyond the last.
+HWY_INLINE void widen(const std::int16_t* HWY_RESTRICT from, std::size_t count, float* HWY_RESTRICT to) {
+  const Floats d;
+  const hn::RebindToSigned<Floats> di32;
+  const hn::Rebind<std::int16_t, Floats> di16;
+  for (std::size_t i = 0; i < count; i += hn::Lanes(d)) {
+    hn::Store(hn::ConvertTo(d, hn::PromoteTo(di32, hn::LoadU(di16, from + i))), d, to + i);
+  }
+}
+
+void multiply(const Plan& plan, const PackedKernels& kernels, float* scratch) {
   const int lanes = static_cast<int>(hn::Lanes(Floats()));
   const int vectors = plan.tiling.vectors;
   for (int p = 0; p < plan.positions; ++p) {
+    const float* weights = nullptr;
+    if (plan.integers) {
+      widen(kernels.weights_of<std::int16_t>(p), plan.position_weights, scratch + plan.weights_offset);
+      weights = scratch + plan.weights_offset;
+    } else {
+      weights = kernels.weights_of<float>(p);
+    }
     for (int group = 0, first = 0; group < plan.groups; ++group) {
       const int end = (group + 1) * vectors / plan.groups;
-      const float* inputs = slab + (p + 1) * plan.region_stride + first * lanes;
-      float* products = slab + p * plan.region_stride + first * lanes;
-      with_constant<kMaxGroupVectors>(
-          end - first, [&](auto count) HWY_ATTR { multiply_group<count>(plan, kernels, p, inputs, products); });
+      const float* inputs = scratch + (p + 1) * plan.region_stride + first * lanes;
+      float* products = scratch + p * plan.region_stride + first * lanes;
+      with_constant<kMaxGroupVectors>(end - first, [&](auto count) HWY_ATTR {
+        multiply_group<count>(plan, kernels, kernels.position_scale[p], inputs, weights, products);
+      });
       first = end;
     }
   }
