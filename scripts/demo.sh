@@ -6,7 +6,8 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 if [ $# -gt 0 ]; then
   cat <<'HELP'
 Installs what is missing (Debian packages), builds e2enet, segments 29 structures of the whole Colin27 head, compares
-left with right and what the AAL atlas has with the atlas; then the right hippocampus alone, by a network for crops.
+left with right and what the AAL atlas has with the atlas; then a coarser head of other scanners, and the right hippocampus
+alone, by a network for crops.
 Everything it writes is below build/ and out/.
 
 Usage: scripts/demo.sh
@@ -51,6 +52,16 @@ echo "37, 38 hippocampus; 41, 42 amygdala; 71, 72 caudate; 73, 74 putamen; 75, 7
 "$e2enet" evaluate -p "$out/head.nii.gz" -r "$atlas" \
   --match 16=37,15=38,18=41,17=42,10=71,9=72,12=73,11=74,14=75,13=76,8=77,7=78
 
+# The head of NiBabel's manual: 2.75 mm, and its top and base are cut.
+second=$(dpkg-query --listfiles python-nibabel-doc | grep '/someones_anatomy\.nii\.gz$' || true)
+step "A second head, of 2.75 mm (${second:-not in this version of python-nibabel-doc})"
+if [ -f "$second" ]; then
+  "$e2enet" segment -m models/brain_density20.safetensors -i "$second" -o "$out/second.nii.gz" \
+    --preview "$out/second.png" --statistics "$out/second.json"
+else
+  echo "left out: systems that install no documentation do not have it"
+fi
+
 step "The right hippocampus alone, in a box, by a network that was trained on such crops"
 "$e2enet" segment -m models/hippocampus_dense.safetensors -i "$head" -o "$out/hippocampus.nii.gz" \
   --roi 97:135,80:132,40:88 --tta --preview "$out/hippocampus.png" --statistics "$out/hippocampus.json"
@@ -58,4 +69,5 @@ step "The right hippocampus alone, in a box, by a network that was trained on su
 step "Both its labels joined against the atlas (AAL label 38, drawn wider than the training data's)"
 "$e2enet" evaluate -p "$out/hippocampus.nii.gz" -r "$atlas" --match 1+2=38
 
-printf '\nLabels:   %s\nPreviews: %s\n          %s\n' "$PWD/$out/head.nii.gz" "$PWD/$out/head.png" "$PWD/$out/hippocampus.png"
+printf '\nLabels, pictures and statistics of each: %s\n' "$PWD/$out"
+ls "$out"

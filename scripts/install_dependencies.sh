@@ -10,7 +10,7 @@ Usage: scripts/install_dependencies.sh [--list] [GROUP...]
 
 Groups (without any: build):
   build      compiler, CMake and libraries to build the program
-  demo       build, and the Colin27 head with its atlas (mricron-data)
+  demo       build, the Colin27 head with its atlas (mricron-data) and the head of NiBabel's manual (python-nibabel-doc)
   test       build and demo, and what the tests need: doctest, Google Benchmark, clang-format, Python with PyTorch
   cohort     what scripts/test_cohort.sh needs beside build: Slurm, munge, Snakemake, Chromium, NumPy
   benchmark  build, and what benchmarks/compare_onnxruntime and plot_density need: Python with NumPy and matplotlib, Node.js with npm
@@ -36,7 +36,7 @@ fail() {
 # docs/dependencies.md says what each is for.
 BUILD=(build-essential cmake ninja-build libdnnl-dev libhwy-dev libeigen3-dev libnifti2-dev nlohmann-json3-dev libcli11-dev
        libpng-dev zlib1g-dev libdcmtk-dev libopenjp2-7-dev)
-DEMO=(mricron-data)
+DEMO=(mricron-data python-nibabel-doc)
 TEST=(abigail-tools xz-utils doctest-dev libbenchmark-dev clang-format python3 python3-numpy python3-scipy python3-nibabel python3-torch libopenblas0-openmp
       python3-pydicom dcm2niix dicom3tools dcmtk orthanc python3-matplotlib python3-pip python3-venv slurm-wlm munge)
 COHORT=(slurm-wlm munge snakemake chromium python3 python3-numpy)
