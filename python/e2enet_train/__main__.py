@@ -48,7 +48,8 @@ def parse(arguments):
     add_data(train)
     train.add_argument("--from", dest="initial_model", type=Path, metavar="MODEL",
                        help="start from this model file's weights and masks; a layer of which --density or "
-                            "--layer-density asks more gets kernels that begin at zero, of which less, loses its smallest")
+                            "--layer-density asks more gets kernels that begin at zero, one of which they ask less "
+                            "loses its smallest")
     length = train.add_mutually_exclusive_group(required=True)
     length.add_argument("--iterations", type=int, help="250000 in the paper's schedule")
     length.add_argument("--hours", type=float, help="schedules follow the time spent training, whatever the speed")

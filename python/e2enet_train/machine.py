@@ -34,8 +34,8 @@ def remark_on_slow_products(report) -> None:
     except OSError:
         return
     if slow:
-        report(f"remark: {slow} multiplies PyTorch's matrices, one number at a time: an iteration takes twice as long as with "
-               "OpenBLAS (Debian: libopenblas0-openmp)")
+        report(f"remark: {slow} multiplies PyTorch's matrices, one number at a time: an iteration takes twice as long "
+               "as with OpenBLAS (Debian: libopenblas0-openmp)")
 
 
 def has_fast_bfloat16(device: torch.device) -> bool:

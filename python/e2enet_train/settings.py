@@ -19,8 +19,8 @@ ITERATIONS_FOR_SGD = 100000
 class Settings:
     """What decides the result of a run, besides the data and the plan. Exactly one of `iterations` and `hours` is set:
     with `hours` the schedules follow the time spent training, so that they always end where they should. What is None
-    in `OPTIMIZER_DEFAULTS`' keys takes the value that suits the optimiser. A density of None is that of the initial model,
-    layer by layer, and DEFAULT_DENSITY without one."""
+    in `OPTIMIZER_DEFAULTS`' keys takes the value that suits the optimiser. A density of None is that of the initial
+    model, layer by layer, and DEFAULT_DENSITY without one."""
 
     seed: int = 1
     iterations: Optional[int] = None

@@ -13,8 +13,8 @@ SQUARES_DECAY = 0.99  # of AdamW's second moment
 
 
 def layer_densities(network: E2ENet, settings: Settings) -> Dict[str, Optional[float]]:
-    """Density of every sparse weight, None for the initial model's; `layer_density` names a layer as the model file does (fusion.0.1.0, up.0.1) or a
-    family of them (fusion, fusion.0)."""
+    """Density of every sparse weight, None for the initial model's; `layer_density` names a layer as the model file does
+    (fusion.0.1.0, up.0.1) or a family of them (fusion, fusion.0)."""
     densities = {}
     used = set()
     for name in sparse_parameter_names(network):
@@ -47,7 +47,9 @@ class Training:
                         for name in sparse_parameter_names(self.network)}
         self.densities = layer_densities(self.network, settings)
         self.masks = dsff.random_masks(
-            self.weights, {name: DEFAULT_DENSITY if density is None else density for name, density in self.densities.items()}, settings.seed)
+            self.weights,
+            {name: DEFAULT_DENSITY if density is None else density for name, density in self.densities.items()},
+            settings.seed)
         with torch.no_grad():
             for name, weight in self.weights.items():
                 dsff.apply_mask(weight, self.masks[name])
@@ -72,7 +74,7 @@ class Training:
 
     def start_from(self, model) -> None:
         """Weights and masks of a model file of the same architecture instead of random ones. Where the settings ask for
-        another density than the file has, its smallest kernels are dropped, or random ones grown, which begin at zero."""
+        another density than the file has, its smallest kernels are dropped, or random ones grown from zero."""
         own, given = self.network.architecture, export.network_of(model).architecture
         for key in ("input_channels", "classes", "base_features", "max_features", "pool_strides", "groups"):
             if getattr(own, key) != getattr(given, key):
