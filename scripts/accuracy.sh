@@ -49,10 +49,11 @@ build/release/bin/e2enet tradeoff -m "${models[@]}" -i "$2/images" -r "$2/labels
 # Left and right: each structure of a pair, scored against the reference of the other side, must have nothing in common but
 # what touches at the midline.
 exchanged() {
+  # To its end: a reader that stops early would fail the writer.
   build/release/bin/e2enet info "$1" --json | awk '
     /"mirrored_labels"/ { inside = 1 }
     inside && /[0-9]/ { gsub(/[^0-9]/, ""); if (first == "") first = $0; else { printf "%s%s=%s,%s=%s", comma, first, $0, $0, first; comma = ","; first = "" } }
-    inside && /^    \]/ { exit }'
+    inside && /^    \]/ { inside = 0 }'
 }
 for model in "${models[@]}"; do
   match=$(exchanged "$model")
