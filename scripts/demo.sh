@@ -28,13 +28,12 @@ scripts/build.sh
 e2enet=build/release/bin/e2enet
 
 # Where the package puts its templates is the package's business: ask it.
+file_of() { dpkg-query --listfiles "$1" | grep "/$2\$"; }
 template() {
-  local path
-  path=$(dpkg-query --listfiles mricron-data | grep "/$1\$") || {
+  file_of mricron-data "$1" || {
     echo "demo: error: mricron-data: expected a file $1, found none" >&2
     exit 1
   }
-  echo "$path"
 }
 head=$(template ch2.nii.gz)
 atlas=$(template aal.nii.gz)
@@ -53,7 +52,7 @@ echo "37, 38 hippocampus; 41, 42 amygdala; 71, 72 caudate; 73, 74 putamen; 75, 7
   --match 16=37,15=38,18=41,17=42,10=71,9=72,12=73,11=74,14=75,13=76,8=77,7=78
 
 # The head of NiBabel's manual: 2.75 mm, and its top and base are cut.
-second=$(dpkg-query --listfiles python-nibabel-doc | grep '/someones_anatomy\.nii\.gz$' || true)
+second=$(file_of python-nibabel-doc someones_anatomy.nii.gz || true)
 step "A second head, of 2.75 mm (${second:-not in this version of python-nibabel-doc})"
 if [ -f "$second" ]; then
   "$e2enet" segment -m models/brain_density20.safetensors -i "$second" -o "$out/second.nii.gz" \

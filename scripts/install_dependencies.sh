@@ -37,8 +37,8 @@ fail() {
 BUILD=(build-essential cmake ninja-build libdnnl-dev libhwy-dev libeigen3-dev libnifti2-dev nlohmann-json3-dev libcli11-dev
        libpng-dev zlib1g-dev libdcmtk-dev libopenjp2-7-dev)
 DEMO=(mricron-data python-nibabel-doc)
-TEST=(abigail-tools xz-utils doctest-dev libbenchmark-dev clang-format python3 python3-numpy python3-scipy python3-nibabel python3-torch libopenblas0-openmp
-      python3-pydicom dcm2niix dicom3tools dcmtk orthanc python3-matplotlib python3-pip python3-venv slurm-wlm munge)
+TEST=(abigail-tools xz-utils doctest-dev libbenchmark-dev clang-format python3 python3-numpy python3-scipy python3-nibabel python3-torch
+      libopenblas0-openmp python3-pydicom dcm2niix dicom3tools dcmtk orthanc python3-matplotlib python3-pip python3-venv slurm-wlm munge)
 COHORT=(slurm-wlm munge snakemake chromium python3 python3-numpy)
 VIEWER=(chromium orthanc orthanc-dicomweb dcmtk python3-pydicom python3-nibabel python3-numpy)
 BENCHMARK=(python3 python3-numpy python3-matplotlib ca-certificates)

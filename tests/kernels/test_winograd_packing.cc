@@ -116,7 +116,6 @@ TEST_CASE("Winograd: integers of kernels that are tiny, huge, zero or no number"
   REQUIRE(!plan.dense);
   const PackedKernels packed = pack(plan, kernels);
   const PackedKernels floats = pack(plan_for({6, 3, 0.3, 1}, kernels, Element::f32), kernels);
-  std::vector<std::vector<double>> of_output(6);
   for (std::size_t r = 0; r < packed.row_output.size(); ++r) {
     const std::uint32_t o = packed.row_output[r];
     CAPTURE(o);

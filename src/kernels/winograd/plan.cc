@@ -229,12 +229,12 @@ void Plan::lay_out_scratch() {
                     " floats of a row of its stage, found " +
                     std::to_string(std::size_t(tiling.tile_rows) * columns() * tiling.depth_segment));
   }
-  constexpr std::size_t tile_pixels = std::size_t{kTile} * kTile;
+  constexpr std::size_t kTilePixels = std::size_t{kTile} * kTile;
   stage_offset = place(patch * stage_row_floats);
   rows_offset = place(2 * std::size_t(rows_read()) * sizeof(std::ptrdiff_t) / sizeof(float));
-  tile_offset = place(tile_pixels * item_lanes + lanes);
-  pooled_offset = place(tile_pixels * item_lanes + lanes);
-  validity_offset = place(tile_pixels * item_lanes);
+  tile_offset = place(kTilePixels * item_lanes + lanes);
+  pooled_offset = place(kTilePixels * item_lanes + lanes);
+  validity_offset = place(kTilePixels * item_lanes);
   counts_offset = place(2 * item_lanes);
   if (integers) weights_offset = place(position_weights + kSpareWeights);
   scratch_floats = end;

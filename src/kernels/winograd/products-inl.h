@@ -81,7 +81,7 @@ void sparse_product(const Plan& plan, const PackedKernels& kernels, float positi
   constexpr bool kTwoSets = 2 * kVectors + 4 <= kRegisters;
   for (int r = 0; r < rows; ++r) {
     float* HWY_RESTRICT to = products + kernels.row_output[r] * output_floats;
-    const float scale = kernels.row_scale[r] * position_scale;
+    const auto scale = [&] { return kernels.row_scale[r] * position_scale; };  // of integers
     FloatVector sum[kVectors];
     if (r < plan.outputs) {
       E2ENET_UNROLL(8)
@@ -89,7 +89,7 @@ void sparse_product(const Plan& plan, const PackedKernels& kernels, float positi
     } else {  // a further chunk of channels
       E2ENET_UNROLL(8)
       for (int v = 0; v < kVectors; ++v) sum[v] = hn::Load(d, to + v * lanes);
-      if (plan.integers) multiply_all(1.0f / scale, sum);
+      if (plan.integers) multiply_all(1.0f / scale(), sum);
     }
     FloatVector second[kVectors];
     if constexpr (kTwoSets) {
@@ -115,7 +115,7 @@ void sparse_product(const Plan& plan, const PackedKernels& kernels, float positi
       E2ENET_UNROLL(8)
       for (int v = 0; v < kVectors; ++v) sum[v] = hn::Add(sum[v], second[v]);
     }
-    if (plan.integers) multiply_all(scale, sum);
+    if (plan.integers) multiply_all(scale(), sum);
     E2ENET_UNROLL(8)
     for (int v = 0; v < kVectors; ++v) hn::Store(sum[v], d, to + v * lanes);
   }
@@ -178,27 +178,24 @@ HWY_INLINE void multiply_group(const Plan& plan, const PackedKernels& kernels, f
   dense_product<kOutputs, kVectors>(plan, kernels, scale, inputs, weights, products);
 }
 
-// The weights of a position as floats. `to` has room for whole vectors beyond the last.
-HWY_INLINE void widen(const std::int16_t* HWY_RESTRICT from, std::size_t count, float* HWY_RESTRICT to) {
+// The weights of a position as floats, in `to`, which has room for whole vectors beyond the last.
+HWY_INLINE const float* widened(const std::int16_t* HWY_RESTRICT from, std::size_t count, float* HWY_RESTRICT to) {
   const Floats d;
   const hn::RebindToSigned<Floats> di32;
   const hn::Rebind<std::int16_t, Floats> di16;
   for (std::size_t i = 0; i < count; i += hn::Lanes(d)) {
     hn::Store(hn::ConvertTo(d, hn::PromoteTo(di32, hn::LoadU(di16, from + i))), d, to + i);
   }
+  return to;
 }
 
 void multiply(const Plan& plan, const PackedKernels& kernels, float* scratch) {
   const int lanes = static_cast<int>(hn::Lanes(Floats()));
   const int vectors = plan.tiling.vectors;
   for (int p = 0; p < plan.positions; ++p) {
-    const float* weights = nullptr;
-    if (plan.integers) {
-      widen(kernels.weights_of<std::int16_t>(p), plan.position_weights, scratch + plan.weights_offset);
-      weights = scratch + plan.weights_offset;
-    } else {
-      weights = kernels.weights_of<float>(p);
-    }
+    const float* const weights = plan.integers ? widened(kernels.weights_of<std::int16_t>(p), plan.position_weights,
+                                                         scratch + plan.weights_offset)
+                                               : kernels.weights_of<float>(p);
     for (int group = 0, first = 0; group < plan.groups; ++group) {
       const int end = (group + 1) * vectors / plan.groups;
       const float* inputs = scratch + (p + 1) * plan.region_stride + first * lanes;
