@@ -599,7 +599,7 @@ TEST_CASE("C: the caller's own threads do the work") {
   std::vector<std::uint16_t> labels(image.voxels());
   REQUIRE(e2enet_segment(segmenter, c_image(image), c_request(&labels), nullptr) == E2ENET_OK);
   CHECK(labels == expected_of(image).labels);
-  CHECK(teams > 0);
+  CHECK((teams > 0) == (e2enet_available_threads() > 1));  // one thread alone needs no team
 }
 
 TEST_CASE("C: the network works in the caller's arena, and one that is too small is refused") {
