@@ -2,6 +2,7 @@
 #include <doctest/doctest.h>
 
 #include <cmath>
+#include <numeric>
 #include <random>
 #include <string>
 #include <vector>
@@ -31,6 +32,14 @@ ConvolutionCase layer(std::vector<int> source_channels, int outputs, Extent inpu
   one.density = density;
   one.seed = seed;
   return one;
+}
+
+e2enet::kernels::ConvolutionProblem problem_of(const ConvolutionCase& one) {
+  const int inputs = std::accumulate(one.source_channels.begin(), one.source_channels.end(), 0);
+  e2enet::kernels::ConvolutionProblem problem;
+  problem.shape = {one.input, one.stride, one.groups, one.source_channels};
+  problem.kernels = KernelMemory(one.outputs, inputs, 9, one.density, one.seed).view().counts();
+  return problem;
 }
 
 }  // namespace
@@ -294,11 +303,7 @@ TEST_CASE("Winograd: each of its tilings computes the same convolution") {
   for_each_instruction_set([&](const std::string& name) {
     CAPTURE(name);
     for (const ConvolutionCase& one : cases) {
-      int inputs = 0;
-      for (const int channels : one.source_channels) inputs += channels;
-      e2enet::kernels::ConvolutionProblem problem;
-      problem.shape = {one.input, one.stride, one.groups, one.source_channels};
-      problem.kernels = KernelMemory(one.outputs, inputs, 9, one.density, one.seed).view().counts();
+      const e2enet::kernels::ConvolutionProblem problem = problem_of(one);
       const auto tilings = e2enet::kernels::winograd::plan_of(problem).tilings();
       CHECK(tilings.size() > 1);
       for (const auto& tiling : tilings) {
@@ -314,6 +319,18 @@ TEST_CASE("Winograd: each of its tilings computes the same convolution") {
             },
             kLargest);
       }
+    }
+  });
+}
+
+// Of each thread: what is chosen for speed must not take what sixteen of them cannot have.
+TEST_CASE("Winograd: the widest layers of the paper's network take at most 5 MB of scratch memory") {
+  for_each_instruction_set([&](const std::string& name) {
+    CAPTURE(name);
+    for (const ConvolutionCase& one :
+         {layer({192, 192, 96}, 192, {32, 32, 32}, 0.2, 1155), layer({320, 320, 192}, 320, {16, 16, 16}, 0.2, 1156),
+          layer({320, 320, 320}, 320, {8, 8, 8}, 0.2, 1157)}) {
+      CHECK(e2enet::kernels::winograd::plan_of(problem_of(one)).scratch_floats * sizeof(float) < 5000000);
     }
   });
 }

@@ -116,7 +116,9 @@ double Plan::item_cycles_of_long_vectors(const Tiling& candidate) const {
                            double(outputs) * (work.chunks - 1) * 3 * vectors);
   }
   if (work.slab_bytes > 0.9 * machine::kLevel2Bytes) cycles += double(channels + outputs) * positions * vectors * 2;
-  return cycles;
+  // Every thread has a slab of its own: one this large is for layers that would lose a quarter without it.
+  constexpr double kLargeSlabBytes = 5e6;
+  return work.slab_bytes > kLargeSlabBytes ? 1.25 * cycles : cycles;
 }
 
 // Vectors of a part of a cache line, on a core that loads two of them and does two multiply-adds a cycle, beside
