@@ -12,6 +12,7 @@
 #include "model/model_file.h"
 #include "support/npy.h"
 #include "support/paths.h"
+#include "support/sanitizers.h"
 
 namespace {
 
@@ -125,6 +126,7 @@ TEST_CASE("a level in place and an upward flow in a ring give the same bits as w
   for (const Memory memory : {Memory{std::size_t(-1), 1}, Memory{0, 1}, Memory{0, 4}, Memory{0, 8}, Memory{0, 16},
                               Memory{0, 32}, Memory{0, 1000}}) {
     for (const int threads : {1, 2, 3}) {
+      if (e2enet::test::runs_slowly() && threads != 2) continue;
       CAPTURE(memory.least_bytes);
       CAPTURE(memory.items_at_once);
       CAPTURE(threads);
@@ -198,6 +200,7 @@ TEST_CASE("what a sink throws in a thread of the team comes out of the engine, a
   for (const std::string& algorithm : e2enet::kernels::convolution_kernel_names()) {
     if (algorithm == "reference") continue;  // slow
     for (const int threads : {1, 2, 5}) {
+      if (e2enet::test::runs_slowly() && threads != 2) continue;
       PlanOptions options;
       options.threads = threads;
       options.forced_algorithm = algorithm;

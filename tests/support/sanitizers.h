@@ -1,5 +1,8 @@
-// Which sanitizer a test is built with, for the few tests that cannot run under one. GCC and clang say it differently.
+// Which sanitizer a test is built with, for the few tests that cannot run under one (GCC and clang say it differently),
+// and whether tests run slowly.
 #pragma once
+
+#include <cstdlib>
 
 #if defined(__has_feature)
 #define E2ENET_HAS_FEATURE(feature) __has_feature(feature)
@@ -22,6 +25,10 @@ constexpr bool kThreadSanitizer = true;
 #else
 constexpr bool kThreadSanitizer = false;
 #endif
+
+// A hundred times as slow: under the thread sanitizer, or in an emulator, where scripts/test_arm.sh sets the variable.
+// Some tests then take a part of their settings.
+inline bool runs_slowly() { return kThreadSanitizer || std::getenv("E2ENET_TESTS_EMULATED") != nullptr; }
 
 }  // namespace e2enet::test
 

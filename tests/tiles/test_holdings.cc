@@ -169,9 +169,8 @@ TEST_CASE("labels and probabilities are the original's, however much is held, re
       R"("density":0.5,)";
   int number = 0;
   for (const Setting& setting : kSettings) {
-    // Under the thread sanitizer, a hundred times as slow, a third of the settings is enough: threads share the same
-    // things in all of them.
-    if (test::kThreadSanitizer && number++ % 3 != 1) continue;
+    // A third of the settings is enough where they take long: threads share the same things in all of them.
+    if (test::runs_slowly() && number++ % 3 != 1) continue;
     CAPTURE(std::string(setting.name));
     model::write_random_model(architecture + setting.model + "}", "test", 5, folder.file("model.safetensors"));
     const auto network = model::load_model_file(folder.file("model.safetensors"));
@@ -211,7 +210,7 @@ TEST_CASE("labels and probabilities are the original's, however much is held, re
     }
 
     for (const int threads : {1, 2, 4}) {
-      if (test::kThreadSanitizer && threads != 2) continue;
+      if (test::runs_slowly() && threads != 2) continue;
       plan::PlanOptions plan_options;
       plan_options.threads = threads;
       engine::Engine engine(*network, plan_options);

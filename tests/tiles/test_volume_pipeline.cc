@@ -161,7 +161,7 @@ TEST_CASE("labels that leave slice by slice are those of the whole volume at onc
     CHECK(*std::max_element(expected.begin(), expected.end()) > 0);
 
     for (const int threads : {1, 2, 4}) {
-      if (test::kThreadSanitizer && threads != 2) continue;
+      if (test::runs_slowly() && threads != 2) continue;
       CAPTURE(threads);
       plan::PlanOptions plan_options;
       plan_options.threads = threads;
