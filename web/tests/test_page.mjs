@@ -4,6 +4,7 @@ import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { cpSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
+import os from 'node:os';
 import path from 'node:path';
 import test, { after, before } from 'node:test';
 import { colin27, differences, haveShared, makeNifti, needShared, parseNifti, quick, root, scratch, segmentNatively, sharedImages, skipOr, tooLong } from './support.mjs';
@@ -13,6 +14,10 @@ const { chromium } = require('playwright-core');
 const pageFolder = path.join(root, 'build/web/page');
 const pictures = path.join(root, 'build/web/screenshots');
 mkdirSync(pictures, { recursive: true });
+
+// What the page says that it computes with, on this machine.
+const cores = os.availableParallelism();
+const severalThreads = cores > 1 ? /^\d+ threads\.$/ : /^One thread\.$/;
 
 const COMMON = ['--no-sandbox', '--disable-quic', '--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync',
                 '--disable-features=DialMediaRouteProvider,OptimizationHints,Translate'];
