@@ -1,4 +1,4 @@
-"""What the benchmark scripts share: running a program with its time and memory, the machine, the paper's network."""
+"""What the benchmark scripts share: running a program with its memory, the machine, the paper's network."""
 
 # This module, and every script that measures with it, never imports numpy itself: Linux counts the memory of the process that
 # starts a program as that program's peak, so the one that starts the measured programs must stay small.
@@ -16,6 +16,7 @@ import time
 # Section 4 of the paper: AMOS-CT.
 AMOS = {"input_channels": 1, "classes": 16, "base_features": 48, "max_features": 320, "pool_strides": [[2, 2, 2]] * 5,
         "groups": 5}
+AMOS_PATCH = (128, 128, 128)
 
 
 class Failure(Exception):
@@ -44,6 +45,11 @@ def run(command, **options):
         raise Failure(f"failed: {' '.join(command)}")
 
 
+def require_program(path, asked_by):
+    if not (path.is_file() and os.access(path, os.X_OK)):
+        raise Failure(f"{asked_by}: expected a program, found {path} (scripts/build.sh builds it)")
+
+
 def progress(text):
     print(f"[{time.strftime('%H:%M:%S')}] {text}", file=sys.stderr, flush=True)
 
@@ -66,6 +72,16 @@ def busy_cores(seconds=2.0):
     time.sleep(seconds)
     all_after, idle_after = ticks()
     return os.cpu_count() * (1 - (idle_after - idle_before) / max(1, all_after - all_before))
+
+
+def machine(cores):
+    """What figures stand under: processor, cores, system, day."""
+    return f"{processor()}, {cores}, {platform.system()} {platform.machine()}, {time.strftime('%Y-%m-%d')}"
+
+
+def busy_remark(busy):
+    """Markdown; nothing where no other program kept cores busy."""
+    return f"**Other programs kept {busy:.1f} cores busy when this began: do not quote these figures.**" if busy > 0.2 else ""
 
 
 def paper_network(program, folder, density, patch):
