@@ -25,6 +25,7 @@
 #include "kernels/pooling-inl.h"
 #include "kernels/statistics-inl.h"
 #include "kernels/vector-inl.h"
+#include "kernels/weight_rows-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace e2enet::kernels {
@@ -77,10 +78,8 @@ HWY_NOINLINE void dense_block(const direct::Plan& plan, const float* bias, const
 }
 
 template <int kOutputs>
-HWY_INLINE void dense_outputs(const direct::Plan& plan, const std::vector<float>& weights, const float* bias, int first,
+HWY_INLINE void dense_outputs(const direct::Plan& plan, const float* packed, const float* bias, int first,
                               const std::ptrdiff_t* vectors, int count, const float* stage, float* tile) {
-  // Blocks are packed one after the other, so all outputs before this one's first have had their weights.
-  const float* packed = weights.data() + std::ptrdiff_t{first} * plan.kernels.inputs * 9;
   while (count >= kBlockVectors) {
     dense_block<kOutputs, kBlockVectors>(plan, bias, packed, first, vectors, stage, tile);
     vectors += kBlockVectors;
@@ -93,7 +92,7 @@ HWY_INLINE void dense_outputs(const direct::Plan& plan, const std::vector<float>
 
 // One sparse output, for kVectors vectors: each kept kernel is 9 weights, broadcast, times kVectors loads.
 template <int kVectors>
-HWY_NOINLINE void sparse_block(const direct::Plan& plan, const SparseKernels& kernels, const float* bias, int o,
+HWY_NOINLINE void sparse_block(const direct::Plan& plan, const SparseRow& row, const float* bias, int o,
                                const std::ptrdiff_t* vectors, const float* stage, float* tile) {
   const Floats d;
   const float* x[kVectors];
@@ -102,10 +101,10 @@ HWY_NOINLINE void sparse_block(const direct::Plan& plan, const SparseKernels& ke
   FloatVector sums[kVectors];
   E2ENET_UNROLL(8)
   for (int v = 0; v < kVectors; ++v) sums[v] = hn::Set(d, bias != nullptr ? bias[o] : 0.0f);
-  const std::int32_t end = kernels.row_begin[o + 1];
-  for (std::int32_t k = kernels.row_begin[o]; k < end; ++k) {
-    const std::ptrdiff_t channel = kernels.input[k] * plan.channel_pitch;
-    const float* weights = kernels.values + std::ptrdiff_t{k} * 9;
+  const std::int32_t count = row.count;
+  for (std::int32_t k = 0; k < count; ++k) {
+    const std::ptrdiff_t channel = row.input[k] * plan.channel_pitch;
+    const float* weights = row.weights + std::ptrdiff_t{k} * 9;
     for (int t = 0; t < 9; ++t) {
       const std::ptrdiff_t at = channel + plan.tap_offset[t];
       const FloatVector weight = hn::Set(d, weights[t]);
@@ -118,16 +117,16 @@ HWY_NOINLINE void sparse_block(const direct::Plan& plan, const SparseKernels& ke
   for (int v = 0; v < kVectors; ++v) hn::Store(sums[v], d, tile + v * lanes);
 }
 
-HWY_INLINE void sparse_output(const direct::Plan& plan, const SparseKernels& kernels, const float* bias, int o,
+HWY_INLINE void sparse_output(const direct::Plan& plan, const SparseRow& row, const float* bias, int o,
                               const std::ptrdiff_t* vectors, int count, const float* stage, float* tile) {
   while (count >= kRowVectors) {
-    sparse_block<kRowVectors>(plan, kernels, bias, o, vectors, stage, tile);
+    sparse_block<kRowVectors>(plan, row, bias, o, vectors, stage, tile);
     vectors += kRowVectors;
     count -= kRowVectors;
     tile += kRowVectors * plan.lanes;
   }
   with_constant<kRowVectors - 1>(
-      count, [&](auto rest) HWY_ATTR { sparse_block<rest>(plan, kernels, bias, o, vectors, stage, tile); });
+      count, [&](auto rest) HWY_ATTR { sparse_block<rest>(plan, row, bias, o, vectors, stage, tile); });
 }
 
 // The part of the output that an item covers.
@@ -188,7 +187,8 @@ void RunDirectItem(const direct::Plan& plan, const direct::PackedKernels& kernel
   float* stage = static_cast<float*>(scratch);
   stage_item(plan, arguments.sources, band, item.rows, item.first_pixel, item.pixels, stage);
 
-  float* tile = stage + plan.stage_floats();
+  float* const widened_weights = stage + plan.stage_floats();
+  float* tile = widened_weights + plan.weights_floats();
   std::ptrdiff_t* vectors = reinterpret_cast<std::ptrdiff_t*>(tile + direct::Plan::kBlockOutputs * plan.tile_floats());
   int count = 0;
   for (int r = 0; r < item.rows; ++r) {
@@ -212,14 +212,19 @@ void RunDirectItem(const direct::Plan& plan, const direct::PackedKernels& kernel
   const int end = plan.group_begin(group + 1);
   for (int unit = plan.group_begin(group); unit < end; ++unit) {
     if (!plan.dense) {
-      sparse_output(plan, kernels.kept(), arguments.bias, unit, vectors, count, stage, tile);
+      const SparseRow row = sparse_row(*kernels.sparse, unit, widened_weights);
+      sparse_output(plan, row, arguments.bias, unit, vectors, count, stage, tile);
       finish(unit, tile);
       continue;
     }
     const int first = plan.block_begin[static_cast<std::size_t>(unit)];
     const int last = plan.block_begin[static_cast<std::size_t>(unit) + 1];
+    // Blocks are packed one after the other.
+    const std::ptrdiff_t output_weights = std::ptrdiff_t{plan.kernels.inputs} * 9;
+    const float* const packed = row_weights(*kernels.dense, first, last - first, first * output_weights,
+                                            last * output_weights, widened_weights);
     with_constant<direct::Plan::kBlockOutputs>(last - first, [&](auto outputs) HWY_ATTR {
-      dense_outputs<outputs>(plan, kernels.dense, arguments.bias, first, vectors, count, stage, tile);
+      dense_outputs<outputs>(plan, packed, arguments.bias, first, vectors, count, stage, tile);
     });
     for (int o = first; o < last; ++o) finish(o, tile + (o - first) * plan.tile_floats());
   }
@@ -287,7 +292,7 @@ class DirectPlan final : public ConvolutionPlan {
   std::size_t scratch_bytes() const override {
     const std::size_t tiles = static_cast<std::size_t>(direct::Plan::kBlockOutputs * plan_.tile_floats());
     const std::size_t vectors = static_cast<std::size_t>(plan_.rows) * static_cast<std::size_t>(plan_.row_vectors);
-    return (plan_.stage_floats() + tiles) * sizeof(float) + vectors * sizeof(std::ptrdiff_t);
+    return (plan_.stage_floats() + plan_.weights_floats() + tiles) * sizeof(float) + vectors * sizeof(std::ptrdiff_t);
   }
 
   std::unique_ptr<Convolution> pack(const SparseKernels& kernels) const override {

@@ -1,5 +1,7 @@
 #include "kernels/direct/plan.h"
 
+#include <utility>
+
 #include "kernels/machine.h"
 
 namespace e2enet::kernels::direct {
@@ -45,6 +47,10 @@ void lay_out(Plan* plan) {
     }
   }
   plan->row_vectors = static_cast<int>((plan->pixels * depth + plan->lanes - 1) / plan->lanes);
+}
+
+std::size_t dense_weights(const Plan& plan) {
+  return static_cast<std::size_t>(plan.kernels.outputs) * static_cast<std::size_t>(plan.kernels.inputs) * 9;
 }
 
 int register_blocks(int outputs) { return (outputs + Plan::kBlockOutputs - 1) / Plan::kBlockOutputs; }
@@ -114,6 +120,7 @@ Plan make_plan(const ConvolutionShape& shape, const KernelCounts& kernels, Eleme
   const std::size_t output_bytes =
       static_cast<std::size_t>(kernels.outputs * plan.output.voxels()) * element_bytes(element);
   plan.stream_output = output_bytes > machine::kLevel3Bytes;
+  plan.integers = element == Element::bf16;
   return plan;
 }
 
@@ -131,25 +138,31 @@ double staged_pixels(const ConvolutionShape& shape, const KernelCounts& kernels)
 PackedKernels pack(const Plan& plan, const SparseKernels& kernels) {
   PackedKernels packed;
   if (!plan.dense) {
-    packed.sparse = std::make_unique<const KernelCopy>(kernels);
+    packed.sparse = std::make_unique<const SparseWeights>(kernels, plan.integers);
     return packed;
   }
-  packed.dense.reserve(static_cast<std::size_t>(kernels.outputs) * kernels.inputs * 9);
-  for (std::size_t b = 0; b + 1 < plan.block_begin.size(); ++b) {
+  const std::size_t blocks = plan.block_begin.size() - 1;
+  auto rows =
+      std::make_unique<WeightRows>(plan.integers, dense_weights(plan), static_cast<std::size_t>(kernels.outputs));
+  std::vector<float> row;
+  for (std::size_t b = 0; b < blocks; ++b) {
+    row.clear();
     for (int c = 0; c < kernels.inputs; ++c) {
       for (int t = 0; t < 9; ++t) {
         for (int o = plan.block_begin[b]; o < plan.block_begin[b + 1]; ++o) {
-          packed.dense.push_back(kernels.values[(std::ptrdiff_t{o} * kernels.inputs + c) * 9 + t]);
+          row.push_back(kernels.values[(std::ptrdiff_t{o} * kernels.inputs + c) * 9 + t]);
         }
       }
     }
+    rows->add_row(row.data(), row.size(), plan.block_begin[b + 1] - plan.block_begin[b]);
   }
+  packed.dense = std::move(rows);
   return packed;
 }
 
 std::size_t packed_bytes(const Plan& plan) {
-  if (!plan.dense) return KernelCopy::bytes(plan.kernels);
-  return static_cast<std::size_t>(plan.kernels.kept) * 9 * sizeof(float);
+  if (!plan.dense) return SparseWeights::bytes(plan.kernels, plan.integers);
+  return WeightRows::bytes(plan.integers, dense_weights(plan), static_cast<std::size_t>(plan.kernels.outputs));
 }
 
 }  // namespace e2enet::kernels::direct

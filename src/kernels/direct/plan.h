@@ -18,12 +18,14 @@
 #include <vector>
 
 #include "kernels/convolution.h"
+#include "kernels/weight_rows.h"
 
 namespace e2enet::kernels::direct {
 
 struct Plan {
   // Of a register block: with 4 vectors (2 where there are 16 registers) they leave room for inputs and a weight.
   static constexpr int kBlockOutputs = 6;
+  static_assert(kBlockOutputs <= WeightRows::kMostTogether);
 
   ConvolutionShape shape;
   KernelCounts kernels;
@@ -54,12 +56,20 @@ struct Plan {
   bool dense = false;
   std::vector<int> block_begin;
 
+  bool integers = false;  // weights are kept as integers
+
   int bands() const { return (output.height + rows - 1) / rows; }
   // The last vectors of a tap and of the staging reach over the end, by less than two vectors. Whole cache lines, so
   // that what follows in the scratch is aligned for any type, however short the vectors are.
   std::size_t stage_floats() const {
     return (static_cast<std::size_t>(kernels.inputs * channel_pitch) + 2 * static_cast<std::size_t>(lanes) + 15) / 16 *
            16;
+  }
+  // The weights of an output, or of a register block, as floats again.
+  std::size_t weights_floats() const {
+    if (!integers) return 0;
+    const std::size_t together = dense ? std::size_t{kBlockOutputs} : 1;
+    return (together * static_cast<std::size_t>(kernels.inputs) * 9 + WeightRows::kSpare + 15) / 16 * 16;
   }
   // Results of one output channel of an item: [row][vector].
   std::ptrdiff_t tile_floats() const { return std::ptrdiff_t{rows} * row_vectors * lanes; }
@@ -78,13 +88,13 @@ Plan make_plan(const ConvolutionShape& shape, const KernelCounts& kernels, Eleme
 // item that does so: what it takes beside its products. For vectors of machine::kLanes floats.
 double staged_pixels(const ConvolutionShape& shape, const KernelCounts& kernels);
 
-// A sparse layer's kernels as they are; a dense one's in the order in which its register blocks read them.
+// A sparse layer's kernels as they are; a dense one's in the order in which its register blocks read them, each block
+// being a row. One of both.
 struct PackedKernels {
-  std::unique_ptr<const KernelCopy> sparse;
-  std::vector<float> dense;
+  std::unique_ptr<const SparseWeights> sparse;
+  std::unique_ptr<const WeightRows> dense;
 
-  const SparseKernels& kept() const { return sparse->view(); }
-  std::size_t bytes() const { return sparse ? sparse->bytes() : dense.size() * sizeof(float); }
+  std::size_t bytes() const { return sparse ? sparse->bytes() : dense->bytes(); }
 };
 PackedKernels pack(const Plan& plan, const SparseKernels& kernels);
 std::size_t packed_bytes(const Plan& plan);

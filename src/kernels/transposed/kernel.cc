@@ -38,7 +38,7 @@ bool streams(const transposed::Plan& plan, const Feature& output) {
 }
 
 template <typename T>
-void RunTransposed(const transposed::Plan& plan, const SparseKernels& kernels, const Source& source,
+void RunTransposed(const transposed::Plan& plan, const SparseWeights& kernels, const Source& source,
                    const Feature& output, int input_row, int item, void* scratch) {
   const Floats d;
   const Stride& stride = plan.shape.stride;
@@ -62,7 +62,8 @@ void RunTransposed(const transposed::Plan& plan, const SparseKernels& kernels, c
                         lanes_used, stage + c * plan.pitch);
     }
   }
-  float* buffer = stage + plan.stage_floats();
+  float* const widened_weights = stage + plan.stage_floats();
+  float* buffer = widened_weights + plan.weights_floats();
   std::ptrdiff_t* offsets = reinterpret_cast<std::ptrdiff_t*>(buffer + plan.buffer_floats());
   void* pointers = offsets + plan.pitch / plan.lanes;
 
@@ -82,7 +83,7 @@ void RunTransposed(const transposed::Plan& plan, const SparseKernels& kernels, c
         to[p] = static_cast<T*>(output.row(o, input_row * stride.height + p / stride.width)) +
                 (std::ptrdiff_t{first_pixel} * stride.width + p % stride.width) * output_depth;
       }
-      sum_output(plan, kernels, o, stage, to, offsets, vectors, stream);
+      sum_output(plan, sparse_row(kernels, o, widened_weights), stage, to, offsets, vectors, stream);
     }
     if (stream) hwy::FlushStream();
     return;
@@ -95,7 +96,7 @@ void RunTransposed(const transposed::Plan& plan, const SparseKernels& kernels, c
   for (int v = 0; v < vectors; ++v) offsets[v] = std::ptrdiff_t{v} * plan.lanes * spread;
   for (int p = 0; p < plane * depth_taps; ++p) to[p] = buffer + p * plan.pitch * spread;
   for (int o = first_output; o < last_output; ++o) {
-    sum_output(plan, kernels, o, stage, to, offsets, vectors, false);
+    sum_output(plan, sparse_row(kernels, o, widened_weights), stage, to, offsets, vectors, false);
     for (int p = 0; p < plane; ++p) {
       T* row = static_cast<T*>(output.row(o, input_row * stride.height + p / stride.width)) +
                (std::ptrdiff_t{first_pixel} * stride.width + p % stride.width) * output_depth;
@@ -117,12 +118,12 @@ void RunTransposed(const transposed::Plan& plan, const SparseKernels& kernels, c
   }
 }
 
-void RunTransposedF32(const transposed::Plan& plan, const SparseKernels& kernels, const Source& source,
+void RunTransposedF32(const transposed::Plan& plan, const SparseWeights& kernels, const Source& source,
                       const Feature& output, int input_row, int item, void* scratch) {
   RunTransposed<float>(plan, kernels, source, output, input_row, item, scratch);
 }
 
-void RunTransposedBf16(const transposed::Plan& plan, const SparseKernels& kernels, const Source& source,
+void RunTransposedBf16(const transposed::Plan& plan, const SparseWeights& kernels, const Source& source,
                        const Feature& output, int input_row, int item, void* scratch) {
   RunTransposed<std::uint16_t>(plan, kernels, source, output, input_row, item, scratch);
 }
@@ -139,24 +140,23 @@ HWY_EXPORT(TransposedLanes);
 HWY_EXPORT(RunTransposedF32);
 HWY_EXPORT(RunTransposedBf16);
 
-using Run = void (*)(const transposed::Plan&, const SparseKernels&, const Source&, const Feature&, int, int, void*);
+using Run = void (*)(const transposed::Plan&, const SparseWeights&, const Source&, const Feature&, int, int, void*);
 
 class SparseTransposed final : public TransposedConvolution {
  public:
   SparseTransposed(const transposed::Plan& plan, Run run_f32, Run run_bf16, const SparseKernels& kernels)
-      : plan_(plan), run_f32_(run_f32), run_bf16_(run_bf16), kernels_(kernels) {}
+      : plan_(plan), run_f32_(run_f32), run_bf16_(run_bf16), kernels_(kernels, plan.integers) {}
 
   std::size_t packed_bytes() const override { return kernels_.bytes(); }
   void run(const Source& source, const Feature& output, int input_row, int item, void* scratch) const override {
-    (output.element == Element::f32 ? run_f32_ : run_bf16_)(plan_, kernels_.view(), source, output, input_row, item,
-                                                            scratch);
+    (output.element == Element::f32 ? run_f32_ : run_bf16_)(plan_, kernels_, source, output, input_row, item, scratch);
   }
 
  private:
   const transposed::Plan& plan_;
   Run run_f32_;
   Run run_bf16_;
-  KernelCopy kernels_;
+  SparseWeights kernels_;
 };
 
 class SparseTransposedPlan final : public TransposedConvolutionPlan {
@@ -164,7 +164,8 @@ class SparseTransposedPlan final : public TransposedConvolutionPlan {
   explicit SparseTransposedPlan(const TransposedConvolutionProblem& problem)
       : run_f32_(E2ENET_DISPATCH(RunTransposedF32)),
         run_bf16_(E2ENET_DISPATCH(RunTransposedBf16)),
-        plan_(transposed::make_plan(problem.shape, problem.kernels, E2ENET_DISPATCH(TransposedLanes)())) {
+        plan_(transposed::make_plan(problem.shape, problem.kernels, problem.element,
+                                    E2ENET_DISPATCH(TransposedLanes)())) {
     const Stride& stride = problem.shape.stride;
     name_ = "sparse_transposed" + std::to_string(stride.depth) + "x" + std::to_string(stride.height) + "x" +
             std::to_string(stride.width) + (problem.element == Element::f32 ? "_f32_" : "_bf16_") +
@@ -173,7 +174,7 @@ class SparseTransposedPlan final : public TransposedConvolutionPlan {
 
   std::string name() const override { return name_; }
   int items_per_row() const override { return plan_.segments * plan_.output_groups; }
-  std::size_t packed_bytes() const override { return KernelCopy::bytes(plan_.kernels); }
+  std::size_t packed_bytes() const override { return SparseWeights::bytes(plan_.kernels, plan_.integers); }
   std::size_t scratch_bytes() const override { return plan_.scratch_bytes(); }
   std::unique_ptr<TransposedConvolution> pack(const SparseKernels& kernels) const override {
     return std::make_unique<SparseTransposed>(plan_, run_f32_, run_bf16_, kernels);

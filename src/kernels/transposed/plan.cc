@@ -13,8 +13,9 @@ constexpr std::size_t kStageBytes = 512 << 10;
 
 }  // namespace
 
-Plan make_plan(const TransposedConvolutionShape& shape, const KernelCounts& kernels, int lanes) {
+Plan make_plan(const TransposedConvolutionShape& shape, const KernelCounts& kernels, Element element, int lanes) {
   Plan plan;
+  plan.integers = element == Element::bf16;
   plan.shape = shape;
   plan.kernels = kernels;
   plan.lanes = lanes;

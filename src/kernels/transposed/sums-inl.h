@@ -13,9 +13,9 @@
 #include <cstdint>
 
 #include "kernels/isa-inl.h"
-#include "kernels/sparse_kernels.h"
 #include "kernels/transposed/plan.h"
 #include "kernels/vector-inl.h"
+#include "kernels/weight_rows-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace e2enet::kernels {
@@ -67,12 +67,12 @@ HWY_INLINE void store_interleaved(Floats, FloatVector even, FloatVector odd, std
 
 #endif
 
-// Sums kStep * kPlane taps of kVectors vectors of output o. Tap t of kernel k is at values[k * taps + t]; the taps of
+// Sums kStep * kPlane taps of kVectors vectors of an output. Tap t of kernel k is at weights[k * taps + t]; the taps of
 // depth a are t = a * kPlanes + p, of which the kPlane from `first_tap` on are summed. Vector v of plane tap p goes to
 // to[p] + offsets[v], interleaved along depth if kStep is 2; if kStream, past the caches.
 template <int kStep, int kPlane, int kPlanes, int kVectors, bool kStream, typename T>
-HWY_NOINLINE void sum_taps(const SparseKernels& kernels, int o, int first_tap, const float* stage, std::ptrdiff_t pitch,
-                           T* const* to, const std::ptrdiff_t* offsets) {
+HWY_NOINLINE void sum_taps(const SparseRow& row, int first_tap, const float* stage, std::ptrdiff_t pitch, T* const* to,
+                           const std::ptrdiff_t* offsets) {
   const Floats d;
   const std::ptrdiff_t lanes = static_cast<std::ptrdiff_t>(hn::Lanes(d));
   FloatVector sums[kStep][kPlane][kVectors];
@@ -84,10 +84,10 @@ HWY_NOINLINE void sum_taps(const SparseKernels& kernels, int o, int first_tap, c
       for (int v = 0; v < kVectors; ++v) sums[a][p][v] = hn::Zero(d);
     }
   }
-  const std::int32_t end = kernels.row_begin[o + 1];
-  const float* weights = kernels.values + std::ptrdiff_t{kernels.row_begin[o]} * kernels.taps + first_tap;
-  for (std::int32_t k = kernels.row_begin[o]; k < end; ++k, weights += kernels.taps) {
-    const float* x = stage + kernels.input[k] * pitch;
+  const std::int32_t count = row.count;
+  const float* weights = row.weights + first_tap;
+  for (std::int32_t k = 0; k < count; ++k, weights += row.taps) {
+    const float* x = stage + row.input[k] * pitch;
     FloatVector inputs[kVectors];
     E2ENET_UNROLL(8)
     for (int v = 0; v < kVectors; ++v) inputs[v] = hn::LoadU(d, x + v * lanes);
@@ -116,8 +116,8 @@ HWY_NOINLINE void sum_taps(const SparseKernels& kernels, int o, int first_tap, c
 
 // All vectors of a segment, in groups as even as can be.
 template <int kStep, int kPlane, bool kStream = false, int kPlanes = kPlane, typename T>
-HWY_INLINE void sum_segment(const SparseKernels& kernels, int o, int first_tap, const float* stage,
-                            std::ptrdiff_t pitch, T* const* to, const std::ptrdiff_t* offsets, int count) {
+HWY_INLINE void sum_segment(const SparseRow& row, int first_tap, const float* stage, std::ptrdiff_t pitch, T* const* to,
+                            const std::ptrdiff_t* offsets, int count) {
   constexpr int kMost = vectors_for(kStep * kPlane);
   const Floats d;
   const std::ptrdiff_t lanes = static_cast<std::ptrdiff_t>(hn::Lanes(d));
@@ -125,7 +125,7 @@ HWY_INLINE void sum_segment(const SparseKernels& kernels, int o, int first_tap, 
     // A last group of one vector would wait for its sums' latency: two groups of two take its place.
     const int some = count <= kMost ? count : (count == kMost + 1 && kMost > 2 ? kMost - 1 : kMost);
     with_constant<kMost>(some, [&](auto group) HWY_ATTR {
-      sum_taps<kStep, kPlane, kPlanes, group, kStream>(kernels, o, first_tap, stage, pitch, to, offsets);
+      sum_taps<kStep, kPlane, kPlanes, group, kStream>(row, first_tap, stage, pitch, to, offsets);
     });
     stage += some * lanes;
     offsets += some;
@@ -136,37 +136,37 @@ HWY_INLINE void sum_segment(const SparseKernels& kernels, int o, int first_tap, 
 // All eight taps of stride 2x2x2. Sixteen registers hold the sums of four taps of three vectors, which need fewer loads
 // a multiply-add than eight taps of one.
 template <bool kStream, typename T>
-HWY_INLINE void sum_eight_taps(const SparseKernels& kernels, int o, const float* stage, std::ptrdiff_t pitch,
-                               T* const* to, const std::ptrdiff_t* offsets, int count) {
+HWY_INLINE void sum_eight_taps(const SparseRow& row, const float* stage, std::ptrdiff_t pitch, T* const* to,
+                               const std::ptrdiff_t* offsets, int count) {
   if constexpr (kRegisters >= 32) {
-    sum_segment<2, 4, kStream>(kernels, o, 0, stage, pitch, to, offsets, count);
+    sum_segment<2, 4, kStream>(row, 0, stage, pitch, to, offsets, count);
   } else {
     for (int p = 0; p < 4; p += 2) {
-      sum_segment<2, 2, kStream, 4>(kernels, o, p, stage, pitch, to + p, offsets, count);
+      sum_segment<2, 2, kStream, 4>(row, p, stage, pitch, to + p, offsets, count);
     }
   }
 }
 
 // Any number of taps, `interleaved` or tap by tap.
 template <typename T>
-HWY_INLINE void sum_output(const transposed::Plan& plan, const SparseKernels& kernels, int o, const float* stage,
-                           T* const* to, const std::ptrdiff_t* offsets, int count, bool stream) {
+HWY_INLINE void sum_output(const transposed::Plan& plan, const SparseRow& row, const float* stage, T* const* to,
+                           const std::ptrdiff_t* offsets, int count, bool stream) {
   const int planes = plan.interleaved ? plan.taps() / plan.shape.stride.depth : plan.taps();
   if (plan.interleaved && plan.shape.stride.depth == 2) {
     switch (planes) {
       case 1:
-        return sum_segment<2, 1>(kernels, o, 0, stage, plan.pitch, to, offsets, count);
+        return sum_segment<2, 1>(row, 0, stage, plan.pitch, to, offsets, count);
       case 2:
-        return sum_segment<2, 2>(kernels, o, 0, stage, plan.pitch, to, offsets, count);
+        return sum_segment<2, 2>(row, 0, stage, plan.pitch, to, offsets, count);
       default:
-        if (stream) return sum_eight_taps<true>(kernels, o, stage, plan.pitch, to, offsets, count);
-        return sum_eight_taps<false>(kernels, o, stage, plan.pitch, to, offsets, count);
+        if (stream) return sum_eight_taps<true>(row, stage, plan.pitch, to, offsets, count);
+        return sum_eight_taps<false>(row, stage, plan.pitch, to, offsets, count);
     }
   }
   int tap = 0;
-  for (; tap + 8 <= planes; tap += 8) sum_segment<1, 8>(kernels, o, tap, stage, plan.pitch, to + tap, offsets, count);
-  for (; tap + 4 <= planes; tap += 4) sum_segment<1, 4>(kernels, o, tap, stage, plan.pitch, to + tap, offsets, count);
-  for (; tap < planes; ++tap) sum_segment<1, 1>(kernels, o, tap, stage, plan.pitch, to + tap, offsets, count);
+  for (; tap + 8 <= planes; tap += 8) sum_segment<1, 8>(row, tap, stage, plan.pitch, to + tap, offsets, count);
+  for (; tap + 4 <= planes; tap += 4) sum_segment<1, 4>(row, tap, stage, plan.pitch, to + tap, offsets, count);
+  for (; tap < planes; ++tap) sum_segment<1, 1>(row, tap, stage, plan.pitch, to + tap, offsets, count);
 }
 
 }  // namespace HWY_NAMESPACE

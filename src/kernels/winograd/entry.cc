@@ -1,4 +1,5 @@
 // The Winograd convolution's entry in the list of kernels.
+#include <algorithm>
 #include <cmath>
 
 #include "kernels/kernel_list.h"
@@ -9,10 +10,16 @@
 namespace e2enet::kernels::winograd {
 namespace {
 
-// With stride 2 the transformed kernels take nine times the memory of the kernels. On coarse levels, with many channels
-// and few voxels, that is not worth the little time that it saves: in the paper's network 53 MB for 12 of 1700 ms.
-constexpr double kMostStridedBytes = 8 << 20;
-constexpr double kStridedPositions = double{Strided::kPatch} * Strided::kPatch;
+// Transformed kernels take four times the memory of the kernels, with stride 2 nine times. What a layer takes beyond so
+// many bytes (of floats) is charged, since on coarse levels, with many channels and few voxels, memory is kept for
+// little time that it saves: in the paper's network 58 MB for 20 of 1700 ms.
+constexpr double kFreeBytes = 10 << 20;
+constexpr double kCyclesPerByte = 9.5;
+
+double positions(const ConvolutionProblem& problem) {
+  return problem.shape.stride.height == 2 ? double{Strided::kPatch} * Strided::kPatch
+                                          : double{Unstrided::kPatch} * Unstrided::kPatch;
+}
 
 // Strides 1, and along H and W together, and then along D too or not, 2.
 bool takes(const Stride& stride) {
@@ -24,9 +31,6 @@ Acceptance accepts(const ConvolutionProblem& problem) {
   if (!takes(stride)) return {Acceptance::Degree::never, "strides that Winograd cannot take"};
   // Its transforms round some five times more than a plain sum.
   if (problem.exact) return {Acceptance::Degree::when_asked, "a norm over few voxels will magnify its rounding"};
-  if (stride.height == 2 && kStridedPositions * sizeof(float) * double(problem.kernels.kept) > kMostStridedBytes) {
-    return {Acceptance::Degree::when_asked, "transformed kernels would take too much memory"};
-  }
   return {};
 }
 
@@ -43,12 +47,13 @@ double cost(const ConvolutionProblem& problem) {
   const bool whole_vectors = output.depth % machine::kLanes == 0;
   const double transforms_of_channels = whole_vectors ? 430.0 * kernels.inputs + 170.0 * kernels.outputs
                                                       : 350.0 * kernels.inputs + 360.0 * kernels.outputs;
-  const double positions = strided ? kStridedPositions : double{Unstrided::kPatch} * Unstrided::kPatch;
-  const double product = positions * (kernels.density() >= kDenseFrom ? 1.03 : 1.42);
+  const double product = positions(problem) * (kernels.density() >= kDenseFrom ? 1.03 : 1.42);
   const double transforms = strided ? 2.25 : 1.0;
   // What fits one vector is one item, for which all threads but one wait; two are taken to have come.
   const double waiting = lanes <= double{machine::kLanes} ? 2.0 : 1.0;
-  return waiting * lanes * (transforms * transforms_of_channels + product * double(kernels.kept));
+  const double bytes = positions(problem) * sizeof(float) * double(kernels.kept);
+  const double memory = kCyclesPerByte * double{machine::kLanes} * std::max(0.0, bytes - kFreeBytes);
+  return waiting * lanes * (transforms * transforms_of_channels + product * double(kernels.kept)) + memory;
 }
 
 }  // namespace

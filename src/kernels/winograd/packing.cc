@@ -6,6 +6,7 @@
 #include <numeric>
 
 #include "base/checked_size.h"
+#include "kernels/weight_rows.h"
 
 namespace e2enet::kernels::winograd {
 namespace {
@@ -58,14 +59,6 @@ std::vector<float> position_scales() {
 std::vector<float> position_scales(const Plan& plan) {
   if (!plan.integers) return std::vector<float>(plan.positions, 1.0f);
   return plan.strided ? position_scales<Strided>() : position_scales<Unstrided>();
-}
-
-// By which `largest` is the largest integer of 16 bits. What is not finite becomes the scale itself, and so the layer's
-// output. Numbers that vanish beside a norm's epsilon are zero, and no scale is so small that its reciprocal is
-// infinite.
-float integer_scale(double largest) {
-  if (!std::isfinite(largest)) return static_cast<float>(largest);
-  return static_cast<float>(std::max(largest / 32767, 1e-30));
 }
 
 // Writes the transforms of a row's `count` kernels as integers, the one of kernel i and position p to

@@ -14,6 +14,7 @@
 
 #include "kernels/isa-inl.h"
 #include "kernels/vector-inl.h"
+#include "kernels/weight_rows-inl.h"
 #include "kernels/winograd/packing.h"
 #include "kernels/winograd/plan.h"
 
@@ -178,23 +179,12 @@ HWY_INLINE void multiply_group(const Plan& plan, const PackedKernels& kernels, f
   dense_product<kOutputs, kVectors>(plan, kernels, scale, inputs, weights, products);
 }
 
-// The weights of a position as floats, in `to`, which has room for whole vectors beyond the last.
-HWY_INLINE const float* widened(const std::int16_t* HWY_RESTRICT from, std::size_t count, float* HWY_RESTRICT to) {
-  const Floats d;
-  const hn::RebindToSigned<Floats> di32;
-  const hn::Rebind<std::int16_t, Floats> di16;
-  for (std::size_t i = 0; i < count; i += hn::Lanes(d)) {
-    hn::Store(hn::ConvertTo(d, hn::PromoteTo(di32, hn::LoadU(di16, from + i))), d, to + i);
-  }
-  return to;
-}
-
 void multiply(const Plan& plan, const PackedKernels& kernels, float* scratch) {
   const int lanes = static_cast<int>(hn::Lanes(Floats()));
   const int vectors = plan.tiling.vectors;
   for (int p = 0; p < plan.positions; ++p) {
     const float* const weights = plan.integers ? widened(kernels.weights_of<std::int16_t>(p), plan.position_weights,
-                                                         scratch + plan.weights_offset)
+                                                         1.0f, scratch + plan.weights_offset)
                                                : kernels.weights_of<float>(p);
     for (int group = 0, first = 0; group < plan.groups; ++group) {
       const int end = (group + 1) * vectors / plan.groups;
