@@ -76,7 +76,11 @@ class Run:
         self.exchanging_axis = mirroring.exchanging_axis(description.mirrored_labels, settings.mirror_axes,
                                                          plan["preprocessing"])
         cases = dataset.find_cases(data, len(description.channels))
-        training, validation = dataset.split_cases(cases, settings.validation_cases, settings.seed, self.held_back())
+        held_back = self.held_back()
+        training, validation = dataset.split_cases(cases, settings.validation_cases, settings.seed, held_back)
+        if settings.initial_model and validation and not set(held_back) & {readable(case.name) for case in validation}:
+            report(f"remark: {settings.initial_model} names none of these cases as held back in its training: if it learned "
+                   "from the validation cases, their scores are too good")
         self.training_names = [readable(case.name) for case in training]
         self.validation_names = [readable(case.name) for case in validation]
         prepared = self.folder / "preprocessed"

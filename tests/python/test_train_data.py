@@ -664,6 +664,22 @@ class HeldBack(Folder):
         self.assertEqual(len(dataset.split_cases(cases, 2, seed, ["of another set"])[1]), 2)
         self.assertEqual(dataset.split_cases(cases, 0, seed, first)[1], [])
 
+    def test_an_initial_model_that_held_nothing_back_is_remarked_on(self):
+        """Nothing tells then whether it learned from the cases that are to score what comes of it."""
+        data = self.make(cases=6)
+        quick = list(QUICK)
+        quick[quick.index("--validation-cases") + 1] = "0"
+        self.run_main("train", data, self.folder / "all", *quick, "--seed", "1")
+        model = self.folder / "all" / "model.safetensors"
+        self.assertEqual(read_model(model).configuration["provenance"]["training"]["validation_cases"], [])
+        code, out, _ = self.run_main("train", data, self.folder / "next", *QUICK, "--seed", "1", "--from", model)
+        self.assertEqual(code, 0)
+        self.assertIn("remark: ", out)
+        self.assertIn("held back", out)
+        code, out, _ = self.run_main("train", data, self.folder / "none", *quick, "--seed", "1", "--from", model)
+        self.assertEqual(code, 0)
+        self.assertNotIn("held back", out)
+
 
 class Planned(Folder):
     def test_mixed_orientations_are_none(self):
