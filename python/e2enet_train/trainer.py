@@ -78,11 +78,11 @@ class Run:
         cases = dataset.find_cases(data, len(description.channels))
         held_back = self.held_back()
         training, validation = dataset.split_cases(cases, settings.validation_cases, settings.seed, held_back)
-        if settings.initial_model and validation and not set(held_back) & {readable(case.name) for case in validation}:
-            report(f"remark: {settings.initial_model} names none of these cases as held back in its training: if it learned "
-                   "from the validation cases, their scores are too good")
         self.training_names = [readable(case.name) for case in training]
         self.validation_names = [readable(case.name) for case in validation]
+        if settings.initial_model and validation and set(held_back).isdisjoint(self.validation_names):
+            report(f"remark: {settings.initial_model} names none of these cases as held back in its training: if it learned "
+                   "from the validation cases, their scores are too good")
         prepared = self.folder / "preprocessed"
         self.training_pairs = preprocess_cases(training, plan, description.labels, prepared, report)
         self.validation_pairs = preprocess_cases(validation, plan, description.labels, prepared, report)

@@ -1,9 +1,7 @@
 // The kept kernels of a layer and their connectivity.
 #pragma once
 
-#include <cstddef>
 #include <cstdint>
-#include <vector>
 
 namespace e2enet::kernels {
 
@@ -32,37 +30,6 @@ struct SparseKernels {
 
   std::int64_t count() const { return row_begin[outputs]; }
   KernelCounts counts() const { return {outputs, inputs, taps, count()}; }
-};
-
-// Kernels of its own, for algorithms that read them as they are.
-class KernelCopy {
- public:
-  explicit KernelCopy(const SparseKernels& kernels)
-      : view_(kernels),
-        row_begin_(kernels.row_begin, kernels.row_begin + kernels.outputs + 1),
-        input_(kernels.input, kernels.input + kernels.count()),
-        values_(kernels.values, kernels.values + kernels.count() * kernels.taps) {
-    view_.row_begin = row_begin_.data();
-    view_.input = input_.data();
-    view_.values = values_.data();
-  }
-  KernelCopy(const KernelCopy&) = delete;
-  KernelCopy& operator=(const KernelCopy&) = delete;
-
-  const SparseKernels& view() const { return view_; }
-  std::size_t bytes() const { return bytes(view_.counts()); }
-  // That a copy of so many kernels takes.
-  static std::size_t bytes(const KernelCounts& counts) {
-    const auto kept = static_cast<std::size_t>(counts.kept);
-    return (static_cast<std::size_t>(counts.outputs) + 1 + kept) * sizeof(std::int32_t) +
-           kept * static_cast<std::size_t>(counts.taps) * sizeof(float);
-  }
-
- private:
-  SparseKernels view_;
-  std::vector<std::int32_t> row_begin_;
-  std::vector<std::int32_t> input_;
-  std::vector<float> values_;
 };
 
 }  // namespace e2enet::kernels

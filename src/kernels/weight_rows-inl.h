@@ -18,30 +18,22 @@ HWY_BEFORE_NAMESPACE();
 namespace e2enet::kernels {
 namespace HWY_NAMESPACE {
 
-// to[i] = from[i] * scale. Whole vectors: both have room for WeightRows::kSpare numbers beyond the last.
-HWY_INLINE const float* widened(const std::int16_t* HWY_RESTRICT from, std::size_t count, float scale,
-                                float* HWY_RESTRICT to) {
+// to[i] = from[i] * scales[i % together]. Whole vectors: both have room for WeightRows::kSpare numbers beyond the last.
+HWY_INLINE const float* widened(const std::int16_t* HWY_RESTRICT from, std::size_t count, const float* scales,
+                                std::size_t together, float* HWY_RESTRICT to) {
   const Floats d;
   const hn::RebindToSigned<Floats> di32;
   const hn::Rebind<std::int16_t, Floats> di16;
-  const FloatVector factor = hn::Set(d, scale);
-  for (std::size_t i = 0; i < count; i += hn::Lanes(d)) {
-    hn::StoreU(hn::Mul(hn::ConvertTo(d, hn::PromoteTo(di32, hn::LoadU(di16, from + i))), factor), d, to + i);
-  }
-  return to;
-}
-
-// The same of several outputs that take turns, each with its scale.
-HWY_INLINE const float* widened_in_turn(const std::int16_t* HWY_RESTRICT from, std::size_t count, const float* scales,
-                                        std::size_t together, float* HWY_RESTRICT to) {
-  const Floats d;
-  const hn::RebindToSigned<Floats> di32;
-  const hn::Rebind<std::int16_t, Floats> di16;
+  const std::size_t lanes = hn::Lanes(d);
   float in_turn[WeightRows::kMostTogether + HWY_MAX_BYTES / sizeof(float)];
-  for (std::size_t i = 0; i < together + hn::Lanes(d); ++i) in_turn[i] = scales[i % together];
-  for (std::size_t i = 0; i < count; i += hn::Lanes(d)) {
-    const FloatVector factor = hn::LoadU(d, in_turn + i % together);
+  for (std::size_t i = 0; i < together + lanes; ++i) in_turn[i] = scales[i % together];
+  const std::size_t step = lanes % together;
+  std::size_t turn = 0;  // i % together
+  for (std::size_t i = 0; i < count; i += lanes) {
+    const FloatVector factor = hn::LoadU(d, in_turn + turn);
     hn::StoreU(hn::Mul(hn::ConvertTo(d, hn::PromoteTo(di32, hn::LoadU(di16, from + i))), factor), d, to + i);
+    turn += step;
+    if (turn >= together) turn -= together;
   }
   return to;
 }
@@ -51,10 +43,8 @@ HWY_INLINE const float* widened_in_turn(const std::int16_t* HWY_RESTRICT from, s
 HWY_INLINE const float* row_weights(const WeightRows& rows, int output, int together, std::ptrdiff_t begin,
                                     std::ptrdiff_t end, float* scratch) {
   if (!rows.as_integers()) return rows.floats() + begin;
-  const auto count = static_cast<std::size_t>(end - begin);
-  const float* scales = rows.scales() + output;
-  if (together == 1) return widened(rows.integers() + begin, count, *scales, scratch);
-  return widened_in_turn(rows.integers() + begin, count, scales, static_cast<std::size_t>(together), scratch);
+  return widened(rows.integers() + begin, static_cast<std::size_t>(end - begin), rows.scales() + output,
+                 static_cast<std::size_t>(together), scratch);
 }
 
 // The kept kernels of an output.
@@ -67,11 +57,12 @@ struct SparseRow {
 
 // `scratch`: see row_weights().
 HWY_INLINE SparseRow sparse_row(const SparseWeights& kernels, int output, float* scratch) {
-  const std::int32_t begin = kernels.row_begin(output);
-  const std::int32_t end = kernels.row_begin(output + 1);
-  const std::ptrdiff_t taps = kernels.taps();
-  return {kernels.inputs() + begin, end - begin,
-          row_weights(kernels.weights(), output, 1, begin * taps, end * taps, scratch), kernels.taps()};
+  const SparseKernels view = kernels.view();
+  const std::int32_t begin = view.row_begin[output];
+  const std::int32_t end = view.row_begin[output + 1];
+  const std::ptrdiff_t taps = view.taps;
+  return {view.input + begin, end - begin, row_weights(kernels.weights(), output, 1, begin * taps, end * taps, scratch),
+          view.taps};
 }
 
 }  // namespace HWY_NAMESPACE

@@ -10,6 +10,10 @@ float integer_scale(double largest) {
   return static_cast<float>(std::max(largest / 32767, 1e-30));
 }
 
+double larger_magnitude(double largest, double value) {
+  return std::isnan(largest) || std::abs(value) <= largest ? largest : std::abs(value);
+}
+
 WeightRows::WeightRows(bool as_integers, std::size_t count, std::size_t outputs) : as_integers_(as_integers) {
   if (as_integers) {
     // With the spare weights, which stay zero.
@@ -30,10 +34,7 @@ void WeightRows::add_row(const float* weights, std::size_t count, int together) 
   const auto step = static_cast<std::size_t>(together);
   for (std::size_t first = 0; first < step; ++first) {
     double largest = 0;
-    for (std::size_t i = first; i < count; i += step) {
-      // What is not a number is larger than all others.
-      if (!std::isnan(largest) && !(std::abs(double{weights[i]}) <= largest)) largest = std::abs(double{weights[i]});
-    }
+    for (std::size_t i = first; i < count; i += step) largest = larger_magnitude(largest, double{weights[i]});
     const float scale = integer_scale(largest);
     scales_.push_back(scale);
     if (!std::isfinite(scale)) continue;  // with weights of zero, as the memory came
@@ -53,16 +54,23 @@ std::size_t WeightRows::bytes() const {
 }
 
 SparseWeights::SparseWeights(const SparseKernels& kernels, bool as_integers)
-    : taps_(kernels.taps),
+    : outputs_(kernels.outputs),
+      inputs_(kernels.inputs),
+      taps_(kernels.taps),
       row_begin_(kernels.row_begin, kernels.row_begin + kernels.outputs + 1),
       input_(kernels.input, kernels.input + kernels.count()),
       weights_(as_integers, static_cast<std::size_t>(kernels.count() * kernels.taps),
                static_cast<std::size_t>(kernels.outputs)) {
   for (int o = 0; o < kernels.outputs; ++o) {
-    const std::ptrdiff_t begin = std::ptrdiff_t{row_begin(o)} * taps_;
-    weights_.add_row(kernels.values + begin,
-                     static_cast<std::size_t>(std::ptrdiff_t{row_begin(o + 1)} * taps_ - begin));
+    const std::ptrdiff_t begin = std::ptrdiff_t{kernels.row_begin[o]} * taps_;
+    const std::ptrdiff_t end = std::ptrdiff_t{kernels.row_begin[o + 1]} * taps_;
+    weights_.add_row(kernels.values + begin, static_cast<std::size_t>(end - begin));
   }
+}
+
+SparseKernels SparseWeights::view() const {
+  return {outputs_,          inputs_,       taps_,
+          row_begin_.data(), input_.data(), weights_.as_integers() ? nullptr : weights_.floats()};
 }
 
 std::size_t SparseWeights::bytes(const KernelCounts& counts, bool as_integers) {

@@ -15,6 +15,9 @@ namespace e2enet::kernels {
 // infinite.
 float integer_scale(double largest);
 
+// The larger of `largest` and the magnitude of `value`. What is not a number is larger than all others.
+double larger_magnitude(double largest, double value);
+
 // A weight is its integer times the scale of its output, off by at most half a 32 767th of the output's largest. Rows
 // follow each other; where each begins is known to whoever made them.
 class WeightRows {
@@ -35,6 +38,11 @@ class WeightRows {
   const std::int16_t* integers() const { return integers_.data(); }
   const float* scales() const { return scales_.data(); }  // of integers, for each output
 
+  // Floats of scratch memory in which a row of so many weights is widened: whole cache lines.
+  static std::size_t widened_floats(bool as_integers, std::size_t row) {
+    return as_integers ? (row + kSpare + 15) / 16 * 16 : 0;
+  }
+
   // That so many weights of so many outputs take.
   static std::size_t bytes(bool as_integers, std::size_t count, std::size_t outputs);
   std::size_t bytes() const;
@@ -47,21 +55,21 @@ class WeightRows {
   std::vector<float> scales_;
 };
 
-// A sparse layer's kernels, the kept ones of an output being a row.
+// A copy of a layer's kernels as they are, the kept ones of an output being a row.
 class SparseWeights {
  public:
   SparseWeights(const SparseKernels& kernels, bool as_integers);
 
-  // Kept kernels of output o: numbers row_begin(o) to row_begin(o + 1), each with `taps` weights.
-  std::int32_t row_begin(int output) const { return row_begin_[static_cast<std::size_t>(output)]; }
-  const std::int32_t* inputs() const { return input_.data(); }  // of each kept kernel
-  int taps() const { return taps_; }
+  // Without values where they are kept as integers.
+  SparseKernels view() const;
   const WeightRows& weights() const { return weights_; }
 
   static std::size_t bytes(const KernelCounts& counts, bool as_integers);
   std::size_t bytes() const;
 
  private:
+  int outputs_;
+  int inputs_;
   int taps_;
   std::vector<std::int32_t> row_begin_;
   std::vector<std::int32_t> input_;

@@ -67,9 +67,8 @@ struct Plan {
   }
   // The weights of an output, or of a register block, as floats again.
   std::size_t weights_floats() const {
-    if (!integers) return 0;
     const std::size_t together = dense ? std::size_t{kBlockOutputs} : 1;
-    return (together * static_cast<std::size_t>(kernels.inputs) * 9 + WeightRows::kSpare + 15) / 16 * 16;
+    return WeightRows::widened_floats(integers, together * static_cast<std::size_t>(kernels.inputs) * 9);
   }
   // Results of one output channel of an item: [row][vector].
   std::ptrdiff_t tile_floats() const { return std::ptrdiff_t{rows} * row_vectors * lanes; }

@@ -5,6 +5,7 @@
 #include "kernels/kernel_list.h"
 #include "kernels/reference/elements.h"
 #include "kernels/reference/reference.h"
+#include "kernels/weight_rows.h"
 
 namespace e2enet::kernels {
 namespace {
@@ -29,7 +30,7 @@ class ReferencePlan final : public ConvolutionPlan {
     return std::int64_t{row_end(band) - band * kRowsPerBand} * output_.width * output_.depth;
   }
   bool can_pool(Stride stride) const override { return kRowsPerBand % stride.height == 0; }
-  std::size_t packed_bytes() const override { return KernelCopy::bytes(counts_); }
+  std::size_t packed_bytes() const override { return SparseWeights::bytes(counts_, false); }
   std::size_t scratch_bytes() const override { return 0; }
   std::unique_ptr<Convolution> pack(const SparseKernels& kernels) const override;
 
@@ -46,7 +47,7 @@ class ReferencePlan final : public ConvolutionPlan {
 class ReferenceConvolution final : public Convolution {
  public:
   ReferenceConvolution(const ReferencePlan& plan, const SparseKernels& kernels)
-      : plan_(plan), shape_(plan.shape()), output_(plan.output()), copy_(kernels), kernels_(copy_.view()) {}
+      : plan_(plan), shape_(plan.shape()), output_(plan.output()), copy_(kernels, false), kernels_(copy_.view()) {}
 
   std::size_t packed_bytes() const override { return copy_.bytes(); }
   void run(const ConvolutionArguments& arguments, int band, int, void*) const override {
@@ -132,8 +133,8 @@ class ReferenceConvolution final : public Convolution {
   const ReferencePlan& plan_;
   const ConvolutionShape& shape_;
   const Extent& output_;
-  KernelCopy copy_;
-  const SparseKernels& kernels_;
+  SparseWeights copy_;
+  SparseKernels kernels_;
 };
 
 std::unique_ptr<Convolution> ReferencePlan::pack(const SparseKernels& kernels) const {

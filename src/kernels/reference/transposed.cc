@@ -2,6 +2,7 @@
 #include "kernels/kernel_list.h"
 #include "kernels/reference/elements.h"
 #include "kernels/reference/reference.h"
+#include "kernels/weight_rows.h"
 
 namespace e2enet::kernels {
 namespace {
@@ -9,7 +10,7 @@ namespace {
 class ReferenceTransposed final : public TransposedConvolution {
  public:
   ReferenceTransposed(const TransposedConvolutionShape& shape, const SparseKernels& kernels)
-      : shape_(shape), copy_(kernels), kernels_(copy_.view()) {}
+      : shape_(shape), copy_(kernels, false), kernels_(copy_.view()) {}
 
   std::size_t packed_bytes() const override { return copy_.bytes(); }
 
@@ -36,8 +37,8 @@ class ReferenceTransposed final : public TransposedConvolution {
 
  private:
   TransposedConvolutionShape shape_;
-  KernelCopy copy_;
-  const SparseKernels& kernels_;
+  SparseWeights copy_;
+  SparseKernels kernels_;
 };
 
 class ReferenceTransposedPlan final : public TransposedConvolutionPlan {
@@ -46,7 +47,7 @@ class ReferenceTransposedPlan final : public TransposedConvolutionPlan {
 
   std::string name() const override { return "reference_transposed_f64"; }
   int items_per_row() const override { return 1; }
-  std::size_t packed_bytes() const override { return KernelCopy::bytes(problem_.kernels); }
+  std::size_t packed_bytes() const override { return SparseWeights::bytes(problem_.kernels, false); }
   std::size_t scratch_bytes() const override { return 0; }
   std::unique_ptr<TransposedConvolution> pack(const SparseKernels& kernels) const override {
     return std::make_unique<ReferenceTransposed>(problem_.shape, kernels);

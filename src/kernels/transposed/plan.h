@@ -21,14 +21,12 @@ struct Plan {
   bool whole_vectors = false;  // no vector crosses a pixel: results go straight to the output
 
   int taps() const { return shape.stride.depth * shape.stride.height * shape.stride.width; }
-  // Both in whole cache lines, so that what follows in the scratch is aligned for any type.
+  // All three in whole cache lines, so that what follows in the scratch is aligned for any type.
   std::size_t stage_floats() const { return (static_cast<std::size_t>(kernels.inputs * pitch) + 15) / 16 * 16; }
   // The weights of an output as floats again.
   std::size_t weights_floats() const {
-    return integers ? (static_cast<std::size_t>(kernels.inputs) * static_cast<std::size_t>(taps()) +
-                       WeightRows::kSpare + 15) /
-                          16 * 16
-                    : 0;
+    return WeightRows::widened_floats(integers,
+                                      static_cast<std::size_t>(kernels.inputs) * static_cast<std::size_t>(taps()));
   }
   // Where results wait to be laid apart: all taps of one output.
   std::size_t buffer_floats() const {

@@ -73,8 +73,7 @@ float pack_integers(const Plan& plan, const std::vector<float>& position_scale, 
     transform_kernel(plan, kernel_of(i), at);
     for (int p = 0; p < plan.positions; ++p) {
       at[p] /= position_scale[p];
-      // What is not a number is larger than all others.
-      if (!std::isnan(largest) && !(std::abs(at[p]) <= largest)) largest = std::abs(at[p]);
+      largest = larger_magnitude(largest, at[p]);
     }
   }
   const float scale = integer_scale(largest);

@@ -182,9 +182,10 @@ HWY_INLINE void multiply_group(const Plan& plan, const PackedKernels& kernels, f
 void multiply(const Plan& plan, const PackedKernels& kernels, float* scratch) {
   const int lanes = static_cast<int>(hn::Lanes(Floats()));
   const int vectors = plan.tiling.vectors;
+  constexpr float kOne = 1;  // products are scaled, not weights
   for (int p = 0; p < plan.positions; ++p) {
     const float* const weights = plan.integers ? widened(kernels.weights_of<std::int16_t>(p), plan.position_weights,
-                                                         1.0f, scratch + plan.weights_offset)
+                                                         &kOne, 1, scratch + plan.weights_offset)
                                                : kernels.weights_of<float>(p);
     for (int group = 0, first = 0; group < plan.groups; ++group) {
       const int end = (group + 1) * vectors / plan.groups;
