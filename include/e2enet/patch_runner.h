@@ -45,6 +45,16 @@ struct StepTime {
   double seconds = 0;
 };
 
+// A loop whose items threads share. A thread that finds no item left goes on to the next loop, whose items begin when
+// what they wait for is done; threads never meet in between.
+struct PatchLoop {
+  int step = 0;  // in PatchRunner::step_times()
+  std::int64_t items = 0;
+  std::vector<int> after;  // loops that must be done before an item of this one begins
+  // Loops of which an item waits for a part only: those items whose columns of pixels it touches.
+  std::vector<int> beside;
+};
+
 // Holds a plan and its working memory for patches of one size. One thread at a time. After construction (and the first
 // run) a run takes no heap memory, but where "onednn" computes layers.
 //
@@ -82,9 +92,8 @@ class E2ENET_API PatchRunner {
 
   // Of the last patch, in the order of the schedule.
   std::vector<StepTime> step_times() const;
-  // How many items threads share between two meetings, a list for each of step_times(). An upward flow ("up into ...")
-  // and the block after it meet together: their lists are equally long.
-  std::vector<std::vector<std::int64_t>> step_items() const;
+  // The loops of a patch, in the order in which each thread goes through them.
+  std::vector<PatchLoop> loops() const;
 
  private:
   struct Implementation;

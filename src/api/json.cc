@@ -289,9 +289,7 @@ std::string profile_json(const PatchRunner& runner) {
     json.member("peak_bytes", peak);
     json.member("planned_peak_bytes", runner.planned_process_bytes());
     json.key("layers").begin_array();
-    const std::vector<std::vector<std::int64_t>> items = runner.step_items();
-    for (std::size_t i = 0; i < steps.size(); ++i) {
-      const StepTime& step = steps[i];
+    for (const StepTime& step : steps) {
       json.begin_object();
       json.member("name", step.name);
       json.member("kernel", step.kernel);
@@ -300,8 +298,17 @@ std::string profile_json(const PatchRunner& runner) {
       json.member("flops_paper", step.flops_paper);
       json.member("flops_executed", step.flops_executed);
       json.member("seconds", step.seconds);
-      json.array("items", items[i]);
       json.member("bytes", step.bytes);
+      json.end_object();
+    }
+    json.end_array();
+    json.key("loops").begin_array();
+    for (const PatchLoop& loop : runner.loops()) {
+      json.begin_object();
+      json.member("layer", loop.step);
+      json.member("items", loop.items);
+      json.array("after", loop.after);
+      json.array("beside", loop.beside);
       json.end_object();
     }
     json.end_array().end_object();

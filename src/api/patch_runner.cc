@@ -185,8 +185,15 @@ std::vector<StepTime> PatchRunner::step_times() const {
   });
 }
 
-std::vector<std::vector<std::int64_t>> PatchRunner::step_items() const {
-  return with_errors(kNoMemoryToPlan, [&] { return implementation_->engine.step_items(); });
+std::vector<PatchLoop> PatchRunner::loops() const {
+  return with_errors(kNoMemoryToPlan, [&] {
+    const engine::Engine& engine = implementation_->engine;
+    std::vector<PatchLoop> loops;
+    for (const plan::Loop& loop : engine.plan().loops) {
+      loops.push_back({engine.place(int(loops.size())), loop.count, loop.after, loop.beside});
+    }
+    return loops;
+  });
 }
 
 }  // namespace e2enet

@@ -65,15 +65,6 @@ std::uint64_t wait_for_change(const std::atomic<std::uint64_t>& value, std::uint
   return value.load();
 }
 
-// To be called after a value changed: a sleeper counts itself before it looks at the value for the last time, so either
-// it sees the change or this sees the sleeper.
-void wake_sleepers() {
-  Bedroom& room = bedroom();
-  if (room.sleepers.load() == 0) return;
-  { const std::lock_guard<std::mutex> lock(room.mutex); }
-  room.door.notify_all();
-}
-
 void change(std::atomic<std::uint64_t>& value, std::uint64_t to) {
   value.store(to);
   wake_sleepers();
@@ -123,6 +114,15 @@ class Running {
 };
 
 }  // namespace
+
+// A sleeper counts itself before it looks at the value for the last time, so either
+// it sees the change or this sees the sleeper.
+void wake_sleepers() {
+  Bedroom& room = bedroom();
+  if (room.sleepers.load() == 0) return;
+  { const std::lock_guard<std::mutex> lock(room.mutex); }
+  room.door.notify_all();
+}
 
 int threads_within(int processors, double quota) {
   return std::max(1, quota < processors ? int(std::ceil(quota)) : processors);
@@ -175,6 +175,11 @@ void Team::fail(std::exception_ptr problem) {
   problem_ = std::move(problem);
   failed_.store(true);
   wake_sleepers();  // who waits for its turn
+}
+
+void Worker::await(bool (*condition)(const void*), const void* context) const {
+  wait_until(may_spin(), [&] { return condition(context) || team_.failed(); });
+  if (team_.failed()) throw TeamFailed();
 }
 
 void Turns::await(std::uint64_t number, const Worker& whole) const {

@@ -83,6 +83,11 @@ class Worker {
     team_.meet();
     if (team_.failed()) throw TeamFailed();
   }
+  // Returns when the condition holds, which whoever makes it so tells by wake_sleepers(). Throws TeamFailed.
+  template <typename Condition>
+  void await(const Condition& condition) const {
+    await([](const void* context) { return (*static_cast<const Condition*>(context))(); }, &condition);
+  }
 
   // Every worker of the team must call this with the same count; it returns when all iterations are done. A worker runs
   // its own share, consecutive iterations, and then what is left of the others': where loop after loop runs over the
@@ -90,36 +95,29 @@ class Worker {
   // must not depend on it.
   template <typename Function>
   void for_each(std::int64_t count, const Function& function) const {
-    for_each(count, function, 0, [](std::int64_t) {});
-  }
-
-  // Two loops that do not depend on each other, as one: a worker's share is its share of the first, then of the second.
-  template <typename First, typename Second>
-  void for_each(std::int64_t first_count, const First& first, std::int64_t second_count, const Second& second) const {
-    if (first_count + second_count <= 0) return;
+    if (count <= 0) return;
     const int shares = team_.shares();
     for (int k = 0; k < shares; ++k) {
       const int share = (thread_ + k) % shares;
-      const std::int64_t first_begin = first_count * share / shares;
-      const std::int64_t first_length = first_count * (share + 1) / shares - first_begin;
-      const std::int64_t second_begin = second_count * share / shares;
-      const std::int64_t length = first_length + second_count * (share + 1) / shares - second_begin;
+      const std::int64_t begin = count * share / shares;
+      const std::int64_t length = count * (share + 1) / shares - begin;
       for (std::int64_t i = team_.take(share); i < length; i = team_.take(share)) {
         if (team_.failed()) throw TeamFailed();
-        if (i < first_length) {
-          first(first_begin + i);
-        } else {
-          second(second_begin + i - first_length);
-        }
+        function(begin + i);
       }
     }
     meet();
   }
 
  private:
+  void await(bool (*condition)(const void* context), const void* context) const;
+
   Team& team_;
   int thread_;
 };
+
+// To be called after what a thread may be awaiting has come true, all of it by sequentially consistent operations.
+void wake_sleepers();
 
 // A part of a team's members as a team of their own: each of them calls this with the part's team and its number
 // therein. What `function` throws in one ends the others of the part, and comes out of this call for the whole team.

@@ -4,7 +4,6 @@
 #include <chrono>
 
 #include "base/checked_size.h"
-#include "base/parallel.h"
 #include "e2enet/error.h"
 
 namespace e2enet::engine {
@@ -20,6 +19,42 @@ class Stopwatch {
   std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
 };
 
+// Loops of which others await single iterations.
+std::vector<bool> awaited_in_part(const plan::Plan& plan) {
+  std::vector<bool> awaited(plan.loops.size(), false);
+  for (const plan::Loop& loop : plan.loops) {
+    for (const int before : loop.beside) awaited[std::size_t(before)] = true;
+  }
+  return awaited;
+}
+
+std::vector<int> counts_of_loops(const plan::Plan& plan) {
+  std::vector<int> counts;
+  for (const plan::Loop& loop : plan.loops) counts.push_back(loop.count);
+  return counts;
+}
+
+// The place of each loop among Engine::step_times(): the patch, the steps with an upward flow before its reader, the
+// head.
+std::vector<int> places_of_loops(const plan::Plan& plan) {
+  std::vector<int> of_step;
+  int next = 1;
+  for (const plan::Step& step : plan.steps) {
+    if (step.convolution && step.convolution->upward) ++next;
+    of_step.push_back(next++);
+  }
+  std::vector<int> places;
+  for (const plan::Loop& loop : plan.loops) {
+    using Work = plan::Loop::Work;
+    if (loop.step < 0) {
+      places.push_back(loop.work == Work::load ? 0 : next);
+    } else {
+      places.push_back(of_step[std::size_t(loop.step)] - (loop.work == Work::upward ? 1 : 0));
+    }
+  }
+  return places;
+}
+
 }  // namespace
 
 // A step with every pointer in place.
@@ -31,7 +66,6 @@ struct Engine::BoundConvolution {
   kernels::Source upward_input;
   float* scale = nullptr;
   float* offset = nullptr;
-  double upward_seconds = 0;  // of the last run, as the first thread saw it
 };
 
 struct Engine::BoundPool {
@@ -43,7 +77,6 @@ struct Engine::BoundPool {
 struct Engine::BoundStep {
   std::unique_ptr<BoundConvolution> convolution;
   std::unique_ptr<BoundPool> pool;
-  double seconds = 0;
 };
 
 // Cuts the caller's memory into the blocks of a plan, or gets each from the system.
@@ -78,12 +111,16 @@ void require_enough(const WorkingMemory& memory, const plan::Plan& plan) {
 }
 
 Engine::Engine(const model::Network& network, const plan::PlanOptions& options, WorkingMemory memory)
-    : program_(std::make_shared<const Program>(network, options)), threads_(plan().threads) {
+    : program_(std::make_shared<const Program>(network, options)),
+      threads_(plan().threads),
+      progress_(counts_of_loops(plan()), awaited_in_part(plan()), threads_) {
   bind(memory);
 }
 
 Engine::Engine(const Engine& other, int threads)
-    : program_(other.program_), threads_(std::min(threads, other.plan().threads)) {
+    : program_(other.program_),
+      threads_(std::min(threads, other.plan().threads)),
+      progress_(counts_of_loops(plan()), awaited_in_part(plan()), threads_) {
   bind({});
 }
 
@@ -91,6 +128,8 @@ void Engine::bind(WorkingMemory memory) {
   const plan::Plan& planned_network = plan();
   scales_.resize(checked_count<float>("norms", planned_network.norms, planned_network.norm_channels));
   offsets_.resize(scales_.size());
+  places_ = engine::places_of_loops(planned_network);
+  seconds_.assign(std::size_t(places_.back()) + 1, 0.0);
   Memory blocks(memory, planned_network);
   features_ = blocks.block(planned_network.features_bytes, "the network's features");
   scratch_ = blocks.block(planned_network.scratch_bytes * std::size_t(threads_), "the kernels' scratch");
@@ -116,7 +155,8 @@ void Engine::bind(WorkingMemory memory) {
       if (planned.pooled.exists()) {
         convolution->arguments.pooled = {resolve(planned.pooled), convolution->packed->pool_minimum.data()};
       }
-      convolution->arguments.statistics = reinterpret_cast<kernels::PartialStatistics*>(statistics_.data());
+      convolution->arguments.statistics = reinterpret_cast<kernels::PartialStatistics*>(
+          statistics_.data() + std::size_t(planned.statistics_block) * (planned_network.statistics_bytes / 2));
       if (planned.upward) convolution->upward_input = resolve(planned.upward_input);
       convolution->scale = scales_.data() + planned.norm * planned_network.norm_channels;
       convolution->offset = offsets_.data() + planned.norm * planned_network.norm_channels;
@@ -150,92 +190,99 @@ kernels::Source Engine::resolve(const plan::PlannedSource& planned) {
   return source;
 }
 
-// --- What follows is run by all members of one team, from the patch to the logits; each loop ends with a meeting. ---
+// --- What follows is run by all members of one team, from the patch to the logits. ---
 
-void Engine::load(const Worker& worker, const kernels::PatchView& patch) {
-  const Stopwatch watch;
-  const kernels::Feature input = resolve(plan().input);
-  worker.for_each(input.extent.height,
-                  [&](std::int64_t row) { load_patch_rows(patch, input, int(row), int(row) + 1); });
-  if (worker.thread() == 0) load_seconds_ = watch.seconds();
+void Engine::await(const Worker& worker, const plan::Loop& loop, int iteration, bool first) const {
+  if (first) {
+    for (const int before : loop.after) progress_.await(worker, before);
+  }
+  for (const int before : loop.beside) {
+    const plan::Loop& other = plan().loops[std::size_t(before)];
+    const kernels::ItemRange items = plan().touching(loop, iteration, other);
+    progress_.await(worker, before, items.begin * other.together, items.end * other.together);
+  }
 }
 
-void Engine::run_convolution(const Worker& worker, BoundConvolution& convolution) {
-  const plan::ConvolutionStep& planned = *convolution.planned;
-  const model::Layer& layer = *convolution.packed->layer;
-  const kernels::Convolution& kernel = *convolution.packed->convolution;
-  const kernels::TransposedConvolution* upward = convolution.packed->upward.get();
-  const int items = planned.kernel->items_per_band();
-  const int upward_items_per_row = upward ? planned.upward->items_per_row() : 0;
-  const int outputs = planned.output.channels;
-  double upward_seconds = 0;  // of this member
-
-  void* scratch = scratch_.data() + plan().scratch_bytes * std::size_t(worker.thread());
-  // Items first, then rows or bands: a thread's share is a part of the width, the same one in band after band.
-  const auto upward_items = [&](const kernels::RowRange& rows) {
-    return std::int64_t{rows.end - rows.begin} * upward_items_per_row;
-  };
-  const auto make_upward = [&](const kernels::RowRange& rows, std::int64_t i) {
-    const Stopwatch watch;
-    const int count = rows.end - rows.begin;
-    const kernels::Feature& output = convolution.sources[std::size_t(planned.upward_source)].feature;
-    upward->run(convolution.upward_input, output, rows.begin + int(i % count), int(i / count), scratch);
-    if (worker.thread() == 0) upward_seconds += watch.seconds();
-  };
-  const kernels::RowRange& first_rows = planned.schedule.front().upward;
-  worker.for_each(upward_items(first_rows), [&](std::int64_t i) { make_upward(first_rows, i); });
-  for (std::size_t g = 0; g < planned.schedule.size(); ++g) {
-    const plan::BandGroup& group = planned.schedule[g];
-    // With what the next bands will read, so that threads meet once for both.
-    const kernels::RowRange rows =
-        g + 1 < planned.schedule.size() ? planned.schedule[g + 1].upward : kernels::RowRange();
-    worker.for_each(
-        std::int64_t{group.count} * items,
-        [&](std::int64_t i) {
-          kernel.run(convolution.arguments, group.first + int(i % group.count), int(i / group.count), scratch);
-        },
-        upward_items(rows), [&](std::int64_t i) { make_upward(rows, i); });
+void Engine::run_iteration(const plan::Loop& loop, int iteration, int thread, const kernels::PatchView& patch,
+                           LogitsSink& sink) {
+  using Work = plan::Loop::Work;
+  void* scratch = scratch_.data() + plan().scratch_bytes * std::size_t(thread);
+  const BoundStep* const step = loop.step < 0 ? nullptr : &steps_[std::size_t(loop.step)];
+  switch (loop.work) {
+    case Work::load:
+      load_patch_rows(patch, resolve(plan().input), iteration, iteration + 1);
+      return;
+    case Work::upward: {
+      const BoundConvolution& convolution = *step->convolution;
+      const plan::ConvolutionStep& planned = *convolution.planned;
+      const plan::Loop::Place place = loop.place(iteration);
+      convolution.packed->upward->run(convolution.upward_input,
+                                      convolution.sources[std::size_t(planned.upward_source)].feature, place.at,
+                                      place.item, scratch);
+      return;
+    }
+    case Work::bands: {
+      const BoundConvolution& convolution = *step->convolution;
+      const plan::Loop::Place place = loop.place(iteration);
+      convolution.packed->convolution->run(convolution.arguments, place.at, place.item, scratch);
+      return;
+    }
+    case Work::norm: {
+      const BoundConvolution& convolution = *step->convolution;
+      const plan::ConvolutionStep& planned = *convolution.planned;
+      const model::Layer& layer = *convolution.packed->layer;
+      const int outputs = planned.output.channels;
+      const int begin = iteration * plan::kNormChannels;
+      finish_instance_norm(convolution.arguments.statistics, planned.slot_voxels.data(),
+                           int(planned.slot_voxels.size()), outputs, begin,
+                           std::min(begin + plan::kNormChannels, outputs), layer.norm_weight, layer.norm_bias,
+                           kNormEpsilon, convolution.scale, convolution.offset);
+      return;
+    }
+    case Work::pool:
+      max_pool_rows(step->pool->source, step->pool->output, step->pool->stride, iteration, iteration + 1);
+      return;
+    case Work::head: {
+      const model::Layer& head = network().head();
+      auto* logits = reinterpret_cast<float*>(row_logits_.data() + plan().row_logits_bytes * std::size_t(thread));
+      head_row(resolve(plan().head_input), head.values, head.description.outputs, iteration, logits);
+      sink.consume(iteration, logits);
+      return;
+    }
   }
-  // A thread a group of channels: each channel's slots are merged by one thread, in their order.
-  constexpr int kGroup = 16;
-  worker.for_each((outputs + kGroup - 1) / kGroup, [&](std::int64_t group) {
-    const int begin = int(group) * kGroup;
-    finish_instance_norm(convolution.arguments.statistics, planned.slot_voxels.data(), int(planned.slot_voxels.size()),
-                         outputs, begin, std::min(begin + kGroup, outputs), layer.norm_weight, layer.norm_bias,
-                         kNormEpsilon, convolution.scale, convolution.offset);
-  });
-  if (worker.thread() == 0) convolution.upward_seconds = upward_seconds;
 }
 
-void Engine::run_step(const Worker& worker, BoundStep& step) {
-  const Stopwatch watch;
-  if (step.convolution) {
-    run_convolution(worker, *step.convolution);
-  } else {
-    const BoundPool& pool = *step.pool;
-    worker.for_each(pool.output.extent.height, [&](std::int64_t row) {
-      max_pool_rows(pool.source, pool.output, pool.stride, int(row), int(row) + 1);
-    });
-  }
-  if (worker.thread() == 0) step.seconds = watch.seconds();
+void Engine::run_loops(const Worker& worker, int end, const kernels::PatchView& patch, LogitsSink& sink) {
+  progress_.restart(worker);
+  const bool timed = worker.thread() == 0;
+  if (timed) std::fill(seconds_.begin(), seconds_.end(), 0.0);
+  Stopwatch watch;
+  double told = 0;
+  progress_.run(
+      worker, end,
+      [&](int loop, int iteration, bool first) { await(worker, plan().loops[std::size_t(loop)], iteration, first); },
+      [&](int loop, int iteration) {
+        run_iteration(plan().loops[std::size_t(loop)], iteration, worker.thread(), patch, sink);
+        if (!timed) return;
+        const double now = watch.seconds();
+        seconds_[std::size_t(places_[std::size_t(loop)])] += now - told;
+        told = now;
+      });
+  worker.meet();
 }
 
 void Engine::run(const Worker& worker, const kernels::PatchView& patch, LogitsSink& sink) {
-  const kernels::Source source = resolve(plan().head_input);
-  const model::Layer& head = network().head();
-  load(worker, patch);
-  for (BoundStep& step : steps_) run_step(worker, step);
-  const Stopwatch watch;
-  auto* logits = reinterpret_cast<float*>(row_logits_.data() + plan().row_logits_bytes * std::size_t(worker.thread()));
-  worker.for_each(source.feature.extent.height, [&](std::int64_t row) {
-    head_row(source, head.values, head.description.outputs, int(row), logits);
-    sink.consume(int(row), logits);
-  });
-  if (worker.thread() == 0) head_seconds_ = watch.seconds();
+  run_loops(worker, progress_.loops(), patch, sink);
 }
 
 void Engine::run(const kernels::PatchView& patch, LogitsSink& sink) {
   run_team(threads_, [&](const Worker& worker) { run(worker, patch, sink); });
+}
+
+void Engine::run_in_order(const std::vector<LoopIteration>& order, const kernels::PatchView& patch, LogitsSink& sink) {
+  for (const LoopIteration& next : order) {
+    run_iteration(plan().loops[std::size_t(next.loop)], next.iteration, 0, patch, sink);
+  }
 }
 
 void Engine::run_to_node(const kernels::PatchView& patch, const model::Node& node, float* values) {
@@ -250,9 +297,15 @@ void Engine::run_to_node(const kernels::PatchView& patch, const model::Node& nod
   }
   const plan::ConvolutionStep& planned = *steps_[last].convolution->planned;
   const kernels::Source source = resolve(plan::PlannedSource{planned.output, planned.norm});
+  // Until its norm is known, and no further: the next step may write over it.
+  int end = 0;
+  while (plan().loops[std::size_t(end)].work != plan::Loop::Work::norm ||
+         plan().loops[std::size_t(end)].step != int(last)) {
+    ++end;
+  }
+  StoreLogits nowhere(nullptr, 0, plan().patch);
   run_team(threads_, [&](const Worker& worker) {
-    load(worker, patch);
-    for (std::size_t i = 0; i <= last; ++i) run_step(worker, steps_[i]);
+    run_loops(worker, end + 1, patch, nowhere);
     worker.for_each(source.feature.extent.height,
                     [&](std::int64_t row) { store_activated_rows(source, values, int(row), int(row) + 1); });
   });
@@ -260,7 +313,7 @@ void Engine::run_to_node(const kernels::PatchView& patch, const model::Node& nod
 
 std::vector<StepTime> Engine::step_times() const {
   std::vector<StepTime> times;
-  const auto add = [&](const plan::StepSummary& summary, double seconds) {
+  const auto add = [&](const plan::StepSummary& summary) {
     StepTime time;
     time.name = summary.name;
     time.kernel = summary.kernel;
@@ -269,50 +322,20 @@ std::vector<StepTime> Engine::step_times() const {
     time.flops_executed = summary.flops.executed;
     time.flops_paper = summary.flops.paper;
     time.bytes = summary.bytes;
-    time.seconds = seconds;
+    time.seconds = seconds_[times.size()];
     times.push_back(std::move(time));
   };
-  add(plan().load_summary, load_seconds_);
-  for (std::size_t i = 0; i < steps_.size(); ++i) {
-    const BoundStep& step = steps_[i];
-    if (step.pool) {
-      add(plan().steps[i].pool->summary, step.seconds);
-      continue;
-    }
-    const plan::ConvolutionStep& planned = *step.convolution->planned;
-    const double upward_seconds = planned.upward ? step.convolution->upward_seconds : 0;
-    if (planned.upward) add(planned.upward_summary, upward_seconds);
-    add(planned.summary, step.seconds - upward_seconds);
-  }
-  add(plan().head_summary, head_seconds_);
-  return times;
-}
-
-std::vector<std::vector<std::int64_t>> Engine::step_items() const {
-  const auto rows = [](const kernels::Extent& extent) { return std::vector<std::int64_t>{extent.height}; };
-  std::vector<std::vector<std::int64_t>> items{rows(plan().input.extent)};
+  add(plan().load_summary);
   for (const plan::Step& step : plan().steps) {
     if (step.pool) {
-      items.push_back(rows(step.pool->output.extent));
+      add(step.pool->summary);
       continue;
     }
-    // As run_convolution() goes through the schedule.
-    const plan::ConvolutionStep& planned = *step.convolution;
-    const int upward_items_per_row = planned.upward ? planned.upward->items_per_row() : 0;
-    const auto upward_items = [&](const kernels::RowRange& made) {
-      return std::int64_t{made.end - made.begin} * upward_items_per_row;
-    };
-    std::vector<std::int64_t> upward{upward_items(planned.schedule.front().upward)};
-    std::vector<std::int64_t> convolution{0};
-    for (std::size_t g = 0; g < planned.schedule.size(); ++g) {
-      convolution.push_back(std::int64_t{planned.schedule[g].count} * planned.kernel->items_per_band());
-      upward.push_back(g + 1 < planned.schedule.size() ? upward_items(planned.schedule[g + 1].upward) : 0);
-    }
-    if (planned.upward) items.push_back(std::move(upward));
-    items.push_back(std::move(convolution));
+    if (step.convolution->upward) add(step.convolution->upward_summary);
+    add(step.convolution->summary);
   }
-  items.push_back(rows(plan().head_input.feature.extent));
-  return items;
+  add(plan().head_summary);
+  return times;
 }
 
 void StoreLogits::consume(int row, float* logits) {

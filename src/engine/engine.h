@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "base/aligned_buffer.h"
+#include "base/loops.h"
 #include "base/parallel.h"
 #include "kernels/elementwise.h"
 #include "plan/packed_network.h"
@@ -45,6 +46,12 @@ struct WorkingMemory {
 // Throws Error (invalid_argument) where memory of the caller's is too small for the plan, or not aligned.
 void require_enough(const WorkingMemory& memory, const plan::Plan& plan);
 
+// Of one of Plan::loops.
+struct LoopIteration {
+  int loop = 0;
+  int iteration = 0;
+};
+
 // Holds the working memory of one plan. One patch at a time; allocates nothing after construction.
 class Engine {
  public:
@@ -65,15 +72,19 @@ class Engine {
   // engine has memory for, or fewer.
   void run(const Worker& worker, const kernels::PatchView& patch, LogitsSink& sink);
 
+  // The same on the calling thread alone, iteration after iteration of the plan's loops in an order of the caller's,
+  // which must be one that they allow: to test that whatever they allow gives the same bits.
+  void run_in_order(const std::vector<LoopIteration>& order, const kernels::PatchView& patch, LogitsSink& sink);
+
   // Runs until the node is complete and writes it, activated, as (C, D, H, W) floats. Throws Error (invalid_argument)
   // when the network has no such node.
   void run_to_node(const kernels::PatchView& patch, const model::Node& node, float* values);
 
   // The times of the last patch, in the order of the schedule.
   std::vector<StepTime> step_times() const;
-  // How many items threads share between two meetings, a list for each of step_times(). An upward flow and the block
-  // that reads it meet together: their lists are equally long.
-  std::vector<std::vector<std::int64_t>> step_items() const;
+  // The place therein of one of the plan's loops.
+  int place(int loop) const { return places_[std::size_t(loop)]; }
+  // The place in step_times() of each of the plan's loops.
 
  private:
   class Memory;
@@ -92,9 +103,10 @@ class Engine {
   void bind(WorkingMemory memory);
   kernels::Feature resolve(const plan::PlannedFeature& feature);
   kernels::Source resolve(const plan::PlannedSource& source);
-  void load(const Worker& worker, const kernels::PatchView& patch);
-  void run_step(const Worker& worker, BoundStep& step);
-  void run_convolution(const Worker& worker, BoundConvolution& convolution);
+  void await(const Worker& worker, const plan::Loop& loop, int iteration, bool first) const;
+  void run_iteration(const plan::Loop& loop, int iteration, int thread, const kernels::PatchView& patch,
+                     LogitsSink& sink);
+  void run_loops(const Worker& worker, int end, const kernels::PatchView& patch, LogitsSink& sink);
 
   std::shared_ptr<const Program> program_;
   int threads_;  // that there is working memory for
@@ -105,8 +117,9 @@ class Engine {
   std::vector<float> scales_;
   std::vector<float> offsets_;
   std::vector<BoundStep> steps_;
-  double load_seconds_ = 0;
-  double head_seconds_ = 0;
+  LoopProgress progress_;
+  std::vector<int> places_;      // of loops in step_times()
+  std::vector<double> seconds_;  // of the last patch, of each of step_times(), as the first thread saw it
 };
 
 // Writes the logits to a float array in (classes, D, H, W) order.

@@ -90,6 +90,18 @@ class Convolution {
   virtual void run(const ConvolutionArguments& arguments, int band, int item, void* scratch) const = 0;
 };
 
+// Items [begin, end) of a band.
+struct ItemRange {
+  int begin = 0;
+  int end = 0;
+};
+
+// Pixels [begin, end) along W.
+struct PixelRange {
+  int begin = 0;
+  int end = 0;
+};
+
 // How an algorithm will compute a layer. Decides everything and knows no kernel's value.
 class ConvolutionPlan {
  public:
@@ -102,6 +114,10 @@ class ConvolutionPlan {
   virtual int bands() const = 0;
   virtual int rows_per_band() const = 0;
   virtual int items_per_band() const = 0;
+
+  // Output pixels that an item of any band writes, some or all depths and channels of them. It reads those pixels'
+  // inputs and their neighbours', a pixel further on either side, and nothing else that matters.
+  virtual PixelRange pixels(int item) const = 0;
 
   // Slots of statistics. Items that write the same voxels of different channels share one, in which each fills the
   // entries of its own channels; every entry of every slot is filled by exactly one item.

@@ -120,7 +120,8 @@ class Builder {
         summary_of(model::node_name(description.node) + " block " + std::to_string(description.block), layer);
     step->summary.kernel = step->kernel->name();
     step->summary.reason = std::move(choice.reason);
-    step->bands_at_once = bands_at_once(*step->kernel, options_.items_at_once);
+    step->bands_at_once = bands_at_once(
+        *step->kernel, options_.items_at_once > 0 ? options_.items_at_once : std::max(8, 4 * plan_.threads));
     for (int band = 0; band < step->kernel->bands(); ++band) {
       for (int slot = 0; slot < step->kernel->slots_per_band(); ++slot) {
         step->slot_voxels.push_back(step->kernel->slot_voxels(band, slot));
@@ -291,6 +292,24 @@ class Builder {
     return schedule;
   }
 
+  // Of each item of the kernel, the items of `others` (`count` of them) that write or read a pixel that it does.
+  template <typename Others>
+  static std::vector<kernels::ItemRange> touching(const kernels::ConvolutionPlan& kernel, const Others& others,
+                                                  int count) {
+    std::vector<kernels::ItemRange> touching;
+    for (int item = 0; item < kernel.items_per_band(); ++item) {
+      const kernels::PixelRange own = kernel.pixels(item);
+      kernels::ItemRange range{count, 0};
+      for (int other = 0; other < count; ++other) {
+        const kernels::PixelRange theirs = others.pixels(other);
+        if (theirs.begin - 1 >= own.end || theirs.end + 1 <= own.begin) continue;
+        range = {std::min(range.begin, other), std::max(range.end, other + 1)};
+      }
+      touching.push_back(range);
+    }
+    return touching;
+  }
+
   void place_block(std::unique_ptr<ConvolutionStep> block) {
     ConvolutionStep& step = *block;
     const model::LayerDescription& description = step.description;
@@ -339,6 +358,10 @@ class Builder {
       }
     }
     step.schedule = schedule_of(step, level.extent);
+    if (step.in_place) step.touching = touching(*step.kernel, *step.kernel, step.kernel->items_per_band());
+    if (step.upward) step.upward_touching = touching(*step.kernel, *step.upward, step.upward->items_per_row());
+    // A step's norm is still being computed while the next fills its statistics.
+    step.statistics_block = statistics_block_ ^= 1;
     step.summary.bytes = bytes_of(step.output) + bytes_of(step.pooled);
     for (std::size_t i = 0; i < step.sources.size(); ++i) {
       if (int(i) != step.upward_source) step.summary.bytes += bytes_of(step.sources[i].feature);
@@ -391,6 +414,9 @@ class Builder {
                                         checked_size("statistics", convolution.slot_voxels.size(),
                                                      convolution.output.channels, sizeof(kernels::PartialStatistics)));
     }
+    // Two blocks, each at a multiple of a cache line.
+    plan_.statistics_bytes = checked_size("statistics", 2, (plan_.statistics_bytes + 63) / 64 * 64);
+    plan_.loops = loops_of(plan_, requests_);
     plan_.scratch_bytes = (plan_.scratch_bytes + 4095) / 4096 * 4096;
     plan_.row_logits_bytes =
         checked_size("a row of logits", architecture_.classes, plan_.patch[0], plan_.patch[2], sizeof(float));
@@ -412,6 +438,7 @@ class Builder {
   std::map<Node, PlannedSource, NodeOrder> downward_;
   std::vector<BufferRequest> requests_;
   int step_ = 0;
+  int statistics_block_ = 0;
 };
 
 }  // namespace

@@ -12,6 +12,7 @@
 #include "kernels/transposed_convolution.h"
 #include "model/flops.h"
 #include "model/network.h"
+#include "plan/loops.h"
 
 namespace e2enet::plan {
 
@@ -26,9 +27,9 @@ struct PlanOptions {
   std::size_t in_place_bytes = std::size_t{4} << 20;
   // An upward flow larger than this is made a few rows ahead of the convolution that reads it, while they are in cache.
   std::size_t ring_bytes = std::size_t{1} << 20;
-  // Where bands must follow each other, as many run between two meetings of the threads as have this many items, so
-  // that no thread waits long for the last item of another. More need more rows in rings, and of drift.
-  int items_at_once = 8;
+  // Where bands must follow each other, as many run at once as have this many items, so that there is work for every
+  // thread; 0: four a thread, and at least eight. More need more rows in rings, and of drift.
+  int items_at_once = 0;
 };
 
 // A feature's place: `offset` bytes into one of the arena's buffers.
@@ -66,7 +67,7 @@ struct StepSummary {
   double bytes = 0;  // that the step must read and write at least once
 };
 
-// Bands that run between two meetings of the threads, and what must be made before them.
+// Bands that run at once, and what must be made before them.
 struct BandGroup {
   int first = 0;
   int count = 0;
@@ -95,8 +96,12 @@ struct ConvolutionStep {
 
   bool in_place = false;   // output lies over source 0, moved by a few rows
   bool bottom_up = false;  // bands from the last to the first
-  int bands_at_once = 1;   // if band_by_band(): how many run between two meetings of the threads
+  int bands_at_once = 1;   // if band_by_band(): how many run at once
   std::vector<BandGroup> schedule;
+  int statistics_block = 0;  // which of the two blocks of statistics it fills
+  // Of each item of a band, the items that touch its columns of pixels: of another band, and of the upward flow.
+  std::vector<kernels::ItemRange> touching;
+  std::vector<kernels::ItemRange> upward_touching;
 
   bool band_by_band() const {
     return in_place ||
@@ -130,6 +135,7 @@ class Plan {
 
   PlannedFeature input;  // the patch, float32
   std::vector<Step> steps;
+  std::vector<Loop> loops;   // of all steps, in the order in which threads go through them
   PlannedSource head_input;  // x[0][L]
   StepSummary load_summary;  // of the patch into `input`
   StepSummary head_summary;
@@ -139,9 +145,16 @@ class Plan {
   std::vector<std::size_t> buffer_offsets;  // of each buffer in the arena, bytes
   std::size_t features_bytes = 0;           // the arena
   std::size_t scratch_bytes = 0;            // per thread
-  std::size_t statistics_bytes = 0;         // slots of the largest step
+  std::size_t statistics_bytes = 0;         // two blocks of the slots of the largest step
   std::size_t packed_bytes = 0;             // that packing will take for weights in the kernels' own form
   std::size_t row_logits_bytes = 0;         // per thread
+
+  // Items of `other`, one of the loops that `loop` runs beside, that an iteration of it waits for.
+  kernels::ItemRange touching(const Loop& loop, int iteration, const Loop& other) const {
+    const ConvolutionStep& step = *steps[std::size_t(loop.step)].convolution;
+    const std::size_t item = std::size_t(loop.place(iteration).item);
+    return other.work == Loop::Work::upward ? step.upward_touching[item] : step.touching[item];
+  }
 
   // Working memory of inference: everything above.
   // What a run holds besides packed weights: features, scratch, statistics and rows of logits of all threads, or of as

@@ -39,31 +39,6 @@ TEST_CASE("every iteration of every loop runs once, and loops wait for each othe
   }
 }
 
-TEST_CASE("two loops as one: every iteration of both runs once before the next loop begins") {
-  for (const int threads : {1, 2, 3, 7}) {
-    for (const std::int64_t first_count : {0, 1, 10, 41}) {
-      for (const std::int64_t second_count : {0, 1, 5, 97}) {
-        CAPTURE(threads);
-        CAPTURE(first_count);
-        CAPTURE(second_count);
-        constexpr int kLoops = 20;
-        std::vector<int> first(std::size_t(first_count), 0), second(std::size_t(second_count), 0);
-        std::atomic<int> wrong{0};
-        e2enet::run_team(threads, [&](const Worker& worker) {
-          for (int loop = 0; loop < kLoops; ++loop) {
-            worker.for_each(
-                first_count, [&](std::int64_t i) { wrong += first[std::size_t(i)]++ != loop; }, second_count,
-                [&](std::int64_t i) { wrong += second[std::size_t(i)]++ != loop; });
-          }
-        });
-        CHECK(wrong == 0);
-        CHECK(std::accumulate(first.begin(), first.end(), std::int64_t{0}) == kLoops * first_count);
-        CHECK(std::accumulate(second.begin(), second.end(), std::int64_t{0}) == kLoops * second_count);
-      }
-    }
-  }
-}
-
 TEST_CASE("teams of any size follow each other") {
   std::atomic<std::int64_t> sum{0};
   for (int round = 0; round < 2000; ++round) {
@@ -222,8 +197,7 @@ TEST_CASE("an exception of any member reaches the caller, and the team works aft
               problem(0);
               worker.for_each(50, [](std::int64_t) {});
               problem(1);
-              worker.for_each(
-                  20, [](std::int64_t) {}, 30, [](std::int64_t) {});
+              worker.for_each(20, [](std::int64_t) {});
               problem(2);
               worker.for_each(50, [](std::int64_t) {});
               ++after;

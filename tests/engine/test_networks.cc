@@ -1,8 +1,10 @@
 // Whole networks against the original implementation: logits and inner nodes, for every algorithm that can be chosen.
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <random>
 #include <stdexcept>
 #include <string>
 #include <vector>
@@ -17,6 +19,7 @@
 namespace {
 
 using e2enet::engine::Engine;
+using e2enet::engine::LoopIteration;
 using e2enet::engine::StoreLogits;
 using e2enet::plan::PlanOptions;
 using e2enet::test::Array;
@@ -155,6 +158,88 @@ TEST_CASE("a level in place and an upward flow in a ring give the same bits as w
     }
   }
   CHECK(several_bands_reached);
+}
+
+// An order of all iterations that the plan's loops allow, and that is as far from the usual one as can be: `choose`
+// picks one of the loops that could go on.
+template <typename Choose>
+std::vector<LoopIteration> order_of(const e2enet::plan::Plan& plan, const Choose& choose) {
+  const auto& loops = plan.loops;
+  std::vector<std::vector<bool>> done;
+  std::vector<int> left;
+  for (const auto& loop : loops) {
+    done.emplace_back(std::size_t(loop.count), false);
+    left.push_back(loop.count);
+  }
+  const auto allowed = [&](int index, int iteration) {
+    const e2enet::plan::Loop& loop = loops[std::size_t(index)];
+    for (const int before : loop.beside) {
+      const e2enet::plan::Loop& other = loops[std::size_t(before)];
+      const auto items = plan.touching(loop, iteration, other);
+      for (int i = items.begin * other.together; i < items.end * other.together; ++i) {
+        if (!done[std::size_t(before)][std::size_t(i)]) return false;
+      }
+    }
+    return true;
+  };
+  std::vector<LoopIteration> order;
+  std::size_t count = 0;
+  for (const auto& loop : loops) count += std::size_t(loop.count);
+  int first_open = 0;
+  while (order.size() < count) {
+    while (left[std::size_t(first_open)] == 0) ++first_open;
+    std::vector<LoopIteration> open;
+    // Threads are never further ahead than this: loops behind what is awaited by all.
+    for (int index = first_open; index < int(loops.size()) && index < first_open + 40; ++index) {
+      const auto& after = loops[std::size_t(index)].after;
+      if (std::any_of(after.begin(), after.end(), [&](int before) { return left[std::size_t(before)] > 0; })) continue;
+      for (int i = 0; i < loops[std::size_t(index)].count; ++i) {
+        if (!done[std::size_t(index)][std::size_t(i)] && allowed(index, i)) open.push_back({index, i});
+      }
+    }
+    REQUIRE(!open.empty());
+    const LoopIteration next = open[choose(open.size())];
+    done[std::size_t(next.loop)][std::size_t(next.iteration)] = true;
+    --left[std::size_t(next.loop)];
+    order.push_back(next);
+  }
+  return order;
+}
+
+TEST_CASE("any order that the loops allow gives the same bits") {
+  const auto network = e2enet::model::load_model_file(network_path("A") + ".safetensors");
+  const auto input = e2enet::test::read_npy<float>(network_path("A") + "_input.npy.gz");
+  std::minstd_rand random(1);
+  int ahead = 0;  // loops that began before the one before them was done
+  for (const std::size_t least_bytes : {std::size_t(-1), std::size_t(0)}) {
+    for (const int items_at_once : {1, 4, 8, 1000}) {
+      for (const auto storage : {e2enet::kernels::Element::f32, e2enet::kernels::Element::bf16}) {
+        CAPTURE(least_bytes);
+        CAPTURE(items_at_once);
+        PlanOptions options;
+        options.in_place_bytes = options.ring_bytes = least_bytes;
+        options.items_at_once = items_at_once;
+        options.storage = storage;
+        Engine engine(*network, options);
+        const std::vector<float> expected = logits_of(engine, input);
+        std::vector<float> found(expected.size());
+        StoreLogits sink(found.data(), engine.network().architecture().classes, engine.plan().patch);
+        const auto check = [&](const std::vector<LoopIteration>& order) {
+          for (std::size_t i = 1; i < order.size(); ++i) ahead += order[i].loop < order[i - 1].loop;
+          std::fill(found.begin(), found.end(), 0.0f);
+          engine.run_in_order(order, view(input), sink);
+          CHECK(std::memcmp(found.data(), expected.data(), found.size() * sizeof(float)) == 0);
+        };
+        // As far ahead as it goes, from the last item; from the first; and at random.
+        check(order_of(engine.plan(), [](std::size_t open) { return open - 1; }));
+        check(order_of(engine.plan(), [](std::size_t) { return std::size_t{0}; }));
+        for (int repetition = 0; repetition < 3; ++repetition) {
+          check(order_of(engine.plan(), [&](std::size_t open) { return std::size_t(random()) % open; }));
+        }
+      }
+    }
+  }
+  CHECK(ahead > 1000);
 }
 
 TEST_CASE("inner nodes equal the original implementation's") {

@@ -275,6 +275,10 @@ class DirectPlan final : public ConvolutionPlan {
   int bands() const override { return plan_.bands(); }
   int rows_per_band() const override { return plan_.rows; }
   int items_per_band() const override { return plan_.segments * plan_.output_groups; }
+  PixelRange pixels(int item) const override {
+    const int begin = item % plan_.segments * plan_.pixels;
+    return {begin, std::min(begin + plan_.pixels, plan_.output.width)};
+  }
 
   int slots_per_band() const override { return plan_.segments; }
   std::int64_t slot_voxels(int band, int segment) const override {

@@ -67,6 +67,10 @@ class DenseOnednnPlan final : public ConvolutionPlan {
   int bands() const override { return (output_.height + rows_ - 1) / rows_; }
   int rows_per_band() const override { return rows_; }
   int items_per_band() const override { return depth_blocks_ * segments_; }
+  PixelRange pixels(int item) const override {
+    const Item at = locate(0, item);
+    return {at.first_pixel, at.first_pixel + at.pixels};
+  }
   std::int64_t slot_voxels(int band, int item) const override {
     const Item at = locate(band, item);
     return std::int64_t{at.depths} * at.rows * at.pixels;

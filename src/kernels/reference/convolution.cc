@@ -26,6 +26,7 @@ class ReferencePlan final : public ConvolutionPlan {
   int bands() const override { return (output_.height + kRowsPerBand - 1) / kRowsPerBand; }
   int rows_per_band() const override { return kRowsPerBand; }
   int items_per_band() const override { return 1; }
+  PixelRange pixels(int) const override { return {0, output_.width}; }
   std::int64_t slot_voxels(int band, int) const override {
     return std::int64_t{row_end(band) - band * kRowsPerBand} * output_.width * output_.depth;
   }

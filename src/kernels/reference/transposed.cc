@@ -47,6 +47,7 @@ class ReferenceTransposedPlan final : public TransposedConvolutionPlan {
 
   std::string name() const override { return "reference_transposed_f64"; }
   int items_per_row() const override { return 1; }
+  PixelRange pixels(int) const override { return {0, problem_.shape.input.width * problem_.shape.stride.width}; }
   std::size_t packed_bytes() const override { return SparseWeights::bytes(problem_.kernels, false); }
   std::size_t scratch_bytes() const override { return 0; }
   std::unique_ptr<TransposedConvolution> pack(const SparseKernels& kernels) const override {

@@ -174,6 +174,11 @@ class SparseTransposedPlan final : public TransposedConvolutionPlan {
 
   std::string name() const override { return name_; }
   int items_per_row() const override { return plan_.segments * plan_.output_groups; }
+  PixelRange pixels(int item) const override {
+    const int begin = item % plan_.segments * plan_.pixels;
+    const int end = std::min(begin + plan_.pixels, plan_.shape.input.width);
+    return {begin * plan_.shape.stride.width, end * plan_.shape.stride.width};
+  }
   std::size_t packed_bytes() const override { return SparseWeights::bytes(plan_.kernels, plan_.integers); }
   std::size_t scratch_bytes() const override { return plan_.scratch_bytes(); }
   std::unique_ptr<TransposedConvolution> pack(const SparseKernels& kernels) const override {

@@ -101,6 +101,11 @@ class WinogradPlan final : public ConvolutionPlan {
   int bands() const override { return plan_.bands; }
   int rows_per_band() const override { return winograd::kTile * plan_.tiling.tile_rows; }
   int items_per_band() const override { return plan_.items_per_band(); }
+  PixelRange pixels(int item) const override {
+    const winograd::ItemRegion region = item_region(plan_, 0, item);
+    const int begin = winograd::kTile * region.first_tile;
+    return {begin, begin + region.pixels};
+  }
   std::int64_t slot_voxels(int band, int item) const override { return item_region(plan_, band, item).voxels(); }
 
   // A pooled voxel must come from one item, and its pixels from one tile.

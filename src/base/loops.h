@@ -1,0 +1,75 @@
+// Loops that a team runs in a fixed order without a meeting after each. A thread goes on to the next loop as soon as
+// the one before has no iteration left to take, and waits only for what the next one reads or overwrites: so a thread
+// whose core another program has, or the seventh of seven equal iterations, holds nobody up who has other work.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "base/parallel.h"
+
+namespace e2enet {
+
+// How far a team has come in its loops. One team at a time.
+class LoopProgress {
+ public:
+  // counts: of each loop's iterations. Loops of `by_iteration` can be awaited in part. At most so many threads run
+  // them.
+  LoopProgress(std::vector<int> counts, const std::vector<bool>& by_iteration, int threads);
+
+  int loops() const { return int(counts_.size()); }
+  int count(int loop) const { return counts_[std::size_t(loop)]; }
+
+  // To be called by every member before its first loop.
+  void restart(const Worker& worker);
+
+  // Returns when all iterations of the loop are done, or those from `begin` to before `end`. Throws TeamFailed.
+  void await(const Worker& worker, int loop) const;
+  void await(const Worker& worker, int loop, int begin, int end) const;
+
+  // Runs the loops from the first to before `end`, in their order; to be called by every member with the same end, once
+  // after restart(), and `end` is reached when it has returned in all. ready(loop, iteration, first) is to await() what
+  // the iteration needs, all of it in loops before; `first` if it is this thread's first of the loop. Who runs what is
+  // left to chance, as in Worker::for_each().
+  template <typename Ready, typename Run>
+  void run(const Worker& worker, int end, const Ready& ready, const Run& run) {
+    const int shares = worker.threads() < threads_ ? worker.threads() : threads_;
+    for (int loop = 0; loop < end; ++loop) {
+      bool first = true;
+      for (int k = 0; k < shares; ++k) {
+        const int share = (worker.thread() + k) % shares;
+        const std::int64_t count = counts_[std::size_t(loop)];
+        const int begin = int(count * share / shares);
+        const int length = int(count * (share + 1) / shares) - begin;
+        for (int i = take(loop, share); i < length; i = take(loop, share)) {
+          if (worker.failed()) throw TeamFailed();
+          ready(loop, begin + i, first);
+          first = false;
+          run(loop, begin + i);
+          finish(loop, begin + i);
+        }
+      }
+    }
+  }
+
+ private:
+  int take(int loop, int share) {
+    std::atomic<int>& taken = taken_[std::size_t(loop) * std::size_t(threads_) + std::size_t(share)];
+    // Looked at first: who comes late to a loop that is through writes nothing.
+    const int before = taken.load(std::memory_order_relaxed);
+    return before < counts_[std::size_t(loop)] ? taken.fetch_add(1, std::memory_order_relaxed) : before;
+  }
+  void finish(int loop, int iteration);
+
+  const std::vector<int> counts_;
+  const int threads_;
+  std::unique_ptr<std::atomic<int>[]> taken_;     // [loop][share]
+  std::unique_ptr<std::atomic<int>[]> finished_;  // iterations of each loop
+  std::vector<int> first_mark_;                   // of each loop, -1 where no iteration is marked
+  int marks_ = 0;
+  std::unique_ptr<std::atomic<bool>[]> marked_;  // iterations that are done
+};
+
+}  // namespace e2enet
