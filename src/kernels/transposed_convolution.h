@@ -35,7 +35,7 @@ class TransposedConvolutionPlan {
  public:
   virtual ~TransposedConvolutionPlan() = default;
   virtual std::string name() const = 0;
-  virtual int items_per_row() const = 0;  // work items for one input row, that is for stride.height output rows
+  virtual int items_per_row() const = 0;          // work items for one input row, that is for stride.height output rows
   virtual PixelRange pixels(int item) const = 0;  // output pixels that an item writes, some or all channels of them
   virtual std::size_t packed_bytes() const = 0;
   virtual std::size_t scratch_bytes() const = 0;
