@@ -115,8 +115,8 @@ class Running {
 
 }  // namespace
 
-// A sleeper counts itself before it looks at the value for the last time, so either
-// it sees the change or this sees the sleeper.
+// A sleeper counts itself before it looks at the value for the last time, so either it sees the change or this sees the
+// sleeper.
 void wake_sleepers() {
   Bedroom& room = bedroom();
   if (room.sleepers.load() == 0) return;

@@ -1,7 +1,7 @@
 // Threads for the engine and the imaging steps. All of the project's own parallelism goes through here, but for the one
 // thread that reads ahead of the others (image/formats/read_ahead.h), which works beside them, not with them.
 //
-// Why not OpenMP's: between two steps of a network threads wait for each other thousands of times a second, and
+// Why not OpenMP's: within a network threads wait for each other thousands of times a second (loops.h), and
 // libgomp's wait either spins for milliseconds, which on a machine that does other work takes the time from the very
 // thread that is waited for (36 times slower beside two compilers), or sleeps at once. Here a thread spins for some
 // microseconds and then sleeps, and no environment variable must be set for it. OpenMP can make the teams all the same
