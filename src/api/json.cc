@@ -306,6 +306,7 @@ std::string profile_json(const PatchRunner& runner) {
     for (const PatchLoop& loop : runner.loops()) {
       json.begin_object();
       json.member("layer", loop.step);
+      json.member("work", loop.work);
       json.member("items", loop.items);
       json.array("after", loop.after);
       json.array("beside", loop.beside);

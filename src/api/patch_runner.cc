@@ -190,7 +190,7 @@ std::vector<PatchLoop> PatchRunner::loops() const {
     const engine::Engine& engine = implementation_->engine;
     std::vector<PatchLoop> loops;
     for (const plan::Loop& loop : engine.plan().loops) {
-      loops.push_back({engine.place(int(loops.size())), loop.count, loop.after, loop.beside});
+      loops.push_back({engine.place(int(loops.size())), plan::name_of(loop.work), loop.count, loop.after, loop.beside});
     }
     return loops;
   });

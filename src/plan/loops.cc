@@ -232,6 +232,24 @@ class Builder {
 
 }  // namespace
 
+const char* name_of(Loop::Work work) {
+  switch (work) {
+    case Loop::Work::load:
+      return "load";
+    case Loop::Work::upward:
+      return "upward";
+    case Loop::Work::bands:
+      return "bands";
+    case Loop::Work::norm:
+      return "norm";
+    case Loop::Work::pool:
+      return "pool";
+    case Loop::Work::head:
+      return "head";
+  }
+  return "";
+}
+
 std::vector<Loop> loops_of(const Plan& plan, const std::vector<BufferRequest>& buffers) {
   return Builder(plan, buffers).build();
 }

@@ -44,6 +44,8 @@ struct Loop {
   Place place(int iteration) const { return {first + iteration % together, iteration / together}; }
 };
 
+const char* name_of(Loop::Work work);
+
 // In an order that keeps `after` and `beside` behind each loop. `buffers`: what Plan::buffer_offsets were given for.
 std::vector<Loop> loops_of(const Plan& plan, const std::vector<BufferRequest>& buffers);
 

@@ -16,8 +16,8 @@ def layer(name, seconds):
     return {"name": name, "seconds": seconds}
 
 
-def loop(number, items, after=(), beside=()):
-    return {"layer": number, "items": items, "after": list(after), "beside": list(beside)}
+def loop(number, items, after=(), beside=(), work="bands"):
+    return {"layer": number, "work": work, "items": items, "after": list(after), "beside": list(beside)}
 
 
 class SimulateCores(unittest.TestCase):
@@ -49,6 +49,10 @@ class SimulateCores(unittest.TestCase):
         by_columns = self.seconds(layers, [loop(0, 5), loop(1, 5, [], [0])], 2)
         self.assertAlmostEqual(all_of_it, 12.0)
         self.assertAlmostEqual(by_columns, 10.0)
+
+    def test_a_norm_takes_no_time_of_its_step(self):
+        layers = [layer("a", 4.0)]
+        self.assertAlmostEqual(self.seconds(layers, [loop(0, 2), loop(0, 8, [0], work="norm")], 2), 2.0)
 
     def test_who_waited_is_named(self):
         _, waited = simulate_cores.simulate([layer("a", 3.0), layer("b", 2.0)], [loop(0, 3), loop(1, 2, [0])], 2)
