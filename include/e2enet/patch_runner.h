@@ -49,8 +49,8 @@ struct StepTime {
 // what they wait for is done; threads never meet in between.
 struct PatchLoop {
   int step = 0;  // in PatchRunner::step_times()
-  std::string
-      work;  // "load", "upward", "bands", "norm" (of what bands have written: a few microseconds), "pool", "head"
+  // "load", "upward", "bands", "norm" (of what bands have written: a few microseconds), "pool" or "head".
+  std::string work;
   std::int64_t items = 0;
   std::vector<int> after;  // loops that must be done before an item of this one begins
   // Loops of which an item waits for a part only: those items whose columns of pixels it touches.

@@ -20,7 +20,6 @@ class LoopProgress {
   LoopProgress(std::vector<int> counts, const std::vector<bool>& by_iteration, int threads);
 
   int loops() const { return int(counts_.size()); }
-  int count(int loop) const { return counts_[std::size_t(loop)]; }
 
   // To be called by every member before its first loop.
   void restart(const Worker& worker);
@@ -38,19 +37,15 @@ class LoopProgress {
     const int shares = worker.threads() < threads_ ? worker.threads() : threads_;
     for (int loop = 0; loop < end; ++loop) {
       bool first = true;
-      for (int k = 0; k < shares; ++k) {
-        const int share = (worker.thread() + k) % shares;
-        const std::int64_t count = counts_[std::size_t(loop)];
-        const int begin = int(count * share / shares);
-        const int length = int(count * (share + 1) / shares) - begin;
-        for (int i = take(loop, share); i < length; i = take(loop, share)) {
-          if (worker.failed()) throw TeamFailed();
-          ready(loop, begin + i, first);
-          first = false;
-          run(loop, begin + i);
-          finish(loop, begin + i);
-        }
-      }
+      worker.in_shares(
+          counts_[std::size_t(loop)], shares, [&](int share) { return take(loop, share); },
+          [&](std::int64_t i) {
+            const int iteration = int(i);
+            ready(loop, iteration, first);
+            first = false;
+            run(loop, iteration);
+            finish(loop, iteration);
+          });
     }
   }
 

@@ -184,8 +184,7 @@ void Worker::await(bool (*condition)(const void*), const void* context) const {
 
 void Turns::await(std::uint64_t number, const Worker& whole) const {
   if (passed_.load(std::memory_order_acquire) >= number) return;
-  wait_until(may_spin(), [&] { return passed_.load() >= number || whole.failed(); });
-  if (whole.failed()) throw TeamFailed();
+  whole.await([&] { return passed_.load() >= number; });
 }
 
 void Turns::pass() {

@@ -96,17 +96,24 @@ class Worker {
   template <typename Function>
   void for_each(std::int64_t count, const Function& function) const {
     if (count <= 0) return;
-    const int shares = team_.shares();
+    in_shares(
+        count, team_.shares(), [&](int share) { return team_.take(share); }, function);
+    meet();
+  }
+
+  // What for_each() does before the meeting, with shares of the caller's: take(share) is the number of iterations of a
+  // share that were taken before.
+  template <typename Take, typename Function>
+  void in_shares(std::int64_t count, int shares, const Take& take, const Function& function) const {
     for (int k = 0; k < shares; ++k) {
       const int share = (thread_ + k) % shares;
       const std::int64_t begin = count * share / shares;
       const std::int64_t length = count * (share + 1) / shares - begin;
-      for (std::int64_t i = team_.take(share); i < length; i = team_.take(share)) {
+      for (std::int64_t i = take(share); i < length; i = take(share)) {
         if (team_.failed()) throw TeamFailed();
         function(begin + i);
       }
     }
-    meet();
   }
 
  private:

@@ -156,7 +156,8 @@ void Engine::bind(WorkingMemory memory) {
         convolution->arguments.pooled = {resolve(planned.pooled), convolution->packed->pool_minimum.data()};
       }
       convolution->arguments.statistics = reinterpret_cast<kernels::PartialStatistics*>(
-          statistics_.data() + std::size_t(planned.statistics_block) * (planned_network.statistics_bytes / 2));
+          statistics_.data() +
+          std::size_t(planned.statistics_block()) * (planned_network.statistics_bytes / plan::kStatisticsBlocks));
       if (planned.upward) convolution->upward_input = resolve(planned.upward_input);
       convolution->scale = scales_.data() + planned.norm * planned_network.norm_channels;
       convolution->offset = offsets_.data() + planned.norm * planned_network.norm_channels;
@@ -256,19 +257,23 @@ void Engine::run_loops(const Worker& worker, int end, const kernels::PatchView& 
   progress_.restart(worker);
   const bool timed = worker.thread() == 0;
   if (timed) std::fill(seconds_.begin(), seconds_.end(), 0.0);
-  Stopwatch watch;
+  const Stopwatch watch;
   double told = 0;
+  const auto tell = [&](int loop) {
+    if (!timed) return;
+    const double now = watch.seconds();
+    seconds_[std::size_t(place(loop))] += now - told;
+    told = now;
+  };
   progress_.run(
       worker, end,
       [&](int loop, int iteration, bool first) { await(worker, plan().loops[std::size_t(loop)], iteration, first); },
       [&](int loop, int iteration) {
         run_iteration(plan().loops[std::size_t(loop)], iteration, worker.thread(), patch, sink);
-        if (!timed) return;
-        const double now = watch.seconds();
-        seconds_[std::size_t(places_[std::size_t(loop)])] += now - told;
-        told = now;
+        tell(loop);
       });
   worker.meet();
+  tell(end - 1);  // that this thread waited for the others' last
 }
 
 void Engine::run(const Worker& worker, const kernels::PatchView& patch, LogitsSink& sink) {

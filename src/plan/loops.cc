@@ -12,7 +12,7 @@ namespace e2enet::plan {
 namespace {
 
 // A part of what steps share that a loop reads or writes: bytes of a buffer, counted within one channel's plane, since
-// all features that lie in one buffer have the same planes; a norm; or entries of one of the two blocks of statistics.
+// all features that lie in one buffer have the same planes; a norm; or entries of a block of statistics.
 struct Access {
   enum class Kind { feature, norm, statistics };
   Kind kind = Kind::feature;
@@ -44,7 +44,7 @@ class Accesses {
   void norm(int index, bool writes) { all.push_back({Access::Kind::norm, index, 0, 1, writes}); }
   void statistics(const ConvolutionStep& step, int slot_begin, int slot_end, bool writes) {
     const std::size_t entries = std::size_t(step.output.channels);  // of a slot
-    all.push_back({Access::Kind::statistics, step.statistics_block, std::size_t(slot_begin) * entries,
+    all.push_back({Access::Kind::statistics, step.statistics_block(), std::size_t(slot_begin) * entries,
                    std::size_t(slot_end) * entries, writes});
   }
 

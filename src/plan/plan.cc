@@ -360,8 +360,6 @@ class Builder {
     step.schedule = schedule_of(step, level.extent);
     if (step.in_place) step.touching = touching(*step.kernel, *step.kernel, step.kernel->items_per_band());
     if (step.upward) step.upward_touching = touching(*step.kernel, *step.upward, step.upward->items_per_row());
-    // A step's norm is still being computed while the next fills its statistics.
-    step.statistics_block = statistics_block_ ^= 1;
     step.summary.bytes = bytes_of(step.output) + bytes_of(step.pooled);
     for (std::size_t i = 0; i < step.sources.size(); ++i) {
       if (int(i) != step.upward_source) step.summary.bytes += bytes_of(step.sources[i].feature);
@@ -414,8 +412,8 @@ class Builder {
                                         checked_size("statistics", convolution.slot_voxels.size(),
                                                      convolution.output.channels, sizeof(kernels::PartialStatistics)));
     }
-    // Two blocks, each at a multiple of a cache line.
-    plan_.statistics_bytes = checked_size("statistics", 2, (plan_.statistics_bytes + 63) / 64 * 64);
+    // Each block at a multiple of a cache line.
+    plan_.statistics_bytes = checked_size("statistics", kStatisticsBlocks, (plan_.statistics_bytes + 63) / 64 * 64);
     plan_.loops = loops_of(plan_, requests_);
     plan_.scratch_bytes = (plan_.scratch_bytes + 4095) / 4096 * 4096;
     plan_.row_logits_bytes =
@@ -438,7 +436,6 @@ class Builder {
   std::map<Node, PlannedSource, NodeOrder> downward_;
   std::vector<BufferRequest> requests_;
   int step_ = 0;
-  int statistics_block_ = 0;
 };
 
 }  // namespace

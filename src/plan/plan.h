@@ -74,6 +74,9 @@ struct BandGroup {
   kernels::RowRange upward;  // input rows of the upward flow that no group before has made
 };
 
+// Steps fill blocks of statistics in turn, since one's norm is still being computed while the next fills its own.
+constexpr int kStatisticsBlocks = 2;
+
 // One depth-shift block: convolution and the statistics of its norm, with the flows that feed it.
 struct ConvolutionStep {
   int layer = -1;  // in Network::layers()
@@ -85,6 +88,7 @@ struct ConvolutionStep {
   PlannedFeature pooled;                  // the downward flow out of this block, if its kernel takes it along
   int norm = -1;                          // index of the norm that this block's statistics become
   std::vector<std::int64_t> slot_voxels;  // count behind each slot of statistics
+  int statistics_block() const { return norm % kStatisticsBlocks; }
 
   // The upward flow into this block: source number upward_source is made by `upward`; if it is a ring, beside the
   // convolution, while the bands before those that will read it run.
@@ -98,7 +102,6 @@ struct ConvolutionStep {
   bool bottom_up = false;  // bands from the last to the first
   int bands_at_once = 1;   // if band_by_band(): how many run at once
   std::vector<BandGroup> schedule;
-  int statistics_block = 0;  // which of the two blocks of statistics it fills
   // Of each item of a band, the items that touch its columns of pixels: of another band, and of the upward flow.
   std::vector<kernels::ItemRange> touching;
   std::vector<kernels::ItemRange> upward_touching;
@@ -145,7 +148,7 @@ class Plan {
   std::vector<std::size_t> buffer_offsets;  // of each buffer in the arena, bytes
   std::size_t features_bytes = 0;           // the arena
   std::size_t scratch_bytes = 0;            // per thread
-  std::size_t statistics_bytes = 0;         // two blocks of the slots of the largest step
+  std::size_t statistics_bytes = 0;         // kStatisticsBlocks, each of the largest step's slots
   std::size_t packed_bytes = 0;             // that packing will take for weights in the kernels' own form
   std::size_t row_logits_bytes = 0;         // per thread
 
