@@ -84,7 +84,6 @@ class Engine {
   std::vector<StepTime> step_times() const;
   // The place therein of one of the plan's loops.
   int place(int loop) const { return places_[std::size_t(loop)]; }
-  // The place in step_times() of each of the plan's loops.
 
  private:
   class Memory;
