@@ -34,35 +34,61 @@ class LoopProgress {
   // left to chance, as in Worker::for_each().
   template <typename Ready, typename Run>
   void run(const Worker& worker, int end, const Ready& ready, const Run& run) {
-    const int shares = worker.threads() < threads_ ? worker.threads() : threads_;
     for (int loop = 0; loop < end; ++loop) {
       bool first = true;
       worker.in_shares(
-          counts_[std::size_t(loop)], shares, [&](int share) { return take(loop, share); },
-          [&](std::int64_t i) {
+          counts_[std::size_t(loop)], shares_, [&](int share) { return take(loop, share); },
+          [&](std::int64_t i, int share) {
             const int iteration = int(i);
             ready(loop, iteration, first);
             first = false;
             run(loop, iteration);
-            finish(loop, iteration);
+            finish(loop, share, iteration);
           });
     }
   }
 
  private:
+  // A number for each loop, on cache lines that hold no other share's: most iterations of a share are run by one
+  // thread, and what it alone writes stays in its own core's cache.
+  class CountsOfShares {
+   public:
+    CountsOfShares(int shares, std::size_t loops)
+        : lines_(loops / kCounts + 1), all_(std::make_unique<Line[]>(std::size_t(shares) * lines_)) {}
+    std::atomic<int>& of(int share, std::size_t loop) {
+      return all_[std::size_t(share) * lines_ + loop / kCounts].counts[loop % kCounts];
+    }
+
+   private:
+    static constexpr std::size_t kLineBytes = 64;
+    static constexpr std::size_t kCounts = kLineBytes / sizeof(std::atomic<int>);
+    struct alignas(kLineBytes) Line {
+      std::atomic<int> counts[kCounts];
+    };
+    std::size_t lines_;  // of a share
+    std::unique_ptr<Line[]> all_;
+  };
+
   int take(int loop, int share) {
-    std::atomic<int>& taken = taken_[std::size_t(loop) * std::size_t(threads_) + std::size_t(share)];
+    std::atomic<int>& taken = taken_.of(share, std::size_t(loop));
     // Looked at first: who comes late to a loop that is through writes nothing.
     const int before = taken.load(std::memory_order_relaxed);
     return before < counts_[std::size_t(loop)] ? taken.fetch_add(1, std::memory_order_relaxed) : before;
   }
-  void finish(int loop, int iteration);
+  void finish(int loop, int share, int iteration);
+  // Of a loop's shares, how many have iterations.
+  int shares_with_iterations(int loop) const {
+    const int count = counts_[std::size_t(loop)];
+    return count < shares_ ? count : shares_;
+  }
 
   const std::vector<int> counts_;
   const int threads_;
-  std::unique_ptr<std::atomic<int>[]> taken_;     // [loop][share]
-  std::unique_ptr<std::atomic<int>[]> finished_;  // iterations of each loop
-  std::vector<int> first_mark_;                   // of each loop, -1 where no iteration is marked
+  int shares_ = 1;                                       // of a loop, one a thread
+  CountsOfShares taken_;                                 // iterations
+  CountsOfShares finished_;                              // iterations
+  std::unique_ptr<std::atomic<int>[]> finished_shares_;  // of each loop, of those with iterations
+  std::vector<int> first_mark_;                          // of each loop, -1 where no iteration is marked
   int marks_ = 0;
   std::unique_ptr<std::atomic<bool>[]> marked_;  // iterations that are done
 };

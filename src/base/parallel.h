@@ -24,6 +24,16 @@ int threads_within(int processors, double quota);
 
 class Worker;
 
+// The part of a loop's iterations that one of the shares has.
+struct Share {
+  std::int64_t begin = 0;
+  std::int64_t end = 0;
+  std::int64_t length() const { return end - begin; }
+};
+inline Share share_of(std::int64_t count, int share, int shares) {
+  return {count * share / shares, count * (share + 1) / shares};
+}
+
 // The threads that run one function, and where they meet.
 class Team {
  public:
@@ -97,21 +107,20 @@ class Worker {
   void for_each(std::int64_t count, const Function& function) const {
     if (count <= 0) return;
     in_shares(
-        count, team_.shares(), [&](int share) { return team_.take(share); }, function);
+        count, team_.shares(), [&](int share) { return team_.take(share); }, [&](std::int64_t i, int) { function(i); });
     meet();
   }
 
   // What for_each() does before the meeting, with shares of the caller's: take(share) is the number of iterations of a
-  // share that were taken before.
+  // share that were taken before. function(iteration, share).
   template <typename Take, typename Function>
   void in_shares(std::int64_t count, int shares, const Take& take, const Function& function) const {
     for (int k = 0; k < shares; ++k) {
       const int share = (thread_ + k) % shares;
-      const std::int64_t begin = count * share / shares;
-      const std::int64_t length = count * (share + 1) / shares - begin;
-      for (std::int64_t i = take(share); i < length; i = take(share)) {
+      const Share part = share_of(count, share, shares);
+      for (std::int64_t i = take(share); i < part.length(); i = take(share)) {
         if (team_.failed()) throw TeamFailed();
-        function(begin + i);
+        function(part.begin + i, share);
       }
     }
   }
