@@ -42,9 +42,10 @@ void LoopProgress::finish(int loop, int share, int iteration) {
   const int mark = first_mark_[std::size_t(loop)];
   if (mark >= 0) marked_[std::size_t(mark + iteration)].store(true);
   const std::int64_t length = share_of(counts_[std::size_t(loop)], share, shares_).length();
-  bool last = finished_.of(share, std::size_t(loop)).fetch_add(1) + 1 == length;
-  if (last) last = finished_shares_[std::size_t(loop)].fetch_add(1) + 1 == shares_with_iterations(loop);
-  if (mark >= 0 || last) wake_sleepers();
+  const bool ends_share = finished_.of(share, std::size_t(loop)).fetch_add(1) + 1 == length;
+  const bool ends_loop =
+      ends_share && finished_shares_[std::size_t(loop)].fetch_add(1) + 1 == shares_with_iterations(loop);
+  if (mark >= 0 || ends_loop) wake_sleepers();
 }
 
 void LoopProgress::await(const Worker& worker, int loop) const {

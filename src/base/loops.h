@@ -54,15 +54,14 @@ class LoopProgress {
   class CountsOfShares {
    public:
     CountsOfShares(int shares, std::size_t loops)
-        : lines_(loops / kCounts + 1), all_(std::make_unique<Line[]>(std::size_t(shares) * lines_)) {}
+        : lines_((loops + kCounts - 1) / kCounts), all_(std::make_unique<Line[]>(std::size_t(shares) * lines_)) {}
     std::atomic<int>& of(int share, std::size_t loop) {
       return all_[std::size_t(share) * lines_ + loop / kCounts].counts[loop % kCounts];
     }
 
    private:
-    static constexpr std::size_t kLineBytes = 64;
-    static constexpr std::size_t kCounts = kLineBytes / sizeof(std::atomic<int>);
-    struct alignas(kLineBytes) Line {
+    static constexpr std::size_t kCounts = kCacheLineBytes / sizeof(std::atomic<int>);
+    struct alignas(kCacheLineBytes) Line {
       std::atomic<int> counts[kCounts];
     };
     std::size_t lines_;  // of a share

@@ -9,6 +9,7 @@
 #pragma once
 
 #include <atomic>
+#include <cstddef>
 #include <cstdint>
 #include <exception>
 #include <functional>
@@ -21,6 +22,9 @@ namespace e2enet {
 // available_threads(), of this many processors under this quota: a part of a processor counts as one, and at least one
 // there is.
 int threads_within(int processors, double quota);
+
+// What different threads write is kept so far apart, so that no core takes another's line with every write.
+constexpr std::size_t kCacheLineBytes = 64;
 
 class Worker;
 
@@ -60,7 +64,7 @@ class Team {
                                        void (*)(void*, const Worker&), void*);
 
   static constexpr int kMostShares = 32;
-  struct alignas(64) Taken {
+  struct alignas(kCacheLineBytes) Taken {
     std::atomic<std::int64_t> count{0};
   };
 
@@ -70,8 +74,8 @@ class Team {
   void end_meeting(std::uint64_t meeting, std::uint64_t present);
 
   // Threads that have arrived at the next meeting, and in the upper half those that have left.
-  alignas(64) std::atomic<std::uint64_t> present_{0};
-  alignas(64) std::atomic<std::uint64_t> meetings_{0};
+  alignas(kCacheLineBytes) std::atomic<std::uint64_t> present_{0};
+  alignas(kCacheLineBytes) std::atomic<std::uint64_t> meetings_{0};
   std::atomic<bool> failing_{false};
   std::atomic<bool> failed_{false};
   std::exception_ptr problem_;
@@ -159,7 +163,7 @@ class Turns {
   std::uint64_t passed() const { return passed_.load(std::memory_order_acquire); }
 
  private:
-  alignas(64) std::atomic<std::uint64_t> passed_{0};
+  alignas(kCacheLineBytes) std::atomic<std::uint64_t> passed_{0};
 };
 
 // Calls function(context, worker) on `threads` threads, of which the caller is the first, and returns when all have
