@@ -8,10 +8,13 @@ const MIB = 2 ** 20;
 const state = {
   segmenter: null,  // of the package
   models: [],       // that are offered
-  model: null,      // the chosen one: {id, title}
+  chosen: null,     // the model that was chosen last, ready or not
+  dropped: null,    // the files that were chosen last, read or not
+  model: null,      // that one once it is ready: {id, title, labels}
   image: null,      // {files: [{name, blob}], found, shown: a promise of its picture}
   result: null,
   running: null,    // AbortController of a segmentation
+  finished: null,   // when it has ended, with its picture
   viewer: null,
   showing: Promise.resolve(),  // until the picture of the last scan was drawn
 };
@@ -70,30 +73,39 @@ function suggest() {
   if (!state.image || state.model) return;
   const { shape, affine } = state.image.found.geometry;
   const longest = Math.max(...[0, 1, 2].map((axis) => shape[axis] * Math.hypot(affine[0][axis], affine[1][axis], affine[2][axis])));
-  const fitting = state.models.find((model) => longest >= model.field_mm[0] && longest <= model.field_mm[1]);
-  if (!fitting) return;
-  const mark = document.createElement('span');
-  mark.className = 'suggested';
-  mark.textContent = ' Fits this scan.';
-  document.querySelector(`input[value="${fitting.id}"]`).closest('.model').querySelector('small').append(mark);
+  for (const model of state.models.filter(({ field_mm: [least, most] }) => longest >= least && longest <= most)) {
+    const mark = document.createElement('span');
+    mark.className = 'suggested';
+    mark.textContent = ' Fits this scan.';
+    document.querySelector(`input[value="${model.id}"]`).closest('.model').querySelector('small').append(mark);
+  }
 }
 
 // A model is loaded when it is chosen, and not before.
 async function chooseModel(model, blob = null) {
-  problem(null);
+  const chosen = { ...model };
+  state.chosen = chosen;
   state.model = null;
+  problem(null);
+  state.running?.abort();
   updateButtons();
   $('model-status').textContent = 'Loading the model …';
   try {
     const bytes = blob ?? await fetchModel(model);
-    await (await state.starting).use(bytes, { name: model.title });
-    state.model = model;
-    const { labels, parameters } = state.segmenter.model;
+    const segmenter = await state.starting;
+    // Whoever chooses again while a file is on its way means the later one, whichever comes first.
+    if (state.chosen !== chosen) return;
+    await segmenter.use(bytes, { name: model.title });
+    if (state.chosen !== chosen) return;
+    const { labels, parameters } = segmenter.model;
+    state.model = { ...chosen, labels };
     $('model-status').textContent = `Ready: ${labels.length - 1} structures, ${(parameters / 1e6).toFixed(1)} million parameters.`;
+    if (state.image && !state.running) say('Ready.');
     suggest();
     updateButtons();
     await segmentAtOnce();
   } catch (error) {
+    if (state.chosen !== chosen) return;
     $('model-status').textContent = '';
     for (const choice of document.querySelectorAll('input[name=model]')) choice.checked = false;
     problem(sentence(error));
@@ -117,6 +129,7 @@ async function looksLikeDicom(file) {
 async function chooseFiles(list) {
   const files = [...list];
   if (files.length === 0) return;
+  state.dropped = files;
   state.running?.abort();
   problem(null);
   clearResult();
@@ -130,6 +143,7 @@ async function chooseFiles(list) {
     const image = { files: files.map((file) => ({ name: file.name, blob: file })) };
     const segmenter = await state.starting;
     image.found = await segmenter.inspect(given(image));
+    if (state.dropped !== files) return;  // others since
     // Voxels for the plain canvas come from the segmenter, before it has other work. NiiVue reads the file itself, and its picture may
     // take longer than the segmentation, where a processor draws it: neither waits for the other.
     const voxels = state.viewer.needsVoxels ? segmenter.read(given(image)) : null;
@@ -137,6 +151,7 @@ async function chooseFiles(list) {
     image.shown = state.showing.then(() => state.viewer.show({ files: image.files, voxels }));
     state.showing = image.shown.catch(() => {});  // said below
     if (voxels) await image.shown;
+    if (state.dropped !== files) return;
     state.image = image;
     $('empty').hidden = true;
     $('toolbar').hidden = false;
@@ -151,6 +166,7 @@ async function chooseFiles(list) {
     updateButtons();
     await Promise.all([image.shown, segmentAtOnce()]);
   } catch (error) {
+    if (state.dropped !== files) return;
     state.image = null;
     $('image-status').textContent = '';
     say('Choose a scan.');
@@ -169,13 +185,22 @@ function updateButtons() {
   $('cancel').hidden = state.running === null;
 }
 
+// What runs is of a model or a scan that was chosen before.
 async function segmentAtOnce() {
-  if ($('at-once').checked && state.model && state.image && !state.running) await segment();
+  if (!$('at-once').checked) return;
+  state.running?.abort();
+  await state.finished;
+  if (state.model && state.image && !state.running) await segment();
 }
 
 const STAGES = { prepare: 'Preparing the scan', segment: 'Segmenting', export: 'Bringing labels back to the scan', write: 'Writing the labels' };
 
-async function segment() {
+function segment() {
+  state.finished = segmentChosen();
+  return state.finished;
+}
+
+async function segmentChosen() {
   const { image, model, segmenter } = state;
   const controller = new AbortController();
   state.running = controller;
@@ -260,7 +285,7 @@ function count(what) {
 // The table first, since it is there at once; then the picture.
 async function showResult(result, seconds) {
   const { segmenter, viewer } = state;
-  const table = segmenter.model.labels;
+  const table = result.model.labels;
   $('tables').replaceChildren(...tablesOf(result, table));
   fillList($('remarks'), result.remarks);
   const { report } = result;

@@ -287,6 +287,36 @@ test('cancelling ends the work, with and without shared memory', async () => {
   }
 });
 
+test('a model or a scan that is chosen while another is at work takes its place', async () => {
+  const native = segmentNatively('brain_small_density20', colin27());
+  await withPage(isolatedUrl, async ({ page, problems }) => {
+    const segmenting = () => page.waitForFunction(() => /^Segmenting/.test(document.getElementById('status').textContent), null, { timeout: 120000 });
+    await chooseModel(page, 'brain');
+    await drop(page, file(colin27()));
+    await segmenting();
+    await page.check('input[name=model][value=brain_small]');
+    await done(page);
+    assert.match(await text(page, 'summary'), /^Whole head, quick,/);
+    assert.equal(differences(parseNifti((await download(page, '#save-labels')).bytes).values, native.values), 0);
+    assert.match(await page.textContent('#tables'), /Hippocampus/);
+    // Two models one after the other: the later one, though the other's file may come last.
+    await page.evaluate(() => {
+      const choice = (id) => document.querySelector(`input[name=model][value=${id}]`);
+      choice('brain').click();
+      choice('hippocampus').click();
+    });
+    await page.waitForFunction(() => /^Ready: 2 structures/.test(document.getElementById('model-status').textContent), null, { timeout: 60000 });
+    // And a scan.
+    await segmenting();
+    const image = crop();
+    await drop(page, file(image));
+    await done(page, 2);
+    assert.match(await text(page, 'summary'), /^Hippocampus,/);
+    assert.equal(differences(parseNifti((await download(page, '#save-labels')).bytes).values, segmentNatively('hippocampus_density20', image).values), 0);
+    assert.deepEqual(problems, []);
+  }, { words: NO_WEBGL });
+});
+
 test('the keyboard alone chooses model and view, and everything has a name', async () => {
   await withPage(isolatedUrl, async ({ page }) => {
     await page.focus('input[name=model]');
@@ -318,17 +348,24 @@ test('opened as a file, the page says what to do', async () => {
   }
 });
 
-test('a whole head: 29 structures, left and right', { skip: skipOr(!quick, 'a whole head in the page', tooLong) }, async () => {
+test('a whole head by either network: 29 structures, left and right', { skip: skipOr(!quick, 'a whole head in the page', tooLong) }, async () => {
   const native = segmentNatively('brain_density20', colin27());
   await withPage(isolatedUrl, async ({ page, problems }) => {
     await drop(page, file(colin27()));
     await page.waitForSelector('.suggested');
+    const suggested = await page.evaluate(() => [...document.querySelectorAll('.suggested')].map((one) => one.closest('.model').querySelector('input').value));
+    assert.deepEqual(suggested, ['brain', 'brain_small']);
     await chooseModel(page, 'brain');
     await done(page);
     assert.equal(differences(parseNifti((await download(page, '#save-labels')).bytes).values, native.values), 0);
     assert.match(await page.textContent('#tables'), /Hippocampus/);
     await page.waitForTimeout(500);
     await page.screenshot({ path: path.join(pictures, 'head.png'), fullPage: true });
+    // Another model takes the scan that is there.
+    await page.check('input[name=model][value=brain_small]');
+    await done(page, 2);
+    const small = segmentNatively('brain_small_density20', colin27());
+    assert.equal(differences(parseNifti((await download(page, '#save-labels')).bytes).values, small.values), 0);
     assert.deepEqual(problems, []);
   });
 });

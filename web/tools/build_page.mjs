@@ -9,12 +9,15 @@ const [packageFolder, modelsFolder, nodeModules, out] = process.argv.slice(2).ma
 const app = path.resolve(path.dirname(fileURLToPath(import.meta.url)), '../app');
 const { build } = await import(pathToFileURL(createRequire(path.join(nodeModules, 'x.js')).resolve('esbuild')).href);
 
-// The models that the page offers: its demonstration models. `field_mm`: the longest side of a scan that one is for.
+// The models that the page offers: its demonstration models. `field_mm`: the longest side of a scan that one is for. Of two for
+// one kind of scan the more accurate stands first.
 const MODELS = [
   { id: 'hippocampus', file: 'hippocampus_density20.safetensors', title: 'Hippocampus', field_mm: [0, 110],
     text: 'Anterior and posterior, in a box around one hippocampus cut from a T1 MRI.' },
   { id: 'brain', file: 'brain_density20.safetensors', title: 'Whole head', field_mm: [110, 400],
     text: '29 structures of the brain in a T1 MRI of a whole head.' },
+  { id: 'brain_small', file: 'brain_small_density20.safetensors', title: 'Whole head, quick', field_mm: [110, 400],
+    text: 'The same structures with a quarter of the arithmetic, less accurately: mean Dice 0.82 where the other has 0.89.' },
 ];
 
 await rm(out, { recursive: true, force: true });
