@@ -199,8 +199,8 @@ void Engine::await(const Worker& worker, const plan::Loop& loop, int iteration, 
   }
   for (const int before : loop.beside) {
     const plan::Loop& other = plan().loops[std::size_t(before)];
-    const kernels::ItemRange items = plan().touching(loop, iteration, other);
-    progress_.await(worker, before, items.begin * other.together, items.end * other.together);
+    const plan::IterationRange awaited = plan().awaited(loop, iteration, other);
+    progress_.await(worker, before, awaited.begin, awaited.end);
   }
 }
 

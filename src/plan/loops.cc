@@ -141,6 +141,7 @@ class Builder {
     loop.first = rows.begin;
     loop.together = rows.end - rows.begin;
     loop.count = loop.together * step.upward->items_per_row();
+    loop.by_rows = step.at_once();
     add(std::move(loop), std::move(accesses));
   }
 
@@ -169,6 +170,7 @@ class Builder {
     loop.first = group.first;
     loop.together = group.count;
     loop.count = group.count * step.kernel->items_per_band();
+    loop.by_rows = step.at_once();
     add(std::move(loop), std::move(accesses));
   }
 
@@ -184,7 +186,7 @@ class Builder {
     Before before;
     for (int other = int(loops_.size()) - 1; other >= 0; --other) {
       if (before.holds(other) || !conflict(accesses.all, accesses_[std::size_t(other)])) continue;
-      if (by_columns(loop, loops_[std::size_t(other)])) {
+      if (in_part(loop, loops_[std::size_t(other)])) {
         loop.beside.push_back(other);
       } else {
         loop.after.push_back(other);
@@ -196,8 +198,8 @@ class Builder {
     before_.push_back(std::move(before));
   }
 
-  // Whether an item of `loop` is in conflict with those items of `other` alone that touch its columns.
-  bool by_columns(const Loop& loop, const Loop& other) const {
+  // Whether an item of `loop` is in conflict with those items of `other` alone that touch its columns, or its rows.
+  bool in_part(const Loop& loop, const Loop& other) const {
     if (loop.work != Loop::Work::bands || loop.step != other.step) return false;
     if (other.work == Loop::Work::upward) return true;
     return other.work == Loop::Work::bands && loop.group == other.group + 1 &&

@@ -249,17 +249,20 @@ class Builder {
                                            step.description.sources[std::size_t(step.upward_source)].channels,
                                            kernels::element_bytes(options_.storage));
     if (bytes <= options_.ring_bytes) return extent.height;
-    kernels::ConvolutionShape shape;
-    shape.input = extent;
     int rows = 0;
     for (int row = 0; row < extent.height; row += rows_at_once(step)) {
-      const kernels::RowRange range =
-          kernels::rows_read(shape, row, std::min(row + 2 * rows_at_once(step), extent.height));
-      const int begin = range.begin / stride_height;
-      const int end = (range.end + stride_height - 1) / stride_height;
-      rows = std::max(rows, (end - begin) * stride_height);
+      const kernels::RowRange behind = upward_rows_read(extent, row, row + 2 * rows_at_once(step), stride_height);
+      rows = std::max(rows, (behind.end - behind.begin) * stride_height);
     }
     return std::min(rows, extent.height);
+  }
+
+  // Input rows of an upward flow behind what its reader needs for its rows from row_begin to before row_end.
+  static kernels::RowRange upward_rows_read(const Extent& extent, int row_begin, int row_end, int stride_height) {
+    kernels::ConvolutionShape shape;
+    shape.input = extent;
+    const kernels::RowRange read = kernels::rows_read(shape, row_begin, std::min(row_end, extent.height));
+    return {read.begin / stride_height, (read.end + stride_height - 1) / stride_height};
   }
 
   // The bands of a step in groups, each with the rows of its upward flow that it is the first to read.
@@ -267,8 +270,6 @@ class Builder {
     const int bands = step.kernel->bands();
     const int upward_rows = step.upward ? step.upward_input.feature.extent.height : 0;
     if (!step.band_by_band()) return {{0, bands, {0, upward_rows}}};
-    kernels::ConvolutionShape shape;
-    shape.input = extent;
     const int stride_height = upward_rows > 0 ? extent.height / upward_rows : 1;
     const int groups = (bands + step.bands_at_once - 1) / step.bands_at_once;
     int made = step.bottom_up ? upward_rows : 0;  // rows are made once, in the order in which the bands come
@@ -278,13 +279,13 @@ class Builder {
       group.first = (step.bottom_up ? groups - 1 - i : i) * step.bands_at_once;
       group.count = std::min(step.bands_at_once, bands - group.first);
       const int rows = step.kernel->rows_per_band();
-      const kernels::RowRange read =
-          kernels::rows_read(shape, group.first * rows, std::min((group.first + group.count) * rows, extent.height));
+      const kernels::RowRange behind =
+          upward_rows_read(extent, group.first * rows, (group.first + group.count) * rows, stride_height);
       if (step.upward && step.bottom_up) {
-        group.upward = {std::min(read.begin / stride_height, made), made};
+        group.upward = {std::min(behind.begin, made), made};
         made = group.upward.begin;
       } else if (step.upward) {
-        group.upward = {made, std::max((read.end + stride_height - 1) / stride_height, made)};
+        group.upward = {made, std::max(behind.end, made)};
         made = group.upward.end;
       }
       schedule.push_back(group);
@@ -359,7 +360,14 @@ class Builder {
     }
     step.schedule = schedule_of(step, level.extent);
     if (step.in_place) step.touching = touching(*step.kernel, *step.kernel, step.kernel->items_per_band());
-    if (step.upward) step.upward_touching = touching(*step.kernel, *step.upward, step.upward->items_per_row());
+    if (step.upward) {
+      step.upward_touching = touching(*step.kernel, *step.upward, step.upward->items_per_row());
+      const int rows = step.kernel->rows_per_band();
+      for (int band = 0; band < step.kernel->bands(); ++band) {
+        step.upward_read.push_back(upward_rows_read(level.extent, band * rows, (band + 1) * rows,
+                                                    level.extent.height / step.upward_input.feature.extent.height));
+      }
+    }
     step.summary.bytes = bytes_of(step.output) + bytes_of(step.pooled);
     for (std::size_t i = 0; i < step.sources.size(); ++i) {
       if (int(i) != step.upward_source) step.summary.bytes += bytes_of(step.sources[i].feature);

@@ -105,11 +105,14 @@ struct ConvolutionStep {
   // Of each item of a band, the items that touch its columns of pixels: of another band, and of the upward flow.
   std::vector<kernels::ItemRange> touching;
   std::vector<kernels::ItemRange> upward_touching;
+  std::vector<kernels::RowRange> upward_read;  // of each band, the input rows of the upward flow behind what it reads
 
   bool band_by_band() const {
     return in_place ||
            (upward && sources[upward_source].feature.stored_rows < sources[upward_source].feature.extent.height);
   }
+  // Whether all bands may run at once, and all rows of the upward flow before them.
+  bool at_once() const { return !band_by_band(); }
 };
 
 // The downward flow where no convolution could take it along.
@@ -152,11 +155,18 @@ class Plan {
   std::size_t packed_bytes = 0;             // that packing will take for weights in the kernels' own form
   std::size_t row_logits_bytes = 0;         // per thread
 
-  // Items of `other`, one of the loops that `loop` runs beside, that an iteration of it waits for.
-  kernels::ItemRange touching(const Loop& loop, int iteration, const Loop& other) const {
+  // Iterations of `other`, one of the loops that `loop` runs beside, that an iteration of it waits for.
+  IterationRange awaited(const Loop& loop, int iteration, const Loop& other) const {
     const ConvolutionStep& step = *steps[std::size_t(loop.step)].convolution;
-    const std::size_t item = std::size_t(loop.place(iteration).item);
-    return other.work == Loop::Work::upward ? step.upward_touching[item] : step.touching[item];
+    const Loop::Place place = loop.place(iteration);
+    if (other.by_rows) {
+      const kernels::RowRange rows = step.upward_read[std::size_t(place.at)];
+      const int items = other.count / other.together;
+      return {(rows.begin - other.first) * items, (rows.end - other.first) * items};
+    }
+    const auto& touching = other.work == Loop::Work::upward ? step.upward_touching : step.touching;
+    const kernels::ItemRange items = touching[std::size_t(place.item)];
+    return {items.begin * other.together, items.end * other.together};
   }
 
   // Working memory of inference: everything above.

@@ -175,8 +175,8 @@ std::vector<LoopIteration> order_of(const e2enet::plan::Plan& plan, const Choose
     const e2enet::plan::Loop& loop = loops[std::size_t(index)];
     for (const int before : loop.beside) {
       const e2enet::plan::Loop& other = loops[std::size_t(before)];
-      const auto items = plan.touching(loop, iteration, other);
-      for (int i = items.begin * other.together; i < items.end * other.together; ++i) {
+      const auto awaited = plan.awaited(loop, iteration, other);
+      for (int i = awaited.begin; i < awaited.end; ++i) {
         if (!done[std::size_t(before)][std::size_t(i)]) return false;
       }
     }
