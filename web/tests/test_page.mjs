@@ -357,6 +357,7 @@ test('a whole head by either network: 29 structures, left and right', { skip: sk
     assert.deepEqual(suggested, ['brain', 'brain_small']);
     await chooseModel(page, 'brain');
     await done(page);
+    console.log(await text(page, 'summary'));
     assert.equal(differences(parseNifti((await download(page, '#save-labels')).bytes).values, native.values), 0);
     assert.match(await page.textContent('#tables'), /Hippocampus/);
     await page.waitForTimeout(500);
@@ -364,6 +365,7 @@ test('a whole head by either network: 29 structures, left and right', { skip: sk
     // Another model takes the scan that is there.
     await page.check('input[name=model][value=brain_small]');
     await done(page, 2);
+    console.log(await text(page, 'summary'));
     const small = segmentNatively('brain_small_density20', colin27());
     assert.equal(differences(parseNifti((await download(page, '#save-labels')).bytes).values, small.values), 0);
     assert.deepEqual(problems, []);
