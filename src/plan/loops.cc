@@ -141,7 +141,7 @@ class Builder {
     loop.first = rows.begin;
     loop.together = rows.end - rows.begin;
     loop.count = loop.together * step.upward->items_per_row();
-    loop.by_rows = step.at_once();
+    loop.by_rows = !step.band_by_band();
     add(std::move(loop), std::move(accesses));
   }
 
@@ -170,7 +170,7 @@ class Builder {
     loop.first = group.first;
     loop.together = group.count;
     loop.count = group.count * step.kernel->items_per_band();
-    loop.by_rows = step.at_once();
+    loop.by_rows = !step.band_by_band();
     add(std::move(loop), std::move(accesses));
   }
 

@@ -251,16 +251,18 @@ class Builder {
     if (bytes <= options_.ring_bytes) return extent.height;
     int rows = 0;
     for (int row = 0; row < extent.height; row += rows_at_once(step)) {
-      const kernels::RowRange behind = upward_rows_read(extent, row, row + 2 * rows_at_once(step), stride_height);
+      const kernels::RowRange behind = upward_rows_read(step, extent, row, row + 2 * rows_at_once(step));
       rows = std::max(rows, (behind.end - behind.begin) * stride_height);
     }
     return std::min(rows, extent.height);
   }
 
-  // Input rows of an upward flow behind what its reader needs for its rows from row_begin to before row_end.
-  static kernels::RowRange upward_rows_read(const Extent& extent, int row_begin, int row_end, int stride_height) {
+  // Input rows of the step's upward flow behind what it reads for its rows from row_begin to before row_end.
+  static kernels::RowRange upward_rows_read(const ConvolutionStep& step, const Extent& extent, int row_begin,
+                                            int row_end) {
     kernels::ConvolutionShape shape;
     shape.input = extent;
+    const int stride_height = extent.height / step.upward_input.feature.extent.height;
     const kernels::RowRange read = kernels::rows_read(shape, row_begin, std::min(row_end, extent.height));
     return {read.begin / stride_height, (read.end + stride_height - 1) / stride_height};
   }
@@ -270,7 +272,6 @@ class Builder {
     const int bands = step.kernel->bands();
     const int upward_rows = step.upward ? step.upward_input.feature.extent.height : 0;
     if (!step.band_by_band()) return {{0, bands, {0, upward_rows}}};
-    const int stride_height = upward_rows > 0 ? extent.height / upward_rows : 1;
     const int groups = (bands + step.bands_at_once - 1) / step.bands_at_once;
     int made = step.bottom_up ? upward_rows : 0;  // rows are made once, in the order in which the bands come
     std::vector<BandGroup> schedule;
@@ -278,15 +279,17 @@ class Builder {
       BandGroup group;
       group.first = (step.bottom_up ? groups - 1 - i : i) * step.bands_at_once;
       group.count = std::min(step.bands_at_once, bands - group.first);
-      const int rows = step.kernel->rows_per_band();
-      const kernels::RowRange behind =
-          upward_rows_read(extent, group.first * rows, (group.first + group.count) * rows, stride_height);
-      if (step.upward && step.bottom_up) {
-        group.upward = {std::min(behind.begin, made), made};
-        made = group.upward.begin;
-      } else if (step.upward) {
-        group.upward = {made, std::max(behind.end, made)};
-        made = group.upward.end;
+      if (step.upward) {
+        const int rows = step.kernel->rows_per_band();
+        const kernels::RowRange behind =
+            upward_rows_read(step, extent, group.first * rows, (group.first + group.count) * rows);
+        if (step.bottom_up) {
+          group.upward = {std::min(behind.begin, made), made};
+          made = group.upward.begin;
+        } else {
+          group.upward = {made, std::max(behind.end, made)};
+          made = group.upward.end;
+        }
       }
       schedule.push_back(group);
     }
@@ -360,12 +363,12 @@ class Builder {
     }
     step.schedule = schedule_of(step, level.extent);
     if (step.in_place) step.touching = touching(*step.kernel, *step.kernel, step.kernel->items_per_band());
-    if (step.upward) {
+    if (step.upward && step.band_by_band()) {
       step.upward_touching = touching(*step.kernel, *step.upward, step.upward->items_per_row());
+    } else if (step.upward) {
       const int rows = step.kernel->rows_per_band();
       for (int band = 0; band < step.kernel->bands(); ++band) {
-        step.upward_read.push_back(upward_rows_read(level.extent, band * rows, (band + 1) * rows,
-                                                    level.extent.height / step.upward_input.feature.extent.height));
+        step.upward_read.push_back(upward_rows_read(step, level.extent, band * rows, (band + 1) * rows));
       }
     }
     step.summary.bytes = bytes_of(step.output) + bytes_of(step.pooled);

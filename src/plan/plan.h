@@ -102,17 +102,18 @@ struct ConvolutionStep {
   bool bottom_up = false;  // bands from the last to the first
   int bands_at_once = 1;   // if band_by_band(): how many run at once
   std::vector<BandGroup> schedule;
-  // Of each item of a band, the items that touch its columns of pixels: of another band, and of the upward flow.
+  // Where bands follow each other: of each item of a band, the items that touch its columns of pixels, of another band
+  // and of the upward flow.
   std::vector<kernels::ItemRange> touching;
   std::vector<kernels::ItemRange> upward_touching;
-  std::vector<kernels::RowRange> upward_read;  // of each band, the input rows of the upward flow behind what it reads
+  // Where all bands may run at once: of each, the input rows of the upward flow behind what it reads.
+  std::vector<kernels::RowRange> upward_read;
 
+  // Else all bands may run at once, and all rows of the upward flow before them.
   bool band_by_band() const {
     return in_place ||
            (upward && sources[upward_source].feature.stored_rows < sources[upward_source].feature.extent.height);
   }
-  // Whether all bands may run at once, and all rows of the upward flow before them.
-  bool at_once() const { return !band_by_band(); }
 };
 
 // The downward flow where no convolution could take it along.

@@ -98,7 +98,7 @@ async function chooseModel(model, blob = null) {
     await segmenter.use(bytes, { name: model.title });
     if (state.chosen !== chosen) return;
     const { labels, parameters } = segmenter.model;
-    state.model = { ...chosen, labels };
+    state.model = Object.assign(chosen, { labels });
     $('model-status').textContent = `Ready: ${labels.length - 1} structures, ${(parameters / 1e6).toFixed(1)} million parameters.`;
     if (state.image && !state.running) say('Ready.');
     suggest();
